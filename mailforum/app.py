@@ -1,0 +1,278 @@
+"""Everything built from one Config, started, reloaded and stopped.
+
+Core      what the CLI needs: the database, the site, mail taken in by `inject`
+Service   a Core that also listens, delivers and keeps the clock: `mailforum serve`
+"""
+
+from __future__ import annotations
+
+import asyncio
+import fcntl
+import logging
+import os
+import secrets
+import shutil
+from collections.abc import AsyncIterator, Callable, Coroutine, Iterator
+from contextlib import AsyncExitStack, asynccontextmanager, contextmanager
+from dataclasses import dataclass
+from functools import cache
+from pathlib import Path
+
+from mailforum import log
+from mailforum.clock import Clock, SystemClock
+from mailforum.config import Config
+from mailforum.delivery.mailings import Preparer
+from mailforum.delivery.render import Texts
+from mailforum.delivery.sign import Key, load_key
+from mailforum.delivery.transport import transport_for
+from mailforum.delivery.worker import Worker
+from mailforum.errors import ConfigError, Deferred
+from mailforum.forum import digests
+from mailforum.forum.site import Site
+from mailforum.mail.token import Signer, load_keys, new_key
+from mailforum.smtpd.intake import Intake
+from mailforum.smtpd.server import Server
+from mailforum.store import intake as intake_rows
+from mailforum.store import queue
+from mailforum.store.database import Database
+from mailforum.store.sqlite import open_sqlite
+from mailforum.web import Pages, listen
+
+logger = logging.getLogger("mailforum")
+
+TICK = 20.0  # seconds between looks at the clock
+HOUSEKEEPING = 3600.0
+REMEMBER = 14 * 86400.0  # how long a mail is known again, in seconds
+STOP = 10.0  # seconds that work under way may take when we stop
+
+
+@dataclass(frozen=True, slots=True)
+class Core:
+    """The parts that every command works with."""
+
+    config: Config
+    db: Database
+    site: Site
+    clock: Clock
+    intake: Intake
+
+
+@asynccontextmanager
+async def core(config: Config, clock: Clock | None = None) -> AsyncIterator[Core]:
+    """Open the database and build what stands on it. Raises ConfigError or Deferred if that fails."""
+    clock = clock or SystemClock()
+    site = site_of(config)
+    db = await open_sqlite(config.database)
+    try:
+        yield Core(config, db, site, clock, Intake(db, site, clock, _room(config)))
+    finally:
+        await db.close()
+
+
+def site_of(config: Config) -> Site:
+    """Return the part of the configuration that decisions rest on, with the keys for tokens."""
+    return Site(
+        domain=config.site.domain.lower(),
+        admin=config.site.admin,
+        signer=Signer(load_keys(_secret(config.path(config.site.secret_file)))),
+        special_domains=config.site.special_domains,
+        answers_per_day=config.limits.answers_per_day,
+        confirm_seconds=config.limits.confirm_days * 86400,
+        max_size=config.smtp.max_size,
+    )
+
+
+def _secret(path: Path) -> str:
+    """Read the keys that sign tokens; the first start makes one that only we may read."""
+    try:
+        descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
+    except FileExistsError:
+        pass
+    except OSError as error:
+        raise ConfigError(f"[site] secret_file: {path} cannot be made: {error.strerror}") from error
+    else:
+        with os.fdopen(descriptor, "w") as file:
+            file.write(new_key(secrets.token_bytes(32)) + "\n")
+    try:
+        return path.read_text(encoding="ascii")
+    except (OSError, UnicodeDecodeError) as error:
+        raise ConfigError(f"[site] secret_file: {path} cannot be read: {error}") from error
+
+
+def _room(config: Config) -> Callable[[], bool]:
+    """Return a function that says whether the disk has room for more mail."""
+    folder = config.database.parent
+
+    def room() -> bool:
+        return shutil.disk_usage(folder).free >= config.store.min_free
+
+    return room
+
+
+def texts_of(config: Config) -> Texts:
+    """Return the texts, the site's own before the package's."""
+    return Texts([config.path(config.site.templates)])
+
+
+def keys_of(config: Config) -> Callable[[str], tuple[Key, ...]]:
+    """Return a function from a domain to the keys that sign for it. Raises ConfigError for a bad key."""
+    options = config.dkim
+    pairs = [(options.selector, options.key_file), (options.extra_selector, options.extra_key_file)]
+    try:
+        pems = [(selector, config.path(file).read_bytes()) for selector, file in pairs if file]
+    except OSError as error:
+        raise ConfigError(f"[dkim] key_file: {error.filename}: {error.strerror}") from error
+
+    @cache
+    def keys(domain: str) -> tuple[Key, ...]:
+        return tuple(load_key(pem, options.domain or domain, selector) for selector, pem in pems)
+
+    keys(config.site.domain)
+    return keys
+
+
+class Service:
+    """`mailforum serve`: mail in, mail out, the clock and HTTP, in one process.
+
+    To be used as `async with Service(config) as service: await service.until_stopped()`.
+    """
+
+    def __init__(self, config: Config, clock: Clock | None = None) -> None:
+        self.config = config
+        self._clock = clock or SystemClock()
+        self._stack = AsyncExitStack()
+        self._stop = asyncio.Event()
+        self.failed = False
+        self.core: Core
+        self.server: Server
+        self.worker: Worker
+        self.web_addresses: tuple[str, ...] = ()
+
+    async def __aenter__(self) -> Service:
+        try:
+            await self._start()
+        except BaseException:
+            await self._stack.aclose()
+            raise
+        return self
+
+    async def __aexit__(self, *reason: object) -> None:
+        await self._stack.aclose()
+
+    async def _start(self) -> None:
+        """Build from the inside out: what is started last is stopped first."""
+        self._stack.enter_context(_alone(self.config.database))
+        self.core = await self._stack.enter_async_context(core(self.config, self._clock))
+        preparer = self._preparer(self.config)
+        transport = transport_for(self.config)
+        self.worker = Worker(self.core.db, transport, preparer.prepare, self.config.delivery, self._clock)
+        self._background(self.worker.run(), self.worker.stop)
+        self._background(self._keep_time(), self._stop.set)
+        await self._start_web(preparer.texts)
+        self.server = Server(self.config, self.core.intake, self.config.site.domain)
+        await self.server.start()
+        self._stack.push_async_callback(self.server.stop, STOP)
+        log.event("ready", smtp=",".join(self.server.addresses), web=",".join(self.web_addresses))
+
+    def _preparer(self, config: Config) -> Preparer:
+        return Preparer(self.core.site, texts_of(config), keys_of(config), config.web.url.rstrip("/"))
+
+    async def _start_web(self, texts: Texts) -> None:
+        pages = Pages(self.core.db, self.core.site, self._clock, texts.page)
+        for address in self.config.web.listen:
+            try:
+                server = await listen(address, pages)
+            except OSError as error:
+                raise ConfigError(f"[web] listen: cannot listen on {address}: {error.strerror}") from error
+            self._stack.callback(server.close)
+            bound = server.sockets[0].getsockname()
+            self.web_addresses += (f"{address.host}:{bound[1]}",)
+
+    def _background(self, work: Coroutine[object, object, None], stop: Callable[[], None]) -> None:
+        """Run `work` beside everything else; at the end it is asked to stop, and waited for."""
+        task = asyncio.create_task(work)
+        task.add_done_callback(self._ended)
+
+        async def end() -> None:
+            stop()
+            done, _ = await asyncio.wait([task], timeout=STOP)
+            if not done:
+                task.cancel()
+                await asyncio.wait([task])
+
+        self._stack.push_async_callback(end)
+
+    def _ended(self, task: asyncio.Task[None]) -> None:
+        """A part that fails takes the service down, so that it is started again whole."""
+        if not task.cancelled() and task.exception() is not None:
+            logger.critical("a part of the service has failed", exc_info=task.exception())
+            self.failed = True
+        self._stop.set()
+
+    def stop(self) -> None:
+        """Ask the service to end; `until_stopped` then returns."""
+        self._stop.set()
+
+    async def until_stopped(self) -> None:
+        """Wait for `stop`, or for a part to fail."""
+        await self._stop.wait()
+
+    def reload(self, config: Config) -> None:
+        """Take over texts, keys, certificate and delivery options from `config`.
+
+        Raises ConfigError and changes nothing if they cannot be used. Addresses, the database and the
+        site's own data need a restart.
+        """
+        preparer = self._preparer(config)
+        self.server.reload()
+        self.worker.use(preparer.prepare, config.delivery)
+        log.event("reloaded")
+
+    async def _keep_time(self) -> None:
+        """The clock's jobs: digests that are due, and what is too old to keep."""
+        cleaned = float("-inf")
+        while not self._stop.is_set():
+            try:
+                await send_due_digests(self.core.db, self._clock.now())
+                if self._clock.monotonic() - cleaned > HOUSEKEEPING:
+                    await self._clean()
+                    cleaned = self._clock.monotonic()
+            except Deferred as error:
+                logger.error("the clock's jobs have to wait: %s", error.reason)
+            try:
+                await asyncio.wait_for(self._stop.wait(), TICK)
+            except TimeoutError:
+                continue
+
+    async def _clean(self) -> None:
+        """Delete in small steps what is too old, so that nobody waits for it."""
+        now = self._clock.now()
+        db, keep = self.core.db, self.config.store.keep_sent
+        await db.write(lambda tx: intake_rows.forget(tx, now - REMEMBER, now))
+        while await db.write(lambda tx: queue.prune(tx, now - keep)):
+            await asyncio.sleep(0)
+
+
+async def send_due_digests(db: Database, now: float) -> None:
+    """Cut and queue the digest of every list for which it is due."""
+    for mlist in await db.read(lambda tx: digests.due(tx, now)):
+        cut = await db.write(lambda tx, mlist=mlist: digests.cut_if_due(tx, mlist.id, now))  # type: ignore[misc]
+        if cut:
+            issue, readers = cut
+            log.event("digest", list=mlist.address, issue=issue.number, posts=issue.posts, readers=readers)
+
+
+@contextmanager
+def _alone(database: Path) -> Iterator[None]:
+    """Hold the lock that only one service per database can have. Raises ConfigError if it is taken."""
+    path = database.with_name(database.name + ".lock")
+    try:
+        file = path.open("w")
+    except OSError as error:
+        raise ConfigError(f"[store] url: {database} cannot be used: {error.strerror}") from error
+    with file:
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError as error:
+            raise ConfigError(f"{database} is already being served by another mailforum") from error
+        yield

@@ -1,0 +1,447 @@
+"""Every option of mailforum: name, type, default and help, in one table.
+
+The sections below are that table. The commented sample that `mailforum init` writes, the output
+of `mailforum config`, and docs/configuration.md all come from it (a test compares them).
+
+Values come from the defaults, then the TOML file, then the environment: `MAILFORUM_SMTP_MAX_SIZE`
+sets `[smtp] max_size`. A secret may stand in a file of its own (`password_file`).
+"""
+
+from __future__ import annotations
+
+import ipaddress
+import os
+import re
+import tomllib
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Annotated, Any, ClassVar, Literal, get_args, get_origin, get_type_hints
+from urllib.parse import urlsplit
+
+import msgspec
+from msgspec import Meta
+
+from mailforum.errors import ConfigError
+
+
+class Duration(float):
+    """Seconds. Written as a number of seconds or as `30s`, `5m`, `4h`, `5d`."""
+
+    _UNITS: ClassVar = {"s": 1, "m": 60, "h": 3600, "d": 86400}
+
+    @classmethod
+    def parse(cls, value: object) -> Duration:
+        """Read `30s`, `5m`, `4h`, `5d` or a number; ValueError for anything else."""
+        match = re.fullmatch(r"\s*(\d+(?:\.\d+)?)\s*([smhd]?)\s*", str(value))
+        if match is None or isinstance(value, bool):
+            raise ValueError("Expected a time such as `30s`, `5m`, `4h` or `5d`")
+        return cls(float(match[1]) * cls._UNITS.get(match[2], 1))
+
+    def __str__(self) -> str:
+        for unit, seconds in reversed(self._UNITS.items()):
+            if self and self % seconds == 0:
+                return f"{int(self // seconds)}{unit}"
+        return f"{float(self):g}s"
+
+
+class Size(int):
+    """Bytes. Written as a number of bytes or as `300K`, `25M`, `1G`."""
+
+    _UNITS: ClassVar = {"": 1, "K": 1024, "M": 1024**2, "G": 1024**3}
+
+    @classmethod
+    def parse(cls, value: object) -> Size:
+        """Read `300K`, `25M`, `1G` or a number; ValueError for anything else."""
+        match = re.fullmatch(r"\s*(\d+)\s*([KMG]?)i?B?\s*", str(value), re.IGNORECASE)
+        if match is None or isinstance(value, bool):
+            raise ValueError("Expected a size such as `300K` or `25M`")
+        return cls(int(match[1]) * cls._UNITS[match[2].upper()])
+
+    def __str__(self) -> str:
+        for unit, factor in reversed(self._UNITS.items()):
+            if self and self % factor == 0:
+                return f"{self // factor}{unit}"
+        return str(int(self))
+
+
+class Address(str):
+    """A host and port to listen on or connect to: `127.0.0.1:8025`, `[::1]:24`, `lists.example.org:25`."""
+
+    @property
+    def host(self) -> str:
+        """The host, without the brackets of an IPv6 address."""
+        return self.rpartition(":")[0].strip("[]")
+
+    @property
+    def port(self) -> int:
+        """The port."""
+        return int(self.rpartition(":")[2])
+
+    @classmethod
+    def parse(cls, value: object) -> Address:
+        """Read `host:port`; ValueError for anything else."""
+        match = re.fullmatch(r"(\[[0-9A-Fa-f:.]+\]|[^:\s\[\]]+):(\d{1,5})", str(value))
+        if match is None or int(match[2]) > 65535:
+            raise ValueError("Expected host:port, such as `127.0.0.1:8025` or `[::1]:8025`")
+        return cls(value)
+
+
+Nameserver = Annotated[str, Meta(pattern=r"^[0-9A-Fa-f:.]+$")]
+
+
+class _Section(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    pass
+
+
+class Site(_Section, frozen=True):
+    """Who we are."""
+
+    domain: Annotated[str, Meta(description="Domain of the site's own addresses and of the EHLO greeting")] = (
+        "localhost"
+    )
+    admin: Annotated[str, Meta(description="Address of the person who runs this; gets postmaster's mail")] = ""
+    secret_file: Annotated[
+        str,
+        Meta(description="Holds the keys that sign tokens, one a line: the first signs, all are accepted"),
+    ] = "secret.key"  # noqa: S105  a file name
+    templates: Annotated[
+        str, Meta(description="Folder with texts of your own; what is not there is taken from the package")
+    ] = "templates"
+    special_domains: Annotated[
+        bool, Meta(description="Accept reserved names such as example.test; for tests and closed networks")
+    ] = False
+    log_level: Annotated[Literal["debug", "info", "warning", "error"], Meta(description="How much to log")] = "info"
+
+
+class Dns(_Section, frozen=True):
+    """Where names are looked up."""
+
+    servers: Annotated[tuple[Nameserver, ...], Meta(description="Addresses of resolvers; empty: the system's own")] = ()
+    timeout: Annotated[Duration, Meta(description="Longest wait for an answer while a sender waits")] = Duration(3)
+
+
+class Store(_Section, frozen=True):
+    """What is kept, and for how long."""
+
+    url: Annotated[
+        str, Meta(description="The database: one file, relative to this configuration", pattern=r"^sqlite:.+")
+    ] = "sqlite:mailforum.db"
+    keep_sent: Annotated[Duration, Meta(description="How long the rows of finished deliveries are kept")] = Duration(
+        14 * 86400
+    )
+    min_free: Annotated[Size, Meta(description="No mail is taken in while the disk has less space left than this")] = (
+        Size(64 * 1024**2)
+    )
+
+
+class Smtp(_Section, frozen=True):
+    """The way in."""
+
+    listen: Annotated[tuple[Address, ...], Meta(description="Where SMTP is spoken")] = (Address("127.0.0.1:8025"),)
+    lmtp: Annotated[tuple[Address, ...], Meta(description="Where LMTP is spoken, for a mail server on this host")] = ()
+    tls_cert: Annotated[str, Meta(description="Certificate chain (PEM); with it STARTTLS is offered")] = ""
+    tls_key: Annotated[str, Meta(description="Its private key (PEM)")] = ""
+    max_size: Annotated[Size, Meta(description="Largest mail taken in")] = Size(25 * 1024**2)
+    max_recipients: Annotated[int, Meta(description="Most recipients of one mail", ge=100)] = 1000
+    max_connections: Annotated[int, Meta(description="Most connections at once", ge=1)] = 200
+    max_connections_per_client: Annotated[
+        int, Meta(description="Most connections at once from one address; loopback is not counted", ge=1)
+    ] = 20
+    command_timeout: Annotated[Duration, Meta(description="Longest silence between commands")] = Duration(300)
+    data_timeout: Annotated[Duration, Meta(description="Longest silence while a mail is being sent")] = Duration(180)
+
+
+class DeliveryOptions(_Section, frozen=True):
+    """The way out."""
+
+    relay: Annotated[
+        str,
+        Meta(
+            description="Where mail goes: smtp://host:port, or maildir:FOLDER (nothing leaves the machine)",
+            pattern=r"^(smtp://[^/\s]+|lmtp://[^/\s]+|maildir:.+)$",
+        ),
+    ] = "maildir:outbox"
+    user: Annotated[str, Meta(description="Name to log in to the relay with; empty: no login")] = ""
+    password: Annotated[str, Meta(description="Password of that name; better in password_file")] = ""
+    password_file: Annotated[str, Meta(description="File whose first line is the password")] = ""
+    tls: Annotated[
+        Literal["off", "opportunistic", "required"],
+        Meta(description="STARTTLS to the relay: never, where offered, or always with a valid certificate"),
+    ] = "opportunistic"
+    connections: Annotated[int, Meta(description="Most connections to the relay at once", ge=1, le=500)] = 10
+    recipients: Annotated[
+        int,
+        Meta(description="Most recipients in one transaction, for lists that are not personal", ge=1, le=1000),
+    ] = 100
+    connect_timeout: Annotated[Duration, Meta(description="Longest wait for a connection")] = Duration(30)
+    command_timeout: Annotated[Duration, Meta(description="Longest wait for the answer to a command")] = Duration(300)
+    data_timeout: Annotated[Duration, Meta(description="Longest wait for the answer to a whole mail")] = Duration(600)
+    retry: Annotated[
+        tuple[Duration, ...], Meta(description="Waits between attempts; the last is repeated", min_length=1)
+    ] = tuple(Duration(minutes * 60) for minutes in (5, 15, 30, 60, 120, 240))
+    give_up: Annotated[Duration, Meta(description="A delivery that old is given up")] = Duration(5 * 86400)
+
+
+class Dkim(_Section, frozen=True):
+    """Signing what goes out. `mailforum dkim new DOMAIN` makes a key and prints what to put here."""
+
+    selector: Annotated[str, Meta(description="Selector of the key, as in the DNS record's name")] = ""
+    domain: Annotated[str, Meta(description="Domain that signs; empty: the list's own")] = ""
+    key_file: Annotated[str, Meta(description="Private key (PEM), RSA or Ed25519; empty: nothing is signed")] = ""
+    extra_selector: Annotated[str, Meta(description="Selector of a second key, usually Ed25519 beside RSA")] = ""
+    extra_key_file: Annotated[str, Meta(description="That second key (PEM)")] = ""
+
+
+class Web(_Section, frozen=True):
+    """HTTP: health, and the one-click unsubscribe of RFC 8058."""
+
+    listen: Annotated[tuple[Address, ...], Meta(description="Where HTTP is spoken; empty: nowhere")] = (
+        Address("127.0.0.1:8080"),
+    )
+    url: Annotated[str, Meta(description="How the world reaches it, for links in mail: https://lists.example.org")] = ""
+
+
+class Limits(_Section, frozen=True):
+    """Against abuse."""
+
+    answers_per_day: Annotated[
+        int, Meta(description="Most automatic answers to one unproved address from one list in a day", ge=1)
+    ] = 10
+    confirm_days: Annotated[int, Meta(description="Days until a request for confirmation expires", ge=1)] = 3
+
+
+class Config(_Section, frozen=True):
+    """The whole configuration, read-only. `base` is the folder that relative paths are meant from."""
+
+    site: Site = Site()
+    dns: Dns = Dns()
+    store: Store = Store()
+    smtp: Smtp = Smtp()
+    delivery: DeliveryOptions = DeliveryOptions()
+    dkim: Dkim = Dkim()
+    web: Web = Web()
+    limits: Limits = Limits()
+    base: Path = Path()
+
+    def path(self, name: str) -> Path:
+        """Return the file or folder that an option names."""
+        return self.base / Path(name).expanduser()
+
+    @property
+    def database(self) -> Path:
+        """The SQLite file of `[store] url`."""
+        return self.path(self.store.url.removeprefix("sqlite:"))
+
+    @property
+    def password(self) -> str:
+        """The relay's password, from the option or its file."""
+        if self.delivery.password_file:
+            return self.path(self.delivery.password_file).read_text().partition("\n")[0].strip()
+        return self.delivery.password
+
+
+SECTIONS: dict[str, type[_Section]] = {
+    name: kind for name, kind in get_type_hints(Config).items() if isinstance(kind, type) and issubclass(kind, _Section)
+}
+
+
+class Option(msgspec.Struct, frozen=True):
+    """One row of the table: `[section] name`, its default as TOML, its help and what it takes."""
+
+    section: str
+    name: str
+    default: str
+    help: str
+    takes: str
+
+
+def options(section: str) -> Iterator[Option]:
+    """Yield the options of `section` in the order they are written down."""
+    hints = get_type_hints(SECTIONS[section], include_extras=True)
+    defaults = SECTIONS[section]()
+    for name in SECTIONS[section].__struct_fields__:
+        kind, meta = get_args(hints[name])[:2]
+        yield Option(section, name, to_toml(getattr(defaults, name)), meta.description or "", _takes(kind))
+
+
+def _takes(kind: Any) -> str:
+    if get_origin(kind) is Literal:
+        return " or ".join(f'"{word}"' for word in get_args(kind))
+    if get_origin(kind) is tuple:
+        inner = get_args(kind)[0]
+        return f"list of {_takes(get_args(inner)[0] if get_origin(inner) is Annotated else inner)}s"
+    names = {
+        str: "text",
+        int: "number",
+        bool: "true or false",
+        Duration: "time",
+        Size: "size",
+        Address: "host:port",
+    }
+    return names[kind]
+
+
+def to_toml(value: object) -> str:
+    """Write one value as TOML, as the sample and `mailforum config` show it."""
+    if isinstance(value, bool):
+        return "true" if value else "false"
+    if isinstance(value, tuple):
+        return "[" + ", ".join(to_toml(item) for item in value) + "]"
+    if isinstance(value, int) and not isinstance(value, Size):
+        return str(value)
+    text = str(value).replace("\\", "\\\\").replace('"', '\\"')
+    return f'"{text}"'
+
+
+def load(path: Path, environ: Mapping[str, str] = os.environ) -> Config:
+    """Read the configuration file at `path`, then the environment.
+
+    Raises ConfigError with the file, the line and the option for anything that is not understood.
+    """
+    try:
+        text = path.read_text(encoding="utf-8")
+        data = tomllib.loads(text)
+    except OSError as error:
+        raise ConfigError(f"{path}: cannot be read: {error.strerror}") from error
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        raise ConfigError(f"{path}: {error}") from error
+    _overlay(data, environ)
+    return parse(data, base=path.parent.resolve(), source=str(path), text=text)
+
+
+def _overlay(data: dict[str, Any], environ: Mapping[str, str]) -> None:
+    """Put `MAILFORUM_SECTION_OPTION` from the environment over what the file says."""
+    for section in SECTIONS:
+        for option in options(section):
+            value = environ.get(f"MAILFORUM_{section}_{option.name}".upper())
+            if value is not None and isinstance(data.setdefault(section, {}), dict):
+                listed = option.takes.startswith("list of ")
+                data[section][option.name] = value.replace(",", " ").split() if listed else value
+
+
+def parse(data: Mapping[str, Any], *, base: Path, source: str = "configuration", text: str = "") -> Config:
+    """Make a Config from plain values; ConfigError as `load`."""
+    if "base" in data:
+        raise ConfigError(f"{source}: unknown section [base]")
+    try:
+        config = msgspec.convert({**data, "base": base}, Config, strict=True, dec_hook=_decode)
+    except msgspec.ValidationError as strict_error:
+        config = _leniently(data, base, strict_error, source, text)
+    _check(config, source, text)
+    return config
+
+
+def _leniently(data: Mapping[str, Any], base: Path, first: msgspec.ValidationError, source: str, text: str) -> Config:
+    """Try again for words from the environment (`"true"`, `"5"`); a file's own types stay strict."""
+    if "str" in str(first) and not text_has_error(first, text):
+        try:
+            return msgspec.convert({**data, "base": base}, Config, strict=False, dec_hook=_decode)
+        except msgspec.ValidationError as error:
+            first = error
+    raise _located(first, source, text) from first
+
+
+def text_has_error(error: msgspec.ValidationError, text: str) -> bool:
+    """Say whether the option that `error` is about stands in the file's text."""
+    section, name, _ = _place(error)
+    return _line(text, section, name) > 0
+
+
+def _decode(kind: type, value: object) -> object:
+    if kind is Path:
+        return value
+    if kind in (Duration, Size, Address):
+        return kind.parse(value)
+    raise NotImplementedError(kind)
+
+
+def _place(error: msgspec.ValidationError) -> tuple[str, str, str]:
+    """Take msgspec's message apart into section, option and what is wrong."""
+    what, _, where = str(error).partition(" - at `$.")
+    section, _, name = re.sub(r"\[.*?\]", "", where.rstrip("`")).partition(".")
+    unknown = re.search(r"unknown field `(.*)`", what)
+    if unknown and not section:
+        return unknown[1], "", "unknown section"
+    if unknown:
+        return section, unknown[1], "unknown option"
+    return section, name, what[:1].lower() + what[1:]
+
+
+def _line(text: str, section: str, name: str) -> int:
+    """Find the line (from 1) where `[section]`, or `name` within it, stands; 0 if it does not."""
+    inside = False
+    for number, line in enumerate(text.splitlines(), 1):
+        header = re.match(r"\s*\[\s*([\w-]+)\s*\]", line)
+        if header:
+            inside = header[1] == section
+            if inside and not name:
+                return number
+        elif inside and re.match(rf"\s*{re.escape(name)}\s*=", line):
+            return number
+    return 0
+
+
+def _located(error: msgspec.ValidationError, source: str, text: str) -> ConfigError:
+    return _error(*_place(error), source, text)
+
+
+def _error(section: str, name: str, what: str, source: str, text: str) -> ConfigError:
+    line = _line(text, section, name)
+    place = f"{source}:{line}" if line else source
+    return ConfigError(f"{place}: [{section}]{' ' if name else ''}{name}: {what}")
+
+
+def _check(config: Config, source: str, text: str) -> None:
+    """Refuse what is well-formed but cannot work."""
+    for server in config.dns.servers:
+        try:
+            ipaddress.ip_address(server)
+        except ValueError:
+            raise _error("dns", "servers", f"`{server}` is no IP address", source, text) from None
+    if bool(config.smtp.tls_cert) != bool(config.smtp.tls_key):
+        raise _error("smtp", "tls_cert", "tls_cert and tls_key go together", source, text)
+    relay = config.delivery.relay
+    if not relay.startswith("maildir:"):
+        _check_relay(relay, source, text)
+    if bool(config.dkim.key_file) != bool(config.dkim.selector):
+        raise _error("dkim", "key_file", "key_file and selector go together", source, text)
+
+
+def _check_relay(relay: str, source: str, text: str) -> None:
+    try:
+        parts = urlsplit(relay)
+        _ = parts.port
+    except ValueError as error:
+        raise _error("delivery", "relay", str(error), source, text) from None
+    if parts.username or parts.password:
+        raise _error("delivery", "relay", "name and password go into user and password_file", source, text)
+
+
+def sample(values: Mapping[tuple[str, str], str]) -> str:
+    """Write a commented configuration file.
+
+    `values` maps (section, option) to the TOML to write; every other option stands there as a
+    comment with its default.
+    """
+    lines = ["# mailforum's configuration. What is commented out shows the default.", ""]
+    for section, kind in SECTIONS.items():
+        lines += [f"# {(kind.__doc__ or '').strip()}", f"[{section}]"]
+        for option in options(section):
+            written = values.get((section, option.name))
+            lines.append(f"# {option.help} ({option.takes}).")
+            lines.append(f"{option.name} = {written}" if written else f"# {option.name} = {option.default}")
+        lines.append("")
+    return "\n".join(lines)
+
+
+def show(config: Config) -> str:
+    """Write the configuration in force as TOML; passwords are not shown."""
+    lines = []
+    for section in SECTIONS:
+        lines.append(f"[{section}]")
+        for option in options(section):
+            value = getattr(getattr(config, section), option.name)
+            secret = option.name == "password" and value
+            lines.append(f"{option.name} = {to_toml('(hidden)' if secret else value)}")
+        lines.append("")
+    return "\n".join(lines)

@@ -1,0 +1,272 @@
+"""One delivery from claim to settled, in order. This is the way out; read it second.
+
+    claim   a batch of deliveries that are due is marked as in hand        store/queue
+    job     the mail's bytes are made and signed                          mailings, sign
+    send    a connection takes the job to the next hop                     transport
+    settle  sent, deferred or failed: written down, durable               store/queue
+
+Connections (`Lane`) run side by side; each sends one job after the other and does not finish the
+next before the last one's mark is durable. So a crash can repeat at most what the open connections
+had on their way. What was in hand at a crash is put back at the next start, and named in the log.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections import OrderedDict, deque
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+
+from mailforum import log
+from mailforum.clock import Clock
+from mailforum.config import DeliveryOptions
+from mailforum.delivery.mailings import Prepared
+from mailforum.delivery.transport import Job, RelayDown, Transport
+from mailforum.errors import Deferred
+from mailforum.model import Delivery, State, Status
+from mailforum.store import queue
+from mailforum.store.database import Database, Tx
+
+logger = logging.getLogger("mailforum")
+
+CLAIM = 500  # deliveries taken in hand at once
+KEPT = 8  # mailings kept ready at once
+IDLE = 3.0  # seconds without work after which a connection is given up
+LOOK = 1.0  # seconds between looks for work that another process has queued
+PAUSE = (2.0, 300.0)  # first and longest wait, in seconds, before a relay that is down is tried again
+NO_CONNECTION = "4.4.1"  # RFC 3463: no answer from host; the recipient has nothing to do with it
+
+
+@dataclass(frozen=True, slots=True)
+class Task:
+    """Deliveries of one mailing that go out in one transaction."""
+
+    prepared: Prepared
+    deliveries: tuple[Delivery, ...]
+
+
+class Worker:
+    """Sends what is queued. `prepare` makes a mailing ready; `transport` takes it to the next hop."""
+
+    def __init__(
+        self,
+        db: Database,
+        transport: Transport,
+        prepare: Callable[[Tx, int], Prepared],
+        options: DeliveryOptions,
+        clock: Clock,
+    ) -> None:
+        self._db = db
+        self._prepare = prepare
+        self._options = options
+        self._clock = clock
+        self._ready: OrderedDict[int, Prepared] = OrderedDict()
+        self._tasks: deque[Task] = deque()
+        self._look = asyncio.Event()
+        self._lanes: set[asyncio.Task[None]] = set()
+        self._stopping = False
+        self._pause = 0.0
+        self._resume_at = 0.0
+        self.transport = transport
+
+    async def run(self) -> None:
+        """Send until `stop` is called. Starts with what an earlier process left in hand."""
+        for delivery in await self._db.write(queue.recover):
+            log.uncertain(delivery=delivery.id, mailing=delivery.mailing_id, rcpt=delivery.rcpt)
+        self._db.on_commit(self._look.set)
+        while not self._stopping:
+            self._look.clear()
+            try:
+                claimed = await self._claim()
+            except Deferred as error:  # the database is locked or full
+                logger.error("the queue cannot be read: %s", error.reason)
+                claimed = False
+            if not claimed:
+                await _wait(self._look, LOOK)
+        await asyncio.gather(*self._lanes, return_exceptions=True)
+        await self._put_back(self._tasks)
+
+    def stop(self) -> None:
+        """Take nothing more in hand; `run` returns when what is under way is settled."""
+        self._stopping = True
+        self._look.set()
+
+    def use(self, prepare: Callable[[Tx, int], Prepared], options: DeliveryOptions) -> None:
+        """Go on with other texts, keys and options."""
+        self._prepare, self._options = prepare, options
+        self._ready.clear()
+
+    async def _claim(self) -> bool:
+        """Take a batch in hand and open lanes for it; False if nothing is due or hands are full."""
+        now = self._clock.now()
+        if len(self._tasks) > CLAIM // 2 or self._clock.monotonic() < self._resume_at:
+            return False
+        due_at = await self._db.read(queue.next_due)
+        if due_at is None or due_at > now:
+            return False
+        limit = 1 if self._pause else CLAIM  # a relay that was down is tried with one delivery
+        deliveries = await self._db.write(lambda tx: queue.claim(tx, now, limit))
+        for mailing_id in dict.fromkeys(delivery.mailing_id for delivery in deliveries):
+            await self._make_tasks(mailing_id, [d for d in deliveries if d.mailing_id == mailing_id])
+        self._open_lanes()
+        return bool(deliveries)
+
+    async def _make_tasks(self, mailing_id: int, deliveries: list[Delivery]) -> None:
+        try:
+            prepared = await self._prepared(mailing_id)
+        except Exception as error:  # one mailing that cannot be made must not stop the others
+            await self._cannot_make(deliveries, error)
+            return
+        size = 1 if prepared.personal else self._options.recipients
+        for start in range(0, len(deliveries), size):
+            self._tasks.append(Task(prepared, tuple(deliveries[start : start + size])))
+
+    async def _prepared(self, mailing_id: int) -> Prepared:
+        if mailing_id not in self._ready:
+            self._ready[mailing_id] = await self._db.read(lambda tx: self._prepare(tx, mailing_id))
+            if len(self._ready) > KEPT:
+                self._ready.popitem(last=False)
+        self._ready.move_to_end(mailing_id)
+        return self._ready[mailing_id]
+
+    async def _cannot_make(self, deliveries: Iterable[Delivery], error: Exception) -> None:
+        logger.error("a mail cannot be made", exc_info=error)
+        status = Status(State.DEFERRED, "4.3.0", f"the mail could not be made: {type(error).__name__}")
+        await self.settle([(delivery, status) for delivery in deliveries])
+
+    def _open_lanes(self) -> None:
+        limit = 1 if self._pause else self._options.connections
+        for _ in range(min(limit - len(self._lanes), len(self._tasks))):
+            lane = asyncio.create_task(Lane(self).run())
+            self._lanes.add(lane)
+            lane.add_done_callback(self._lane_ended)
+
+    def _lane_ended(self, lane: asyncio.Task[None]) -> None:
+        self._lanes.discard(lane)
+        if not lane.cancelled() and lane.exception() is not None:
+            logger.error("a connection ended", exc_info=lane.exception())
+        if self._tasks and not self._stopping:
+            self._open_lanes()
+
+    async def next_task(self, wait: bool) -> Task | None:
+        """Hand a lane its next task; with `wait`, for as long as an idle connection is worth keeping."""
+        patience = self._clock.monotonic() + (IDLE if wait else 0.0)
+        while not self._tasks and not self._stopping and self._clock.monotonic() < patience:
+            await _wait(self._look, patience - self._clock.monotonic())
+        if not self._tasks or self._stopping:
+            return None
+        task = self._tasks.popleft()
+        if len(self._tasks) == CLAIM // 2:
+            self._look.set()
+        return task
+
+    async def job(self, task: Task) -> Job | None:
+        """Make the mail of a task; None if that failed, and is written down."""
+        first, prepared = task.deliveries[0], task.prepared
+        try:
+            data = await asyncio.to_thread(prepared.data, first) if prepared.signing else prepared.data(first)
+        except Exception as error:
+            await self._cannot_make(task.deliveries, error)
+            return None
+        rcpts = tuple(delivery.rcpt for delivery in task.deliveries)
+        return Job(prepared.envelope_sender(first), rcpts, tuple(delivery.id for delivery in task.deliveries), data)
+
+    async def settle(self, results: list[tuple[Delivery, Status]]) -> None:
+        """Write down how attempts ended; returns when that is durable.
+
+        While the database cannot be written nothing more is sent, or it would be sent twice.
+        """
+        now = self._clock.now()
+        final = [(delivery, *self._judge(delivery, status, now)) for delivery, status in results]
+        rows = [(delivery.id, status, due_at) for delivery, status, due_at in final]
+        while True:
+            try:
+                await self._db.write(lambda tx: queue.settle(tx, rows, now))
+                break
+            except Deferred as error:
+                logger.error("marks cannot be written, sending waits: %s", error.reason)
+                await self._clock.sleep(LOOK)
+        for delivery, status, due_at in final:
+            _log(delivery, status, due_at - now)
+
+    def _judge(self, delivery: Delivery, status: Status, now: float) -> tuple[Status, float]:
+        """Return the status to keep and, if it is deferred, when to try again."""
+        if status.state is not State.DEFERRED:
+            self._pause = 0.0
+            return status, now
+        waits = self._options.retry
+        wait = float(waits[min(delivery.attempts, len(waits) - 1)])
+        if status.enhanced == NO_CONNECTION:
+            wait = self._pause or PAUSE[0]
+        if now + wait - delivery.created_at > self._options.give_up:
+            return Status(State.FAILED, "4.4.7", f"given up; the last answer was: {status.reply}"), now
+        return status, now + wait
+
+    async def relay_is_down(self, down: RelayDown) -> None:
+        """Put back what is not under way, and leave the relay alone for a while, each time longer."""
+        if self._clock.monotonic() < self._resume_at:
+            return
+        first, longest = PAUSE
+        self._pause = min(self._pause * 2, longest) or first
+        self._resume_at = self._clock.monotonic() + self._pause
+        log.event("relay_down", logging.WARNING, reason=down.text, next_try_in=self._pause)
+        await self._put_back(self._tasks)
+
+    async def _put_back(self, tasks: deque[Task]) -> None:
+        ids = [delivery.id for task in tasks for delivery in task.deliveries]
+        tasks.clear()
+        await self.put_back(ids)
+
+    async def put_back(self, ids: list[int]) -> None:
+        """Give deliveries back to the queue that were in hand but not tried."""
+        if ids:
+            await self._db.write(lambda tx: queue.unclaim(tx, ids))
+
+
+class Lane:
+    """One connection to the next hop, opened again as long as there is work."""
+
+    def __init__(self, worker: Worker) -> None:
+        self._worker = worker
+        self._in_hand: dict[int, Task] = {}
+
+    async def run(self) -> None:
+        """Send until there has been nothing to send for a while, or the relay is down."""
+        try:
+            await self._worker.transport.run(self._take, self._settle)
+        except RelayDown as down:
+            await self._worker.relay_is_down(down)
+        finally:
+            left = [delivery.id for task in self._in_hand.values() for delivery in task.deliveries]
+            await self._worker.put_back(left)
+
+    async def _take(self, wait: bool) -> Job | None:
+        while task := await self._worker.next_task(wait):
+            job = await self._worker.job(task)
+            if job is not None:
+                self._in_hand[job.ids[0]] = task
+                return job
+        return None
+
+    async def _settle(self, job: Job, statuses: tuple[Status, ...]) -> None:
+        task = self._in_hand[job.ids[0]]
+        await self._worker.settle(list(zip(task.deliveries, statuses, strict=True)))
+        del self._in_hand[job.ids[0]]
+
+
+async def _wait(event: asyncio.Event, seconds: float) -> None:
+    try:
+        await asyncio.wait_for(event.wait(), seconds)
+    except TimeoutError:
+        return
+
+
+def _log(delivery: Delivery, status: Status, retry_in: float) -> None:
+    names = {"delivery": delivery.id, "mailing": delivery.mailing_id, "rcpt": delivery.rcpt, "reply": status.reply}
+    if status.state is State.SENT:
+        log.sent(**names)  # type: ignore[arg-type]
+    elif status.state is State.DEFERRED:
+        log.deferred(**names, retry_in=retry_in)  # type: ignore[arg-type]
+    else:
+        log.failed(**names)  # type: ignore[arg-type]

@@ -1,0 +1,1 @@
+"""What a list does: no SMTP, no SQL, no templates."""

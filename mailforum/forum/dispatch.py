@@ -1,0 +1,80 @@
+"""One mail for one of our addresses: who deals with it.
+
+Everything here runs inside the transaction that ends before the sender is told 250.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from mailforum.errors import Refused
+from mailforum.forum import bounces, commands, members, moderation, owners, policy, posts
+from mailforum.forum.site import Incoming
+from mailforum.mail import address
+from mailforum.model import Outcome, RouteRole, Verdict
+from mailforum.store import intake, lists
+from mailforum.store.database import Tx
+
+# These are written to by machines, and must hear them.
+_FOR_MACHINES = {RouteRole.BOUNCES, RouteRole.OWNER, RouteRole.POSTMASTER}
+
+
+def handle(tx: Tx, mail: Incoming) -> Outcome:
+    """Act on the mail and say what became of it. Raises Refused when it may not be sent here.
+
+    The same mail again, after a lost reply or through a second MX, is taken and not acted on twice.
+    """
+    if mail.route.role not in _FOR_MACHINES:
+        verdict = policy.automatic(mail)
+        if verdict:
+            return _not_accepted(tx, mail, verdict)
+    if not intake.see(tx, _key(mail), posts.fingerprint(mail.msg), mail.now):
+        return mail.done("duplicate", "This mail is here already.")
+    return HANDLERS[mail.route.role](tx, mail)
+
+
+def _key(mail: Incoming) -> str:
+    """What a repeated mail is recognised under: the list and role, however the address was spelt."""
+    list_address = mail.route.mlist.address if mail.route.mlist else ""
+    return f"{mail.route.role} {list_address} {mail.route.detail}"
+
+
+def _post(tx: Tx, mail: Incoming) -> Outcome:
+    author = mail.msg.author
+    member = lists.member(tx, mail.mlist.id, address.key(author.address)) if author else None
+    if member is None and commands.is_bare_join(mail.msg):
+        return members.ask_to_join(tx, mail)
+    if member and commands.is_bare_leave(mail.msg):
+        return members.ask_to_leave(tx, mail)
+    verdict = policy.decide(policy.Question(mail, member))
+    if verdict.action != "accept":
+        return _not_accepted(tx, mail, verdict)
+    under = ""
+    if mail.route.role is RouteRole.REPLY:
+        under = posts.named_by(tx, mail.site.signer, mail.mlist, mail.route.detail).message_id
+    post = posts.accept(tx, mail.mlist, mail.msg, mail.raw, mail.now, under)
+    return mail.done(f"post {post.label}", f"Taken as #{post.label}.")
+
+
+def _not_accepted(tx: Tx, mail: Incoming, verdict: Verdict) -> Outcome:
+    if verdict.action == "hold":
+        return moderation.hold(tx, mail, verdict)
+    if verdict.action == "drop":
+        return mail.done(f"dropped: {verdict.reason}")
+    raise Refused(verdict.text, verdict.reason, code=verdict.code, enhanced=verdict.enhanced)
+
+
+HANDLERS: dict[RouteRole, Callable[[Tx, Incoming], Outcome]] = {
+    RouteRole.POST: _post,
+    RouteRole.REPLY: _post,
+    RouteRole.JOIN: members.ask_to_join,
+    RouteRole.LEAVE: members.ask_to_leave,
+    RouteRole.CONFIRM: members.confirm,
+    RouteRole.REQUEST: commands.obey,
+    RouteRole.SITE: commands.obey,
+    RouteRole.HELP: commands.send_help,
+    RouteRole.INFO: commands.send_info,
+    RouteRole.OWNER: owners.forward,
+    RouteRole.POSTMASTER: owners.forward,
+    RouteRole.BOUNCES: bounces.note,
+}

@@ -1,0 +1,202 @@
+"""Joining, leaving and changing how one reads, each asked for by mail and confirmed by a reply.
+
+From can be forged by anyone, so what a mail asks for is done only when the address it names has
+answered a question mailed there. The answer is an empty reply; its address carries the proof.
+An unsubscribe address out of a mail of ours is such a proof already, for that one thing.
+"""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+from mailforum.errors import Refused
+from mailforum.forum import notices, route
+from mailforum.forum.site import Incoming, Site
+from mailforum.mail import address
+from mailforum.mail.token import Signer
+from mailforum.model import MailingList, Member, Mode, Outcome, Request, Role
+from mailforum.store import intake, lists
+from mailforum.store.database import Tx
+
+
+def ask_to_join(tx: Tx, mail: Incoming) -> Outcome:
+    """Answer a mail to the join address: a question to the address it came from."""
+    mode = Mode.DIGEST if mail.route.detail == "digest" else Mode.EACH
+    return mail.done(join(tx, mail, mail.mlist, mode))
+
+
+def join(tx: Tx, mail: Incoming, mlist: MailingList, mode: Mode) -> str:
+    """Ask the sender to confirm that they want to join; return what was done, for the log.
+
+    Raises Refused when the list takes nobody by mail, or the address cannot be a member.
+    """
+    sender = subscriber(tx, mail.sender, mail.site)
+    if lists.member(tx, mlist.id, address.key(sender)):
+        notices.answer(tx, mail, "notice/already-member")
+        return "already a member"
+    if mlist.settings.joining == "closed":
+        raise Refused("This list takes no new members by mail.", "joining is closed")
+    name = mail.msg.author.name if mail.msg.author else ""
+    return _ask(tx, mail, mlist, "join", sender, mode=mode, name=name)
+
+
+def ask_to_leave(tx: Tx, mail: Incoming) -> Outcome:
+    """Answer a mail to the leave address: done at once with a token of ours, else asked back."""
+    if mail.route.detail not in ("", "digest"):
+        return mail.done(leave_by_token(tx, mail.site, mail.route.detail, mail.now))
+    return mail.done(leave(tx, mail, mail.mlist))
+
+
+def leave(tx: Tx, mail: Incoming, mlist: MailingList) -> str:
+    """Ask the sender to confirm that they want to leave; return what was done, for the log."""
+    if lists.member(tx, mlist.id, address.key(mail.sender)) is None:
+        notices.answer(tx, mail, "notice/not-member")
+        return "not a member"
+    return _ask(tx, mail, mlist, "leave", mail.sender)
+
+
+def change_mode(tx: Tx, mail: Incoming, mlist: MailingList, mode: Mode) -> str:
+    """Ask the sender to confirm how they want to read; return what was done, for the log."""
+    if lists.member(tx, mlist.id, address.key(mail.sender)) is None:
+        notices.answer(tx, mail, "notice/not-member")
+        return "not a member"
+    return _ask(tx, mail, mlist, "set", mail.sender, mode=mode)
+
+
+def _ask(
+    tx: Tx,
+    mail: Incoming,
+    mlist: MailingList,
+    action: str,
+    to: str,
+    *,
+    mode: Mode = Mode.EACH,
+    name: str = "",
+) -> str:
+    """Mail a question to `to`, unless that address has been asked too often today."""
+    if not notices.may_answer(tx, mail.site, mlist, to, mail.now):
+        return "not asked: too many answers today"
+    expires_at = mail.now + mail.site.confirm_seconds
+    request_id = intake.ask(tx, mlist.id, action, to, name=name, mode=mode, now=mail.now, expires_at=expires_at)
+    token = mail.site.signer.make("confirm", request_id, action, mlist.address, address.key(to))
+    notices.send(
+        tx,
+        "notice/confirm",
+        to,
+        mail.now,
+        mlist=mlist,
+        reply_to=mlist.sub("confirm", token),
+        values={"action": action, "mode": mode, "days": round(mail.site.confirm_seconds / 86400)},
+    )
+    return f"asked to confirm: {action}"
+
+
+def confirm(tx: Tx, mail: Incoming) -> Outcome:
+    """Do what the reply to a question confirms. Raises Refused for a token that is not good."""
+    return mail.done(confirm_by_token(tx, mail.site, mail.route.detail, mail.now))
+
+
+def confirm_by_token(tx: Tx, site: Site, token: str, now: float) -> str:
+    """Do what `token` stands for, once; return what was done, for the log."""
+    request, mlist = _request(tx, site, token)
+    if request.done_at is None and request.expires_at < now:
+        raise Refused("This confirmation has expired; please ask again.", "expired token")
+    if not intake.answered(tx, request.id, now):
+        return f"confirmed before: {request.action}"
+    if request.action == "join":
+        return _joined(tx, site, mlist, request, now)
+    member = lists.member(tx, mlist.id, address.key(request.address))
+    if member is None:
+        return f"{request.action}: no longer a member"
+    if request.action == "leave":
+        return _left(tx, mlist, member, now)
+    lists.change_member(tx, replace(member, mode=Mode(request.mode)))
+    notices.send(tx, "notice/changed", member.address, now, mlist=mlist, values={"mode": request.mode})
+    return f"mode {request.mode}"
+
+
+def _request(tx: Tx, site: Site, token: str) -> tuple[Request, MailingList]:
+    """Find the question a token answers. Raises Refused 550 when it is none of ours."""
+    request = intake.request(tx, site.signer.peek(token) or 0)
+    mlist = lists.by_id(tx, request.list_id) if request else None
+    if (
+        request is None
+        or mlist is None
+        or not site.signer.check(
+            token, "confirm", request.id, request.action, mlist.address, address.key(request.address)
+        )
+    ):
+        raise Refused("This confirmation is not valid (any more); please ask again.", "bad token")
+    return request, mlist
+
+
+def _joined(tx: Tx, site: Site, mlist: MailingList, request: Request, now: float) -> str:
+    if mlist.settings.joining == "closed":
+        notices.send(tx, "notice/join-refused", request.address, now, mlist=mlist)
+        return "join: closed meanwhile"
+    if mlist.settings.joining == "moderated":
+        notices.send(tx, "notice/join-pending", request.address, now, mlist=mlist)
+        notices.tell_owners(tx, site, mlist, "owner/join-request", now, address=request.address, name=request.name)
+        return "join: a moderator decides"
+    add(tx, mlist, request.address, now, name=request.name, mode=Mode(request.mode))
+    return "joined"
+
+
+def add(
+    tx: Tx,
+    mlist: MailingList,
+    to: str,
+    now: float,
+    *,
+    name: str = "",
+    role: Role = Role.MEMBER,
+    mode: Mode = Mode.EACH,
+    welcome: bool = True,
+) -> Member | None:
+    """Make `to` a member and welcome them; None if they are one already.
+
+    `to` must have passed `subscriber`.
+    """
+    member = lists.add_member(tx, mlist.id, to, address.key(to), name, role, mode, now)
+    if member and welcome and mlist.settings.welcome:
+        notices.send(tx, "notice/welcome", to, now, mlist=mlist, values={"mode": mode})
+    return member
+
+
+def subscriber(tx: Tx, text: str, site: Site) -> str:
+    """Return the address to write to. Raises Refused 553 when it can be no member.
+
+    No address of ours may be one: a list that is a member of a list is a loop (RFC 5321 section 6.3).
+    """
+    to = address.subscriber(text, special_domains=site.special_domains)
+    try:
+        route.find(tx, to, site.domain)
+    except Refused:
+        return to
+    raise Refused("This address belongs to a list and cannot join one.", "our own address", code=553)
+
+
+def leave_token(signer: Signer, mlist: MailingList, member_id: int, key: str) -> str:
+    """Return the token that takes this member, and only them, off this list. It does not expire."""
+    return signer.make("leave", member_id, mlist.address, key)
+
+
+def leave_by_token(tx: Tx, site: Site, token: str, now: float) -> str:
+    """Take off its list whoever `token` was mailed to; return what was done, for the log.
+
+    Raises Refused when the token is not good. Somebody who has left already has simply left.
+    """
+    member = lists.member_by_id(tx, site.signer.peek(token) or 0)
+    mlist = lists.by_id(tx, member.list_id) if member else None
+    if member is None or mlist is None:
+        return "leave: no longer a member"
+    if not site.signer.check(token, "leave", member.id, mlist.address, member.key):
+        raise Refused("This unsubscribe address is not valid.", "bad token")
+    return _left(tx, mlist, member, now)
+
+
+def _left(tx: Tx, mlist: MailingList, member: Member, now: float) -> str:
+    lists.remove_member(tx, member.id)
+    if mlist.settings.goodbye:
+        notices.send(tx, "notice/goodbye", member.address, now, mlist=mlist)
+    return "left"

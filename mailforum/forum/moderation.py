@@ -1,0 +1,84 @@
+"""Posts that wait for a moderator: held, approved, rejected or discarded."""
+
+from __future__ import annotations
+
+from mailforum.errors import UsageError
+from mailforum.forum import notices, posts
+from mailforum.forum.site import Incoming, Site
+from mailforum.mail import body
+from mailforum.model import Held, MailingList, Outcome, Post, Verdict
+from mailforum.store import intake, lists
+from mailforum.store.database import Tx
+
+EXCERPT = 1200
+
+
+def hold(tx: Tx, mail: Incoming, verdict: Verdict) -> Outcome:
+    """Keep the post, tell its author once and those in charge."""
+    subject = mail.msg.text("Subject")
+    held_id = intake.hold(
+        tx,
+        mail.mlist.id,
+        mail_from=mail.envelope.mail_from,
+        from_address=mail.sender,
+        subject=subject,
+        message_id=mail.msg.message_id,
+        reason=verdict.reason,
+        raw=mail.raw,
+        now=mail.now,
+    )
+    notices.answer(tx, mail, "notice/held", subject=subject, reason=verdict.text, held_id=held_id)
+    notices.tell_owners(
+        tx,
+        mail.site,
+        mail.mlist,
+        "owner/held",
+        mail.now,
+        who=mail.sender,
+        subject=subject,
+        reason=verdict.reason,
+        held_id=held_id,
+        excerpt=body.read(mail.msg).text[:EXCERPT],
+    )
+    return mail.done(f"held {held_id}: {verdict.reason}", verdict.text)
+
+
+def approve(tx: Tx, held_id: int, now: float) -> Post:
+    """Post what was held. Raises UsageError when it is not there (any more)."""
+    held, mlist = _take(tx, held_id)
+    raw = intake.held_raw(tx, held_id)
+    intake.release(tx, held.id)
+    msg, raw = posts.parse(raw)
+    return posts.accept(tx, mlist, msg, raw, now)
+
+
+def reject(tx: Tx, held_id: int, reason: str, site: Site, now: float) -> Held:
+    """Refuse what was held and tell its author why. Raises UsageError when it is not there."""
+    held, mlist = _take(tx, held_id)
+    intake.release(tx, held.id)
+    # A moderator has read the mail, so this answer is a person's; it is counted all the same.
+    if held.mail_from and notices.may_answer(tx, site, mlist, held.from_address, now):
+        notices.send(
+            tx,
+            "notice/rejected",
+            held.from_address,
+            now,
+            mlist=mlist,
+            values={"subject": held.subject, "reason": reason},
+        )
+    return held
+
+
+def discard(tx: Tx, held_id: int) -> Held:
+    """Throw away what was held, without a word. Raises UsageError when it is not there."""
+    held, _ = _take(tx, held_id)
+    intake.release(tx, held.id)
+    return held
+
+
+def _take(tx: Tx, held_id: int) -> tuple[Held, MailingList]:
+    held = intake.held_by_id(tx, held_id)
+    mlist = lists.by_id(tx, held.list_id) if held else None
+    if held is None or mlist is None:
+        raise UsageError(f"There is no held post {held_id} (any more).")
+    return held, mlist

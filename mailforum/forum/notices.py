@@ -1,0 +1,58 @@
+"""Short texts to one person: welcome, confirm, held, help. Queued here, worded in templates/.
+
+Mail that proves nothing about its sender is answered only so often: anybody can write anybody's
+address into From, and must not be able to bury them in our answers.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from mailforum.forum.site import Incoming, Site
+from mailforum.mail import address
+from mailforum.model import Kind, MailingList
+from mailforum.store import intake, lists, queue
+from mailforum.store.database import Tx
+
+
+def send(
+    tx: Tx,
+    template: str,
+    to: str,
+    now: float,
+    *,
+    mlist: MailingList | None,
+    reply_to: str = "",
+    values: Mapping[str, object] | None = None,
+) -> None:
+    """Queue the text `template` to `to`. Its envelope sender is null, so that nothing answers it.
+
+    `values` are the template's; they must be plain JSON.
+    """
+    list_id = mlist.id if mlist else None
+    mailing = queue.add_mailing(
+        tx, Kind.NOTICE, list_id=list_id, mail_from="", now=now, template=template, values=values, reply_to=reply_to
+    )
+    queue.address_to(tx, mailing, list_id, to, now)
+
+
+def answer(tx: Tx, mail: Incoming, template: str, **values: object) -> bool:
+    """Answer the sender of `mail` with `template`, unless they had their share today; say if sent."""
+    if not may_answer(tx, mail.site, mail.route.mlist, mail.sender, mail.now):
+        return False
+    send(tx, template, mail.sender, mail.now, mlist=mail.route.mlist, values=values)
+    return True
+
+
+def may_answer(tx: Tx, site: Site, mlist: MailingList | None, to: str, now: float) -> bool:
+    """Count one more answer to `to` today; False if it would be too many, or nobody can be meant."""
+    if not to or not address.domain_of(to):
+        return False
+    return intake.count_answer(tx, mlist.id if mlist else 0, address.key(to), now) <= site.answers_per_day
+
+
+def tell_owners(tx: Tx, site: Site, mlist: MailingList, template: str, now: float, **values: object) -> None:
+    """Queue the text `template` to those in charge of the list, or to the site's admin if nobody is."""
+    addresses = [member.address for member in lists.in_charge(tx, mlist.id)] or [site.admin]
+    for to in filter(None, addresses):
+        send(tx, template, to, now, mlist=mlist, values=values)

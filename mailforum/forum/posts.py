@@ -1,0 +1,98 @@
+"""A post: stored, threaded and queued to every reader."""
+
+from __future__ import annotations
+
+import hashlib
+
+from mailforum.errors import Refused
+from mailforum.forum import threads
+from mailforum.mail import address, message, msgid
+from mailforum.mail.message import Message
+from mailforum.mail.token import Signer
+from mailforum.model import Kind, MailingList, Mode, Post
+from mailforum.store import posts, queue
+from mailforum.store.database import Tx
+
+
+def accept(tx: Tx, mlist: MailingList, msg: Message, raw: bytes, now: float, under: str = "") -> Post:
+    """Store a post, thread it, and queue it to every reader.
+
+    `under` is the Message-ID of the post it answers where our own reply address has told us.
+    """
+    post = store(tx, mlist, msg, raw, now, under)
+    mailing = queue.add_mailing(
+        tx, Kind.POST, list_id=mlist.id, ref_id=post.id, mail_from=mlist.sub("bounces"), now=now
+    )
+    queue.fan_out(tx, mailing, mlist.id, Mode.EACH, now, author=address.key(post.from_address))
+    return post
+
+
+def store(tx: Tx, mlist: MailingList, msg: Message, raw: bytes, now: float, under: str = "") -> Post:
+    """Store and thread a post without sending it to anyone, as an import does."""
+    newcomer = _newcomer(mlist, msg, raw, under)
+    place = threads.place(tx, newcomer, now)
+    author = msg.author
+    row = tx.one(
+        "post.add",
+        list_id=mlist.id,
+        thread_id=place.thread_id,
+        label=place.label,
+        parent_id=place.parent_id,
+        reach=place.reach,
+        message_id=newcomer.message_id,
+        from_address=author.address if author else "",
+        from_name=author.name if author else msg.text("From")[:200],
+        subject=newcomer.subject,
+        date=now if msg.date is None else msg.date,
+        received_at=now,
+        size=len(raw),
+    )
+    assert row is not None
+    tx.run("post.add_body", post_id=row["id"], raw=raw)
+    threads.settle(tx, row["id"], newcomer, place, now)
+    post = posts.by_id(tx, row["id"])
+    assert post is not None
+    return post
+
+
+def _newcomer(mlist: MailingList, msg: Message, raw: bytes, under: str) -> threads.Newcomer:
+    own = identity(msg, raw, mlist.domain)
+    references = msgid.references(
+        " ".join([under, *msg.get_all("In-Reply-To")]), " ".join(msg.get_all("References")), own=own
+    )
+    return threads.Newcomer(mlist.id, own, msg.text("Subject"), references)
+
+
+def reply_token(signer: Signer, mlist: MailingList, post_id: int) -> str:
+    """Return the token of the address that answers this post (`pmo+r.TOKEN@…`). It does not expire."""
+    return signer.make("reply", post_id, mlist.address)
+
+
+def named_by(tx: Tx, signer: Signer, mlist: MailingList, token: str) -> Post:
+    """Return the post that a reply address names. Raises Refused 550 5.1.1 when it names none."""
+    post = posts.by_id(tx, signer.peek(token) or 0)
+    if post is None or post.list_id != mlist.id or not signer.check(token, "reply", post.id, mlist.address):
+        raise Refused("This reply address is not valid.", "bad token", enhanced="5.1.1")
+    return post
+
+
+def identity(msg: Message, raw: bytes, domain: str) -> str:
+    """Return the mail's Message-ID, or one made from its bytes where it has none."""
+    return msg.message_id or msgid.invent(hashlib.sha256(raw).digest(), domain)
+
+
+def fingerprint(msg: Message) -> bytes:
+    """Return what makes a mail the same mail: its id and a hash of author, date, subject and body.
+
+    The id alone is not enough: Outlook's "resend" and mails made from templates use one id again for
+    another text, and those are posts of their own.
+    """
+    parts = [msg.message_id, *(msg.get(name) for name in ("From", "Date", "Subject"))]
+    head = "\0".join(parts).encode("utf-8", "surrogateescape")
+    return hashlib.sha256(head + b"\0\0" + msg.body).digest()
+
+
+def parse(raw: bytes) -> tuple[Message, bytes]:
+    """Read a mail from anywhere: line ends made CRLF, then parsed. Raises Refused as `message.parse`."""
+    raw = message.normalise(raw)
+    return message.parse(raw), raw

@@ -1,0 +1,69 @@
+"""From an address to the list and the role it stands for (docs/addresses.md).
+
+A real list name wins over a sub-address, and the longest list name over shorter ones: the list
+`x-leave` keeps its mail although `x` exists. `-` and `+` both part a list from what follows.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+
+from mailforum.errors import Refused
+from mailforum.mail import address
+from mailforum.model import Route, RouteRole
+from mailforum.store import lists
+from mailforum.store.database import Tx
+
+ROLES = {
+    "join": RouteRole.JOIN,
+    "subscribe": RouteRole.JOIN,
+    "leave": RouteRole.LEAVE,
+    "unsubscribe": RouteRole.LEAVE,
+    "confirm": RouteRole.CONFIRM,
+    "request": RouteRole.REQUEST,
+    "help": RouteRole.HELP,
+    "info": RouteRole.INFO,
+    "owner": RouteRole.OWNER,
+    "bounces": RouteRole.BOUNCES,
+}
+SITE_NAMES = {"mailforum", "majordomo", "listserv", "sympa"}
+RESERVED = SITE_NAMES | {"postmaster", "mailer-daemon", "abuse"}
+
+_ROLE = re.compile(r"(?P<role>[a-z]+)(?P<digest>-digest)?(?:[+.](?P<detail>.+))?")
+_REPLY = re.compile(r"r\.(?P<token>[a-z2-7]+)")
+
+
+def find(tx: Tx, rcpt: str, site_domain: str) -> Route:
+    """Return what `rcpt` leads to. Raises Refused 550 5.1.1 when it is nothing of ours."""
+    # RFC 5321 section 4.1.1.3: <Postmaster> needs no domain.
+    local, domain = address.local_of(rcpt).lower() or rcpt.lower(), address.domain_of(rcpt) or site_domain
+    tails = dict(_splits(local))
+    for mlist in lists.among(tx, [f"{name}@{domain}" for name in tails]):
+        role = _role(tails[mlist.name])
+        if role is not None:
+            return Route(rcpt, role[0], mlist, role[1])
+    if domain == site_domain and local in RESERVED:
+        return Route(rcpt, RouteRole.SITE if local in SITE_NAMES else RouteRole.POSTMASTER)
+    raise Refused("There is no such list or address here.", f"unknown recipient {rcpt}", enhanced="5.1.1")
+
+
+def _splits(local: str) -> Iterator[tuple[str, str]]:
+    """Yield every (list name, rest) that the local part may stand for."""
+    yield local, ""
+    for match in re.finditer(r"[-+]", local):
+        yield local[: match.start()], local[match.end() :]
+
+
+def _role(tail: str) -> tuple[RouteRole, str] | None:
+    """Read what follows the list's name; None if it means nothing."""
+    if not tail:
+        return RouteRole.POST, ""
+    reply = _REPLY.fullmatch(tail)
+    if reply:
+        return RouteRole.REPLY, reply["token"]
+    match = _ROLE.fullmatch(tail)
+    role = ROLES.get(match["role"]) if match else None
+    if match is None or role is None or (match["digest"] and role not in (RouteRole.JOIN, RouteRole.LEAVE)):
+        return None
+    return role, match["detail"] or ("digest" if match["digest"] else "")

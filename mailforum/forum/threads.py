@@ -1,0 +1,225 @@
+"""Which posts belong together, and who answers whom.
+
+The rule is a function of the set of posts, so it cannot depend on the order they arrive in:
+
+1. A post names others, nearest first (In-Reply-To, then References backwards; mail/msgid.py).
+2. Its parent is the nearest of these that is a post of the list. The names up to and including that
+   one tie it to its thread (its `reach`); without a known one all of them do.
+   A name that nobody has sent is a ghost: posts tied to the same ghost share a thread.
+3. Should posts name each other in a circle, the one of them with the smallest Message-ID has no parent.
+
+Placing a new post looks only at its neighbours. When a post turns up that others have been waiting
+for, or that joins threads, `_regroup` applies the rule anew to the threads it touches, and to these
+only. Thread numbers and labels, once given, stay valid: a merged thread leads to the one it went into.
+"""
+
+from __future__ import annotations
+
+import json
+from collections import defaultdict
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
+
+from mailforum.mail import subject
+from mailforum.model import Post
+from mailforum.store.database import Row, Tx
+
+
+@dataclass(frozen=True, slots=True)
+class Newcomer:
+    """What threading needs to know of a post that is to be placed."""
+
+    list_id: int
+    message_id: str
+    subject: str
+    references: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Place:
+    """Where a post goes; to be followed by `settle` once the post has an id."""
+
+    thread_id: int
+    label: str
+    parent_id: int | None
+    reach: int
+    touched: tuple[int, ...]
+
+
+def place(tx: Tx, post: Newcomer, now: float) -> Place:
+    """Find the parent and the thread of a new post, opening a thread if none is its own."""
+    known = _known(tx, post)
+    taken = known.pop(post.message_id, None)  # the first mail with an id owns it
+    reach = next((i + 1 for i, name in enumerate(post.references) if name in known), len(post.references))
+    parent = known.get(post.references[reach - 1]) if reach else None
+    awaiting = set() if taken else _tied_to(tx, post, [post.message_id])
+    threads = awaiting | _tied_to(tx, post, post.references[:reach])
+    if parent:
+        threads.add(parent["thread_id"])
+    thread_id = parent["thread_id"] if parent else min(threads, default=0) or open_thread(tx, post, now)
+    row = tx.one("thread.next_label", id=thread_id)
+    assert row is not None
+    touched = tuple(sorted(threads)) if awaiting or len(threads) > 1 else ()
+    return Place(thread_id, f"{row['number']}.{row['label']}", parent["id"] if parent else None, reach, touched)
+
+
+def _known(tx: Tx, post: Newcomer) -> dict[str, Row]:
+    names = json.dumps([*post.references, post.message_id])
+    return {row["msgid"]: row for row in tx.all("thread.known", list_id=post.list_id, msgids=names)}
+
+
+def _tied_to(tx: Tx, post: Newcomer, names: Sequence[str]) -> set[int]:
+    """Return the threads with posts that are tied to one of `names`."""
+    if not names:
+        return set()
+    rows = tx.all("thread.tied_to", list_id=post.list_id, msgids=json.dumps(names))
+    return {row["thread_id"] for row in rows}
+
+
+def open_thread(tx: Tx, post: Newcomer, now: float) -> int:
+    """Open a thread for `post`; return the thread's id."""
+    number = tx.one("thread.next_number", list_id=post.list_id)
+    assert number is not None
+    title = subject.base(post.subject)
+    row = tx.one("thread.add", list_id=post.list_id, number=number["number"], subject=title, now=now)
+    assert row is not None
+    return int(row["id"])
+
+
+def settle(tx: Tx, post_id: int, post: Newcomer, place: Place, now: float) -> None:
+    """Write down what a placed and stored post names, and mend the threads it has changed."""
+    names = json.dumps(post.references)
+    if post.references:
+        tx.run("thread.hear_of", list_id=post.list_id, msgids=names)
+        tx.run("thread.refer", list_id=post.list_id, post_id=post_id, msgids=names)
+    tx.run("thread.own", list_id=post.list_id, msgid=post.message_id, post_id=post_id)
+    if place.touched:
+        _regroup(tx, post.list_id, {*place.touched, place.thread_id}, now)
+
+
+@dataclass(slots=True)
+class _Node:
+    """A post while its threads are worked out anew."""
+
+    row: Row
+    owned: int | None
+    references: list[tuple[int, int | None]]
+    parent: int | None = None
+    reach: int = 0
+
+
+def _regroup(tx: Tx, list_id: int, threads: set[int], now: float) -> None:
+    """Apply the rule to all posts of `threads`, and write back what has changed."""
+    nodes = _load(tx, threads)
+    for node in nodes.values():
+        _find_parent(node)
+    _cut_circles(nodes)
+    for group in _groups(nodes):
+        _write_group(tx, list_id, [nodes[post_id] for post_id in group], threads, now)
+
+
+def _load(tx: Tx, threads: set[int]) -> dict[int, _Node]:
+    ids = json.dumps(sorted(threads))
+    owned = {row["post_id"]: row["id"] for row in tx.all("thread.owned", threads=ids)}
+    nodes = {row["id"]: _Node(row, owned.get(row["id"]), []) for row in tx.all("thread.members", threads=ids)}
+    for row in tx.all("thread.references", threads=ids):
+        nodes[row["post_id"]].references.append((row["message_id"], row["known"]))
+    return nodes
+
+
+def _find_parent(node: _Node) -> None:
+    node.reach = len(node.references)
+    for position, (_, known) in enumerate(node.references):
+        if known is not None:
+            node.parent, node.reach = known, position + 1
+            return
+
+
+def _cut_circles(nodes: dict[int, _Node]) -> None:
+    """Take the parent from the post with the smallest Message-ID in each circle."""
+    done: set[int] = set()
+    for start in nodes:
+        path: list[int] = []
+        on_path: set[int] = set()
+        at: int | None = start
+        while at is not None and at not in done and at not in on_path:
+            path.append(at)
+            on_path.add(at)
+            at = nodes[at].parent if at in nodes else None
+        if at is not None and at in on_path:
+            circle = path[path.index(at) :]
+            nodes[min(circle, key=lambda post_id: nodes[post_id].row["message_id"])].parent = None
+        done.update(path)
+
+
+def _groups(nodes: dict[int, _Node]) -> list[list[int]]:
+    """Part the posts into threads: those tied, directly or not, to the same names."""
+    leader: dict[tuple[str, int], tuple[str, int]] = {}
+
+    def find(item: tuple[str, int]) -> tuple[str, int]:
+        root = item
+        while leader.setdefault(root, root) != root:
+            root = leader[root]
+        while leader[item] != root:
+            leader[item], item = root, leader[item]
+        return root
+
+    for post_id, node in nodes.items():
+        names = [name for name, _ in node.references[: node.reach]]
+        for name in [*names, *([node.owned] if node.owned is not None else [])]:
+            leader[find(("name", name))] = find(("post", post_id))
+    groups: dict[tuple[str, int], list[int]] = defaultdict(list)
+    for post_id in nodes:
+        groups[find(("post", post_id))].append(post_id)
+    return sorted(groups.values(), key=lambda group: group[0])
+
+
+def _write_group(tx: Tx, list_id: int, group: list[_Node], free: set[int], now: float) -> None:
+    """Give a group its thread: of those its posts are in, the one with the lowest number not yet taken."""
+    candidates = sorted({(node.row["number"], node.row["thread_id"]) for node in group})
+    mine = [thread_id for _, thread_id in candidates if thread_id in free]
+    first = _first(group)
+    thread_id = mine[0] if mine else _open_for(tx, list_id, first, now)
+    free.discard(thread_id)
+    for node in group:
+        _write_node(tx, node, thread_id)
+    tx.run("thread.rename", id=thread_id, subject=subject.base(first["subject"]))
+    for other in mine[1:]:
+        if not tx.all("thread.members", threads=json.dumps([other])):
+            tx.run("thread.merge", id=other, into=thread_id)
+            free.discard(other)
+
+
+def _first(group: list[_Node]) -> Row:
+    """The post that gives the thread its subject: the earliest of those without a parent."""
+    return min((node.row for node in group if node.parent is None), key=lambda row: (row["date"], row["message_id"]))
+
+
+def _open_for(tx: Tx, list_id: int, row: Row, now: float) -> int:
+    return open_thread(tx, Newcomer(list_id, row["message_id"], row["subject"], ()), now)
+
+
+def _write_node(tx: Tx, node: _Node, thread_id: int) -> None:
+    row = node.row
+    if (row["thread_id"], row["parent_id"], row["reach"]) != (thread_id, node.parent, node.reach):
+        tx.run("thread.move", id=row["id"], thread_id=thread_id, parent_id=node.parent, reach=node.reach)
+
+
+def tree(posts: Iterable[Post]) -> Iterator[tuple[int, Post]]:
+    """Yield (depth, post) depth-first, each level by date. A post whose parent is not given is a root.
+
+    The one order in which a thread is shown, on the terminal and in digests.
+    """
+    by_id = {post.id: post for post in posts}
+    children: dict[int | None, list[Post]] = defaultdict(list)
+    for post in by_id.values():
+        children[post.parent_id if post.parent_id in by_id else None].append(post)
+    waiting = [(0, post) for post in _latest_first(children[None])]
+    while waiting:
+        depth, post = waiting.pop()
+        yield depth, post
+        waiting.extend((depth + 1, child) for child in _latest_first(children[post.id]))
+
+
+def _latest_first(posts: Sequence[Post]) -> list[Post]:
+    return sorted(posts, key=lambda post: (post.date, post.id), reverse=True)

@@ -1,0 +1,148 @@
+"""Reports about our mail: delivery status (RFC 3464, internationalised RFC 6533) and complaints (RFC 5965).
+
+What a report says proves nothing, anyone can write one. Whom it is about is decided by the VERP
+address it came to; this is for the rest: how it went, and why.
+"""
+
+import re
+from collections.abc import Iterator
+from dataclasses import dataclass
+from itertools import islice
+from typing import Literal
+
+from mailforum.errors import Refused
+from mailforum.mail import message, mime, words
+from mailforum.mail.address import envelope
+from mailforum.mail.message import Message
+
+MAX_RECIPIENTS = 1000
+MAX_REPORT = 256 * 1024  # bytes of a part that are read
+MAX_DIAGNOSTIC = 500
+
+Kind = Literal["delivery", "delayed", "delivered", "abuse", "other"]
+Fields = list[tuple[str, str]]
+
+_STATUS_TYPES = ("message/delivery-status", "message/global-delivery-status")
+_FEEDBACK_TYPES = ("message/feedback-report",)
+_RETURNED_TYPES = ("message/rfc822", "message/global", "text/rfc822-headers", "message/global-headers")
+_COMPLAINTS = ("abuse", "fraud", "opt-out", "opt-out-list", "miscategorized")
+_ACTION_OF_CLASS = {"2": "delivered", "4": "delayed", "5": "failed"}
+_STATUS = re.compile(r"\b([245]\.\d{1,3}\.\d{1,3})\b")
+_FOLD = re.compile(r"\n[ \t]++(?=[^\n])")
+_UNITEXT = re.compile(r"\\x\{(0*(?:10|[0-9A-F])?[0-9A-F]{1,4})\}", re.IGNORECASE)
+
+
+@dataclass(frozen=True, slots=True)
+class ReportedRecipient:
+    """What a report says of one recipient.
+
+    `address` is the one we sent to where the report knows it, else the final one, else "". `action` is
+    failed, delayed, delivered, relayed or expanded, or for a complaint its type; `status` an RFC 3463
+    code or ""; `diagnostic` the other server's words on one line.
+    """
+
+    address: str
+    action: str
+    status: str
+    diagnostic: str
+
+
+@dataclass(frozen=True, slots=True)
+class Report:
+    """A report, by its worst news: `delivery` has a recipient that failed (or names none), `delayed` is
+    still being tried, `delivered` is good news, `abuse` a complaint, `other` some other feedback.
+
+    `returned` is the mail reported on, its first 256 KiB, or its header, when it came along.
+    """
+
+    kind: Kind
+    recipients: tuple[ReportedRecipient, ...]
+    returned: Message | None = None
+
+
+def read(msg: Message) -> Report | None:
+    """Read a delivery or feedback report; None for mail that is none, or only quotes one.
+
+    Raises Refused (550 5.6.0) as `mime.parts` does.
+    """
+    parts = mime.parts(msg)
+    top = [part for part in parts if part.depth <= parts[0].depth + 1]
+    for types, make in ((_FEEDBACK_TYPES, _feedback), (_STATUS_TYPES, _delivery)):
+        for part in top:
+            if part.content_type in types:
+                return make(_text(msg, part), _returned(msg, top))
+    return None
+
+
+def _text(msg: Message, part: mime.Part) -> str:
+    return words.to_text(mime.decode(msg, part, MAX_REPORT), "utf-8").replace("\r", "")
+
+
+def _returned(msg: Message, parts: list[mime.Part]) -> Message | None:
+    for part in parts:
+        if part.content_type in _RETURNED_TYPES:
+            try:
+                return message.parse(mime.decode(msg, part, MAX_REPORT))
+            except Refused:
+                return None
+    return None
+
+
+def _delivery(text: str, returned: Message | None) -> Report:
+    groups = (dict(reversed(group)) for group in _groups(text))  # of a field given twice the first counts
+    named = (group for group in groups if "final-recipient" in group or "original-recipient" in group)
+    recipients = tuple(_recipient(group) for group in islice(named, MAX_RECIPIENTS))
+    return Report(_worst({one.action for one in recipients}), recipients, returned)
+
+
+def _worst(actions: set[str]) -> Kind:
+    if "failed" in actions or not actions:
+        return "delivery"
+    return "delayed" if "delayed" in actions else "delivered"
+
+
+def _recipient(group: dict[str, str]) -> ReportedRecipient:
+    address = _address(group.get("original-recipient", "")) or _address(group.get("final-recipient", ""))
+    found = _STATUS.search(group.get("status", ""))
+    status = found[1] if found else ""
+    action = words.clean(group.get("action", "").lower().partition("(")[0], 20)
+    if action not in ("failed", "delayed", "delivered", "relayed", "expanded"):
+        action = _ACTION_OF_CLASS.get(status[:1], "failed")
+    diagnostic = group.get("diagnostic-code", "")
+    return ReportedRecipient(
+        address, action, status, words.clean(diagnostic.partition(";")[2] or diagnostic, MAX_DIAGNOSTIC)
+    )
+
+
+def _feedback(text: str, returned: Message | None) -> Report:
+    fields = [field for group in _groups(text) for field in group]
+    kind = words.clean(dict(reversed(fields)).get("feedback-type", "").lower(), 20)
+    names = ("original-rcpt-to", "removal-recipient")
+    found = dict.fromkeys(_address(value) for name, value in fields if name in names)
+    recipients = tuple(ReportedRecipient(one, kind, "", "") for one in islice(found, MAX_RECIPIENTS) if one)
+    return Report("abuse" if kind in _COMPLAINTS else "other", recipients, returned)
+
+
+def _groups(text: str) -> Iterator[Fields]:
+    """Yield the groups of fields that empty lines part: lower-case names and unfolded values."""
+    group: Fields = []
+    for line in _FOLD.sub(" ", text).split("\n"):
+        name, colon, value = line.partition(":")
+        if colon:
+            group.append((name.strip().lower(), value.strip()))
+        elif not line.strip():
+            yield group
+            group = []
+    yield group
+
+
+def _address(value: str) -> str:
+    """Return the address of `rfc822; bob@example.org` or of the same without a type, "" if it is none."""
+    kind, colon, rest = value.partition(";")
+    text = rest if colon else value
+    if kind.strip().lower() == "utf-8":
+        text = _UNITEXT.sub(lambda match: chr(int(match[1], 16)), text)  # RFC 6533 section 3
+    try:
+        return envelope(text.strip())
+    except Refused:
+        return ""

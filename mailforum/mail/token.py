@@ -1,0 +1,90 @@
+"""Signed tokens, short enough for the local part of an address: confirm, unsubscribe, moderate, reply.
+
+A token is 26 characters of base32: 4 bytes id, 12 bytes HMAC-SHA256 over purpose, id and what it is
+bound to (a list, an address, a content hash). Nothing in it has to be kept, it survives relays that
+change case, and a token for one thing is worthless for every other. What may be used only once,
+or expires, is up to the row that the id names.
+"""
+
+import base64
+import hashlib
+import hmac
+import re
+from dataclasses import dataclass, field
+
+from mailforum.errors import ConfigError
+
+MIN_KEY = 16  # bytes
+_TOKEN = re.compile(r"[a-z2-7]{26}", re.IGNORECASE | re.ASCII)
+
+
+@dataclass(frozen=True, slots=True)
+class Signer:
+    """Makes and checks tokens. The first key signs, all verify, so keys can be rotated with overlap."""
+
+    keys: tuple[bytes, ...] = field(repr=False)
+
+    def __post_init__(self) -> None:
+        if not self.keys or min(map(len, self.keys)) < MIN_KEY:
+            raise ValueError(f"a Signer needs keys of at least {MIN_KEY} bytes")
+
+    def make(self, purpose: str, row_id: int, *bound: str) -> str:
+        """Return the token, 26 lower-case characters; `row_id` is 0 to 2**32 - 1, else OverflowError."""
+        return _token(self.keys[0], purpose, row_id, bound)
+
+    def peek(self, token: str) -> int | None:
+        """Return the id that `token` claims, unproved, or None when it is no token at all."""
+        if not _TOKEN.fullmatch(token):
+            return None
+        return int.from_bytes(base64.b32decode(token.upper() + "======")[:4], "big")
+
+    def check(self, token: str, purpose: str, row_id: int, *bound: str) -> bool:
+        """Say whether `token` was made for just this, by any of the keys; the time taken tells nothing."""
+        if not _TOKEN.fullmatch(token) or not 0 <= row_id < 2**32:
+            return False
+        # Compared as text: base32 has two spare bits at the end, so four spellings decode alike.
+        given = token.lower()
+        matches = [hmac.compare_digest(given, _token(key, purpose, row_id, bound)) for key in self.keys]
+        return any(matches)
+
+
+def _token(key: bytes, purpose: str, row_id: int, bound: tuple[str, ...]) -> str:
+    head = row_id.to_bytes(4, "big")
+    # Each part with its length in front: ("ab", "c") must not sign like ("a", "bc").
+    parts = [purpose.encode(), head, *(text.encode("utf-8", "surrogatepass") for text in bound)]
+    signed = b"".join(len(part).to_bytes(4, "big") + part for part in parts)
+    mac = hmac.digest(key, signed, hashlib.sha256)
+    return base64.b32encode(head + mac[:12]).decode("ascii").rstrip("=").lower()
+
+
+def load_keys(text: str) -> tuple[bytes, ...]:
+    """Read keys, hexadecimal, one a line; blank lines and lines with `#` are skipped.
+
+    Raises ConfigError, which names the line but never quotes it.
+    """
+    keys = []
+    for number, line in enumerate(text.splitlines(), 1):
+        if line.strip() and not line.lstrip().startswith("#"):
+            keys.append(_key(line.strip(), number))
+    if not keys:
+        raise ConfigError("the secret file holds no key")
+    return tuple(keys)
+
+
+def _key(line: str, number: int) -> bytes:
+    try:
+        key = bytes.fromhex(line)
+    except ValueError:
+        key = b""
+    if len(key) < MIN_KEY:
+        raise ConfigError(
+            f"line {number} of the secret file is no key: at least {2 * MIN_KEY} hex digits"
+        ) from None
+    return key
+
+
+def new_key(random: bytes) -> str:
+    """Return the line for the secret file that holds the key `random` (32 random bytes)."""
+    if len(random) < MIN_KEY:
+        raise ValueError(f"a key needs at least {MIN_KEY} random bytes")
+    return random.hex()

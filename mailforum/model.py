@@ -1,0 +1,352 @@
+"""The nouns. Frozen: whoever holds one may pass it anywhere.
+
+Times are seconds since the epoch (UTC) unless a name says otherwise.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from enum import StrEnum
+from typing import Annotated, Literal
+
+import msgspec
+from msgspec import Meta
+
+
+class Role(StrEnum):
+    """What a member may do on a list."""
+
+    MEMBER = "member"
+    MODERATOR = "moderator"
+    OWNER = "owner"
+
+
+class Mode(StrEnum):
+    """How a member reads a list: every post, a digest, or nothing by mail."""
+
+    EACH = "each"
+    DIGEST = "digest"
+    NONE = "none"
+
+
+class MemberStatus(StrEnum):
+    """Whether mail goes to a member at all."""
+
+    ACTIVE = "active"
+    SUSPENDED = "suspended"
+
+
+class State(StrEnum):
+    """Where a delivery stands. `QUEUED` and `DEFERRED` are due at some time, the others are final."""
+
+    QUEUED = "queued"
+    SENT = "sent"
+    DEFERRED = "deferred"
+    FAILED = "failed"
+
+
+class Kind(StrEnum):
+    """What a mailing carries."""
+
+    POST = "post"
+    DIGEST = "digest"
+    NOTICE = "notice"
+    FORWARD = "forward"
+
+
+class RouteRole(StrEnum):
+    """What an address of ours is for (docs/addresses.md)."""
+
+    POST = "post"
+    JOIN = "join"
+    LEAVE = "leave"
+    CONFIRM = "confirm"
+    REQUEST = "request"
+    HELP = "help"
+    INFO = "info"
+    OWNER = "owner"
+    BOUNCES = "bounces"
+    REPLY = "reply"
+    SITE = "site"
+    POSTMASTER = "postmaster"
+
+
+def _option(help_text: str, ge: int | None = None, le: int | None = None) -> Meta:
+    return Meta(description=help_text, ge=ge, le=le)
+
+
+class ListSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """The options of a list, as `mailforum list set` takes them: name, type, default, help."""
+
+    posting: Annotated[
+        Literal["members", "anyone", "moderators"], _option("Who may post; others are refused in the session")
+    ] = "members"
+    nonmembers: Annotated[
+        Literal["refuse", "hold"], _option("With posting = members: what happens to a non-member's post")
+    ] = "refuse"
+    moderated: Annotated[bool, _option("Hold the posts of members until a moderator approves them")] = False
+    joining: Annotated[
+        Literal["open", "moderated", "closed"],
+        _option("Who may join by mail: anyone, anyone whom a moderator lets in, or nobody"),
+    ] = "open"
+    listed: Annotated[bool, _option("Name the list in the answer to the command `lists`")] = True
+    prefix: Annotated[
+        str,
+        _option("Put before subjects, for example [pmo]; empty: subjects stay as they are and signatures valid"),
+    ] = ""
+    footer: Annotated[bool, _option("Add a footer to posts; without it the author's signature stays valid")] = False
+    reply_to: Annotated[
+        Literal["none", "author", "list"],
+        _option("Where replies go: as the author set it, to the author, or to the list"),
+    ] = "none"
+    personal: Annotated[
+        bool, _option("One recipient a transaction: own return path and own unsubscribe link; off is faster")
+    ] = True
+    welcome: Annotated[bool, _option("Send a welcome to new members")] = True
+    goodbye: Annotated[bool, _option("Send a goodbye to those who leave")] = True
+    max_size: Annotated[int, _option("Largest post in bytes; 0: the site's limit", ge=0)] = 0
+    digest: Annotated[bool, _option("Send a daily digest to members who chose it")] = True
+    digest_hour: Annotated[int, _option("Hour of the day at which the digest is due", ge=0, le=23)] = 7
+    timezone: Annotated[str, _option("Time zone of the digest hour, for example Europe/Vienna")] = "UTC"
+    language: Annotated[str, _option("Language of the texts: a folder under templates/")] = "en"
+    archive_url: Annotated[
+        str, _option("Where an archive shows a post; {id} and {msgid} are filled in. Empty: no Archived-At")
+    ] = ""
+
+
+@dataclass(frozen=True, slots=True)
+class MailingList:
+    """A list. `address` is name@domain, in lower case."""
+
+    id: int
+    address: str
+    title: str
+    settings: ListSettings
+    created_at: float
+
+    @property
+    def name(self) -> str:
+        """The local part of the address."""
+        return self.address.rpartition("@")[0]
+
+    @property
+    def domain(self) -> str:
+        """The domain of the address."""
+        return self.address.rpartition("@")[2]
+
+    @property
+    def list_id(self) -> str:
+        """The List-Id of RFC 2919 without its angle brackets: name.domain."""
+        return f"{self.name}.{self.domain}"
+
+    def sub(self, role: str, detail: str = "") -> str:
+        """Return the sub-address for `role`: `pmo-join@…`, or with a detail `pmo-confirm+TOKEN@…`."""
+        return f"{self.name}-{role}{'+' if detail else ''}{detail}@{self.domain}"
+
+
+@dataclass(frozen=True, slots=True)
+class Member:
+    """One address on one list. `key` is the address as it is compared; `address` as it is written to."""
+
+    id: int
+    list_id: int
+    address: str
+    key: str
+    name: str
+    role: Role
+    mode: Mode
+    status: MemberStatus
+    own_posts: bool
+    joined_at: float
+
+
+@dataclass(frozen=True, slots=True)
+class Post:
+    """A post as it is listed; its bytes are fetched apart.
+
+    `label` is the post's public id, `48.3`: the thread it arrived in and its number there. It never
+    changes, even when threads merge later. `thread` is the number of the thread it is in now.
+    `parent_id` is the nearest known ancestor. `date` is what the author's clock said (kept sane),
+    `received_at` what ours said.
+    """
+
+    id: int
+    list_id: int
+    thread: int
+    label: str
+    parent_id: int | None
+    parent: str | None
+    message_id: str
+    from_address: str
+    from_name: str
+    subject: str
+    date: float
+    received_at: float
+    size: int
+
+
+@dataclass(frozen=True, slots=True)
+class Thread:
+    """A thread of a list. `number` is its public id within the list, `#48`."""
+
+    id: int
+    list_id: int
+    number: int
+    subject: str
+    posts: int
+    created_at: float
+    last_at: float
+
+
+@dataclass(frozen=True, slots=True)
+class Route:
+    """What an address of ours leads to. `mlist` is None only for the site's own addresses.
+
+    `detail` is what stood behind the role: a token, a thread, an encoded address, `digest`.
+    """
+
+    rcpt: str
+    role: RouteRole
+    mlist: MailingList | None = None
+    detail: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Envelope:
+    """What SMTP said about a mail, apart from the mail itself. `mail_from` is empty for the null sender.
+
+    `lmtp` says that each recipient gets a reply of its own (RFC 2033); SMTP has one for all.
+    """
+
+    mail_from: str
+    routes: tuple[Route, ...]
+    peer: str = ""
+    helo: str = ""
+    smtputf8: bool = False
+    lmtp: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Verdict:
+    """What policy says about a post: `accept`, `hold`, `refuse` or `drop`, and why.
+
+    `text` is one sentence for the sender; `reason` a short name for the log (`non-member`).
+    """
+
+    action: Literal["accept", "hold", "refuse", "drop"]
+    reason: str = ""
+    text: str = ""
+    code: int = 550
+    enhanced: str = "5.7.1"
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """What became of a mail for one of its recipients; `code` is the SMTP or LMTP reply."""
+
+    rcpt: str
+    code: int
+    enhanced: str
+    text: str
+    what: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Status:
+    """How an attempt to deliver ended: RFC 3463 code and the server's own words."""
+
+    state: State
+    enhanced: str
+    reply: str
+
+
+@dataclass(frozen=True, slots=True)
+class Mailing:
+    """One thing to be sent to many: a post's fan-out, a digest issue, a notice or a forward.
+
+    `template` and `values` make a notice; `ref_id` is the post or digest issue otherwise. Nothing in
+    the mail made from it depends on when it is sent, so a repeated send is byte-identical.
+    """
+
+    id: int
+    list_id: int | None
+    kind: Kind
+    ref_id: int | None
+    template: str
+    values: dict[str, object] = field(hash=False)
+    reply_to: str
+    mail_from: str
+    created_at: float
+
+
+@dataclass(frozen=True, slots=True)
+class Held:
+    """A post that waits for a moderator; its bytes are fetched apart."""
+
+    id: int
+    list_id: int
+    mail_from: str
+    from_address: str
+    subject: str
+    message_id: str
+    reason: str
+    received_at: float
+    size: int
+
+
+@dataclass(frozen=True, slots=True)
+class Request:
+    """A question mailed to `address` that waits for a reply. `action` is join, leave or set."""
+
+    id: int
+    list_id: int
+    action: str
+    address: str
+    name: str
+    mode: str
+    created_at: float
+    expires_at: float
+    done_at: float | None
+
+
+@dataclass(frozen=True, slots=True)
+class Shunted:
+    """A mail that a fault of ours kept from being handled; its bytes are fetched apart."""
+
+    id: int
+    mail_from: str
+    rcpts: tuple[str, ...]
+    reason: str
+    times: int
+    at: float
+    size: int
+
+
+@dataclass(frozen=True, slots=True)
+class Issue:
+    """A digest issue: the posts of a list with `after_post` < id <= `last_post`."""
+
+    id: int
+    list_id: int
+    number: int
+    after_post: int
+    last_post: int
+    posts: int
+    created_at: float
+
+
+@dataclass(frozen=True, slots=True)
+class Delivery:
+    """One mailing to one recipient. `attempts` counts those already made."""
+
+    id: int
+    mailing_id: int
+    list_id: int | None
+    member_id: int | None
+    rcpt: str
+    state: State
+    attempts: int
+    created_at: float
+    due_at: float
+    enhanced: str
+    reply: str

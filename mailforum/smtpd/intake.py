@@ -1,0 +1,138 @@
+"""One mail from bytes to commit, every step in order. This is the way in; read it first.
+
+The second half of a mail's life is in `delivery/worker.py`; the two meet only in the store.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import hashlib
+import logging
+import traceback
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import partial
+
+from mailforum import log
+from mailforum.clock import Clock
+from mailforum.errors import Deferred, Refused
+from mailforum.forum import dispatch, notices, posts, route
+from mailforum.forum.site import Incoming, Site
+from mailforum.mail import mime
+from mailforum.mail.message import Message
+from mailforum.model import Envelope, Outcome, Route, RouteRole
+from mailforum.store import intake as store
+from mailforum.store.database import Database, Tx
+
+logger = logging.getLogger("mailforum")
+
+
+# Above this many bytes reading a mail takes long enough to keep other sessions waiting.
+SMALL = 256 * 1024
+
+
+@dataclass(frozen=True, slots=True)
+class Intake:
+    """Takes mail in, whoever brings it: SMTP, LMTP or `mailforum inject`."""
+
+    db: Database
+    site: Site
+    clock: Clock
+    room: Callable[[], bool]
+
+    async def route(self, rcpt: str) -> Route:
+        """Return what an address leads to. Raises Refused 550 5.1.1 when it is not ours."""
+        return await self.db.read(lambda tx: route.find(tx, rcpt, self.site.domain))
+
+    async def receive(self, envelope: Envelope, raw: bytes) -> tuple[Outcome, ...]:
+        """Take one mail in for all its recipients; what is returned is durable.
+
+        Returns an outcome for each route, in their order. Raises Refused or Deferred when nothing was
+        taken. A fault of our own keeps the mail aside (`mailforum shunt`) and is a Deferred.
+        """
+        started = self.clock.monotonic()
+        if not self.room():
+            raise Deferred("There is no room for mail just now.", "the disk is nearly full", code=452, enhanced="4.3.1")
+        msg, raw = _read(raw) if len(raw) < SMALL else await asyncio.to_thread(_read, raw)
+        _log_received(envelope, msg, raw)
+        try:
+            outcomes = await self.db.write(partial(self._handle_all, envelope, msg, raw))
+        except (Refused, Deferred):
+            raise
+        except Exception as error:
+            raise await self._shunt(envelope, raw, error) from error
+        for outcome in outcomes:
+            _log_outcome(outcome, msg, self.clock.monotonic() - started)
+        return outcomes
+
+    def _handle_all(self, envelope: Envelope, msg: Message, raw: bytes, tx: Tx) -> tuple[Outcome, ...]:
+        """Handle the mail for each recipient in one transaction: all of it happens, or nothing."""
+        now = self.clock.now()
+        mails = [Incoming(self.site, envelope, way, msg, raw, now) for way in envelope.routes]
+        outcomes = tuple(_handle(tx, mail) for mail in mails)
+        store.unshunt_digest(tx, _digest(envelope, raw))
+        if not envelope.lmtp and any(outcome.code == 250 for outcome in outcomes):
+            return tuple(_told_by_mail(tx, mail, outcome) for mail, outcome in zip(mails, outcomes, strict=True))
+        return outcomes
+
+    async def _shunt(self, envelope: Envelope, raw: bytes, error: Exception) -> Deferred:
+        """Keep a mail aside that we were not able to handle, and say what its sender is told."""
+        logger.exception("a mail could not be handled")
+        reason = "".join(traceback.format_exception_only(error)).strip()
+        shunt_id = await self.db.write(
+            lambda tx: store.shunt(
+                tx,
+                digest=_digest(envelope, raw),
+                mail_from=envelope.mail_from,
+                rcpts=tuple(way.rcpt for way in envelope.routes),
+                reason=reason,
+                raw=raw,
+                now=self.clock.now(),
+            )
+        )
+        log.shunted(shunt_id=shunt_id, reason=reason)
+        return Deferred(f"A fault of ours; your mail is kept, please try again later (S{shunt_id}).", reason)
+
+
+def _read(raw: bytes) -> tuple[Message, bytes]:
+    msg, raw = posts.parse(raw)
+    mime.parts(msg)  # refuses what is nested too deep to be read
+    return msg, raw
+
+
+def _handle(tx: Tx, mail: Incoming) -> Outcome:
+    try:
+        return dispatch.handle(tx, mail)
+    except Refused as refused:
+        return Outcome(mail.route.rcpt, refused.code, refused.enhanced, refused.text, f"refused: {refused.reason}")
+
+
+def _told_by_mail(tx: Tx, mail: Incoming, outcome: Outcome) -> Outcome:
+    """SMTP has one answer for all recipients. Where some took the mail, the others' no goes by mail."""
+    if outcome.code == 250 or not mail.envelope.mail_from or mail.route.role is RouteRole.BOUNCES:
+        return outcome
+    notices.answer(tx, mail, "notice/refused", reason=outcome.text)
+    return outcome
+
+
+def _digest(envelope: Envelope, raw: bytes) -> bytes:
+    rcpts = ",".join(sorted(way.rcpt for way in envelope.routes))
+    return hashlib.sha256(rcpts.encode() + b"\0" + raw).digest()
+
+
+def _log_received(envelope: Envelope, msg: Message, raw: bytes) -> None:
+    rcpts = ",".join(way.rcpt for way in envelope.routes)
+    log.received(msgid=msg.message_id, mail_from=envelope.mail_from, rcpt=rcpts, size=len(raw), peer=envelope.peer)
+
+
+def _log_outcome(outcome: Outcome, msg: Message, seconds: float) -> None:
+    if outcome.code != 250:
+        log.refused(
+            rcpt=outcome.rcpt,
+            code=outcome.code,
+            enhanced=outcome.enhanced,
+            reason=outcome.what,
+            msgid=msg.message_id,
+        )
+    else:
+        log.handled(msgid=msg.message_id, rcpt=outcome.rcpt, what=outcome.what, seconds=seconds)

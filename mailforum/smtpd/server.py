@@ -1,0 +1,120 @@
+"""Listening: where, with which certificate, for how many, and how it ends.
+
+A `Server` is built from the configuration, started, reloaded any number of times and stopped once.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import ssl
+from collections.abc import Iterable, Sequence
+
+from mailforum import log
+from mailforum.config import Address, Config
+from mailforum.errors import ConfigError
+from mailforum.smtpd.protocol import Limits, Shared
+from mailforum.smtpd.session import Dialogue, Intake
+
+_GOING_DOWN = "421 4.3.2 The server is going down, try again later"
+
+
+class Server:
+    """SMTP and LMTP on the addresses of `[smtp] listen` and `lmtp`; each mail goes to `intake`.
+
+    `hostname` is what greetings say. Raises ConfigError for a certificate that cannot be used.
+    """
+
+    def __init__(self, config: Config, intake: Intake, hostname: str, limits: Limits | None = None) -> None:
+        self._config = config
+        self._intake = intake
+        self._shared = Shared(config.smtp, hostname, self._certificate(), limits or Limits())
+        self._smtp: list[asyncio.Server] = []
+        self._lmtp: list[asyncio.Server] = []
+
+    @property
+    def addresses(self) -> tuple[Address, ...]:
+        """Where SMTP is spoken: host and real port, also where port 0 was asked for."""
+        return tuple(_bound(self._smtp))
+
+    @property
+    def lmtp_addresses(self) -> tuple[Address, ...]:
+        """Where LMTP is spoken."""
+        return tuple(_bound(self._lmtp))
+
+    async def start(self) -> None:
+        """Listen everywhere, or nowhere: raises ConfigError when one of the addresses is not to be had."""
+        try:
+            for address in self._config.smtp.listen:
+                self._smtp.append(await self._listen(address, lmtp=False))
+            for address in self._config.smtp.lmtp:
+                self._lmtp.append(await self._listen(address, lmtp=True))
+        except ConfigError:
+            self._close()
+            raise
+
+    async def _listen(self, address: Address, *, lmtp: bool) -> asyncio.Server:
+        def dialogue() -> Dialogue:
+            return Dialogue(self._shared, self._intake, lmtp=lmtp)
+
+        # With host and port, and no socket of our own, asyncio sets TCP_NODELAY on what it accepts.
+        try:
+            loop = asyncio.get_running_loop()
+            return await loop.create_server(dialogue, address.host, address.port, reuse_address=True, backlog=512)
+        except OSError as error:
+            option = "lmtp" if lmtp else "listen"
+            raise ConfigError(f"[smtp] {option}: cannot listen on {address}: {error.strerror or error}") from error
+
+    def reload(self) -> None:
+        """Read the certificate again, for the connections to come.
+
+        Raises ConfigError and keeps the old one if the new one cannot be used.
+        """
+        if self._shared.tls:
+            self._certificate()  # a context that a wrong key was loaded into is lost: try on another first
+            self._load(self._shared.tls)
+
+    def _certificate(self) -> ssl.SSLContext | None:
+        if not self._config.smtp.tls_cert:
+            return None
+        context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+        context.minimum_version = ssl.TLSVersion.TLSv1_2
+        self._load(context)
+        return context
+
+    def _load(self, context: ssl.SSLContext) -> None:
+        smtp = self._config.smtp
+        cert, key = self._config.path(smtp.tls_cert), self._config.path(smtp.tls_key)
+        try:
+            # A password would be asked for on the terminal.
+            context.load_cert_chain(cert, key, password=lambda: "")
+        except (OSError, ValueError) as error:
+            raise ConfigError(f"[smtp] tls_cert: {cert} and {key} cannot be used: {error}") from error
+
+    async def stop(self, timeout: float) -> None:
+        """Take no new mail; let transactions in flight end, but wait no longer than `timeout` seconds."""
+        self._shared.closing = True
+        self._close()
+        for wire in list(self._shared.inside):
+            if wire.waiting and wire.is_between_mails():
+                wire.dismiss(_GOING_DOWN)
+        await self._finished(timeout)
+        for wire in list(self._shared.inside):
+            log.event("cut_off", peer=wire.peer)
+            wire.dismiss(_GOING_DOWN)
+        await self._finished(1)
+
+    async def _finished(self, timeout: float) -> None:
+        dialogues = {wire.task for wire in self._shared.inside if wire.task}
+        if tasks := dialogues | self._shared.work:
+            await asyncio.wait(tasks, timeout=timeout)
+
+    def _close(self) -> None:
+        for server in (*self._smtp, *self._lmtp):
+            server.close()
+
+
+def _bound(servers: Sequence[asyncio.Server]) -> Iterable[Address]:
+    for server in servers:
+        for sock in server.sockets:
+            host, port = sock.getsockname()[:2]
+            yield Address(f"[{host}]:{port}" if ":" in host else f"{host}:{port}")

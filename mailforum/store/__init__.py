@@ -1,0 +1,1 @@
+"""Everything kept. The only folder that knows SQL."""

@@ -1,0 +1,90 @@
+"""The database as the rest of mailforum sees it: units of work, and named queries inside them.
+
+A unit is a plain function of a transaction. It runs on the database's own thread, so that no
+other task, no lost connection and no cancelled session can come between its statements; what it
+returns comes back only when it is committed and on disk. A unit may be run a second time when a
+commit has to be repeated, so it changes nothing but the database.
+
+The SQL lives in `sql/NAME.sql`, each statement under a line `-- name: what_it_does`; it is called
+by `tx.one("post.by_id", id=7)`.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Iterable, Mapping
+from importlib import resources
+from typing import Any, Protocol, TypeVar
+
+T = TypeVar("T")
+
+
+class Row(Protocol):
+    """A row: a read-only mapping from column names."""
+
+    def keys(self) -> Iterable[str]: ...
+
+    def __getitem__(self, column: str) -> Any: ...
+
+
+class Tx(Protocol):
+    """A transaction under way. Queries are named `table.query`; their parameters are keywords."""
+
+    def run(self, query: str, /, **params: object) -> int:
+        """Run a statement; return how many rows it touched."""
+        ...
+
+    def many(self, query: str, rows: Iterable[Mapping[str, object]], /) -> None:
+        """Run a statement once for each row."""
+        ...
+
+    def one(self, query: str, /, **params: object) -> Row | None:
+        """Return the first row, or None."""
+        ...
+
+    def all(self, query: str, /, **params: object) -> list[Row]:
+        """Return all rows."""
+        ...
+
+
+Unit = Callable[[Tx], T]
+
+
+class Database(Protocol):
+    """Where everything is kept."""
+
+    async def read(self, unit: Unit[T]) -> T:
+        """Run `unit` on one consistent snapshot, which it must not try to change."""
+        ...
+
+    async def write(self, unit: Unit[T]) -> T:
+        """Run `unit` and return its result once it is durable.
+
+        Raises what the unit raises, with nothing of it kept, and Deferred (452 or 451) when the
+        database cannot be written now. Cancelling the caller does not stop the unit.
+        """
+        ...
+
+    def on_commit(self, callback: Callable[[], None]) -> None:
+        """Have `callback` called, in the event loop, after each commit made by this process."""
+        ...
+
+    async def backup(self, path: str) -> None:
+        """Write a consistent copy of everything to the new file `path`."""
+        ...
+
+    async def close(self) -> None:
+        """Finish what waits and let go of everything."""
+        ...
+
+
+def load_queries() -> dict[str, str]:
+    """Return all SQL statements by name: `post.by_id` is the statement `by_id` of sql/post.sql."""
+    queries: dict[str, str] = {}
+    for file in (resources.files("mailforum.store") / "sql").iterdir():
+        if file.name.endswith(".sql"):
+            table = file.name.removesuffix(".sql")
+            parts = re.split(r"^-- name: (\w+)\s*$", file.read_text(encoding="utf-8"), flags=re.MULTILINE)
+            for name, statement in zip(parts[1::2], parts[2::2], strict=True):
+                queries[f"{table}.{name}"] = statement.strip().rstrip(";")
+    return queries

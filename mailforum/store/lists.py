@@ -1,0 +1,132 @@
+"""Lists and their members, as rows."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Mapping
+from dataclasses import fields
+
+import msgspec
+
+from mailforum.model import ListSettings, MailingList, Member, MemberStatus, Mode, Role
+from mailforum.store.database import Row, Tx
+
+
+def _list(row: Row) -> MailingList:
+    settings = msgspec.json.decode(row["settings"], type=ListSettings)
+    return MailingList(row["id"], row["address"], row["title"], settings, row["created_at"])
+
+
+def _member(row: Row) -> Member:
+    values = {field.name: row[field.name] for field in fields(Member)}
+    values |= {
+        "role": Role(row["role"]),
+        "mode": Mode(row["mode"]),
+        "status": MemberStatus(row["status"]),
+        "own_posts": bool(row["own_posts"]),
+    }
+    return Member(**values)
+
+
+def add(tx: Tx, address: str, title: str, settings: ListSettings, now: float) -> int | None:
+    """Add a list; return its id, or None if the address is taken."""
+    row = tx.one("list.add", address=address, title=title, settings=_json(settings), now=now)
+    return row["id"] if row else None
+
+
+def by_id(tx: Tx, list_id: int) -> MailingList | None:
+    """Return the list with that id."""
+    row = tx.one("list.by_id", id=list_id)
+    return _list(row) if row else None
+
+
+def by_address(tx: Tx, address: str) -> MailingList | None:
+    """Return the list with that address (lower case)."""
+    row = tx.one("list.by_address", address=address)
+    return _list(row) if row else None
+
+
+def among(tx: Tx, addresses: Iterable[str]) -> list[MailingList]:
+    """Return those of `addresses` that are lists, the longest first."""
+    return [_list(row) for row in tx.all("list.among", addresses=json.dumps(list(addresses)))]
+
+
+def every(tx: Tx) -> list[MailingList]:
+    """Return all lists by address."""
+    return [_list(row) for row in tx.all("list.all")]
+
+
+def change(tx: Tx, list_id: int, title: str, settings: ListSettings) -> None:
+    """Set a list's title and settings."""
+    tx.run("list.change", id=list_id, title=title, settings=_json(settings))
+
+
+def delete(tx: Tx, list_id: int) -> None:
+    """Delete a list with all that belongs to it."""
+    tx.run("list.delete_posts", id=list_id)
+    tx.run("list.delete", id=list_id)
+
+
+def counts(tx: Tx, list_id: int) -> Mapping[str, int]:
+    """Return how many members, posts, threads and held posts a list has."""
+    row = tx.one("list.counts", id=list_id)
+    assert row is not None
+    return {key: row[key] for key in row.keys()}  # noqa: SIM118  a row iterates over its values
+
+
+def add_member(
+    tx: Tx, list_id: int, address: str, key: str, name: str, role: Role, mode: Mode, now: float
+) -> Member | None:
+    """Add a member; return it, or None if that address is on the list already."""
+    row = tx.one("member.add", list_id=list_id, address=address, key=key, name=name, role=role, mode=mode, now=now)
+    return _member(row) if row else None
+
+
+def member(tx: Tx, list_id: int, key: str) -> Member | None:
+    """Return the member whose address compares as `key`."""
+    row = tx.one("member.by_key", list_id=list_id, key=key)
+    return _member(row) if row else None
+
+
+def member_by_id(tx: Tx, member_id: int) -> Member | None:
+    """Return the member with that id."""
+    row = tx.one("member.by_id", id=member_id)
+    return _member(row) if row else None
+
+
+def members(tx: Tx, list_id: int) -> list[Member]:
+    """Return all members of a list by address."""
+    return [_member(row) for row in tx.all("member.of_list", list_id=list_id)]
+
+
+def memberships(tx: Tx, key: str) -> list[tuple[str, Member]]:
+    """Return (address of the list, member) for every list the address is on."""
+    return [(row["list_address"], _member(row)) for row in tx.all("member.everywhere", key=key)]
+
+
+def in_charge(tx: Tx, list_id: int) -> list[Member]:
+    """Return the active owners and moderators of a list."""
+    return [_member(row) for row in tx.all("member.in_charge", list_id=list_id)]
+
+
+def change_member(tx: Tx, member: Member) -> None:
+    """Write back a member's name, role, mode, status and own_posts."""
+    tx.run(
+        "member.change",
+        id=member.id,
+        name=member.name,
+        role=member.role,
+        mode=member.mode,
+        status=member.status,
+        own_posts=int(member.own_posts),
+    )
+
+
+def remove_member(tx: Tx, member_id: int) -> None:
+    """Take a member off the list, and off what is queued but not yet on its way."""
+    tx.run("member.drop_pending", id=member_id)
+    tx.run("member.remove", id=member_id)
+
+
+def _json(settings: ListSettings) -> str:
+    return msgspec.json.encode(settings).decode()

@@ -1,0 +1,81 @@
+"""Posts and threads, as rows. What belongs together in a thread is decided in forum/threads.py."""
+
+from __future__ import annotations
+
+from dataclasses import fields
+
+from mailforum.model import Post, Thread
+from mailforum.store.database import Row, Tx
+
+
+def _post(row: Row) -> Post:
+    return Post(**{field.name: row[field.name] for field in fields(Post)})
+
+
+def _thread(row: Row) -> Thread:
+    return Thread(**{field.name: row[field.name] for field in fields(Thread)})
+
+
+def by_id(tx: Tx, post_id: int) -> Post | None:
+    """Return the post with that id."""
+    row = tx.one("post.by_id", id=post_id)
+    return _post(row) if row else None
+
+
+def by_label(tx: Tx, list_id: int, label: str) -> Post | None:
+    """Return the post whose public id is `label`, such as `48.3`."""
+    row = tx.one("post.by_label", list_id=list_id, label=label)
+    return _post(row) if row else None
+
+
+def by_message_id(tx: Tx, list_id: int, msgid: str) -> Post | None:
+    """Return the post that owns the Message-ID `msgid` on a list."""
+    row = tx.one("post.by_message_id", list_id=list_id, msgid=msgid)
+    return _post(row) if row else None
+
+
+def of_list(tx: Tx, list_id: int, after: int = 0, limit: int = -1) -> list[Post]:
+    """Return posts of a list in order of arrival, from the one after id `after`; -1: all of them."""
+    return [_post(row) for row in tx.all("post.of_list", list_id=list_id, after=after, limit=limit)]
+
+
+def of_thread(tx: Tx, thread_id: int) -> list[Post]:
+    """Return the posts of a thread in order of arrival."""
+    return [_post(row) for row in tx.all("post.of_thread", thread_id=thread_id)]
+
+
+def between(tx: Tx, list_id: int, after: int, last: int) -> list[Post]:
+    """Return the posts of a list with `after` < id <= `last`, in order of arrival."""
+    return [_post(row) for row in tx.all("post.between", list_id=list_id, after=after, last=last)]
+
+
+def newest(tx: Tx, list_id: int, after: int) -> tuple[int, int]:
+    """Return (id of the newest post, how many posts) among those with id > `after`; (0, 0) if none."""
+    row = tx.one("post.newest", list_id=list_id, after=after)
+    assert row is not None
+    return row["id"], row["posts"]
+
+
+def raw(tx: Tx, post_id: int) -> bytes:
+    """Return a post's bytes as they were taken in; LookupError if there is no such post."""
+    row = tx.one("post.body", post_id=post_id)
+    if row is None:
+        raise LookupError(f"post {post_id} has no body")
+    return bytes(row["raw"])
+
+
+def thread(tx: Tx, thread_id: int) -> Thread | None:
+    """Return the thread with that id."""
+    row = tx.one("thread.by_id", id=thread_id)
+    return _thread(row) if row else None
+
+
+def thread_by_number(tx: Tx, list_id: int, number: int) -> Thread | None:
+    """Return the thread that people know as #`number`, or the one it was merged into."""
+    row = tx.one("thread.by_number", list_id=list_id, number=number)
+    return thread(tx, row["id"]) if row else None
+
+
+def threads(tx: Tx, list_id: int) -> list[Thread]:
+    """Return the threads of a list by number."""
+    return [_thread(row) for row in tx.all("thread.of_list", list_id=list_id)]

@@ -1,0 +1,72 @@
+-- name: see
+INSERT INTO seen (rcpt, digest, at) VALUES (:rcpt, :digest, :now)
+ON CONFLICT (rcpt, digest) DO NOTHING
+
+-- name: forget_seen
+DELETE FROM seen WHERE at < :before
+
+-- name: forget_answers
+DELETE FROM answer WHERE day < :day
+
+-- name: forget_requests
+DELETE FROM request WHERE expires_at < :before
+
+-- name: hold
+INSERT INTO held (list_id, mail_from, from_address, subject, message_id, reason, received_at, raw)
+VALUES (:list_id, :mail_from, :from_address, :subject, :message_id, :reason, :now, :raw)
+RETURNING id
+
+-- name: held
+SELECT id, list_id, mail_from, from_address, subject, message_id, reason, received_at, length(raw) AS size
+FROM held WHERE :list_id = 0 OR list_id = :list_id ORDER BY id
+
+-- name: held_by_id
+SELECT id, list_id, mail_from, from_address, subject, message_id, reason, received_at, length(raw) AS size
+FROM held WHERE id = :id
+
+-- name: held_raw
+SELECT raw FROM held WHERE id = :id
+
+-- name: release
+DELETE FROM held WHERE id = :id
+
+-- name: ask
+INSERT INTO request (list_id, action, address, name, mode, created_at, expires_at)
+VALUES (:list_id, :action, :address, :name, :mode, :now, :expires_at)
+RETURNING id
+
+-- name: request
+SELECT id, list_id, action, address, name, mode, created_at, expires_at, done_at FROM request WHERE id = :id
+
+-- name: answered
+UPDATE request SET done_at = :now WHERE id = :id AND done_at IS NULL
+
+-- name: count_answer
+INSERT INTO answer (day, list_id, key, sent) VALUES (:day, :list_id, :key, 1)
+ON CONFLICT (day, list_id, key) DO UPDATE SET sent = answer.sent + 1
+RETURNING sent
+
+-- name: shunt
+INSERT INTO shunt (digest, mail_from, rcpts, reason, times, at, raw)
+VALUES (:digest, :mail_from, :rcpts, :reason, 1, :now, :raw)
+ON CONFLICT (digest) DO UPDATE SET times = shunt.times + 1, at = excluded.at, reason = excluded.reason
+RETURNING id
+
+-- name: shunts
+SELECT id, mail_from, rcpts, reason, times, at, length(raw) AS size FROM shunt ORDER BY id
+
+-- name: shunt_by_id
+SELECT id, mail_from, rcpts, reason, times, at, length(raw) AS size FROM shunt WHERE id = :id
+
+-- name: shunt_raw
+SELECT raw FROM shunt WHERE id = :id
+
+-- name: unshunt
+DELETE FROM shunt WHERE id = :id
+
+-- name: unshunt_digest
+DELETE FROM shunt WHERE digest = :digest
+
+-- name: bounced
+INSERT INTO bounce (list_id, address, action, enhanced, diagnostic, at)
+VALUES (:list_id, :address, :action, :enhanced, :diagnostic, :now)

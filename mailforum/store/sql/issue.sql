@@ -1,0 +1,19 @@
+-- name: watermark
+SELECT digested_post, digested_at, last_issue FROM list WHERE id = :list_id
+
+-- name: cut
+UPDATE list SET digested_post = :last_post, digested_at = :now, last_issue = :number WHERE id = :list_id
+
+-- name: touch
+UPDATE list SET digested_at = :now WHERE id = :list_id
+
+-- name: add
+INSERT INTO issue (list_id, number, after_post, last_post, posts, created_at)
+VALUES (:list_id, :number, :after_post, :last_post, :posts, :now)
+RETURNING id
+
+-- name: by_id
+SELECT id, list_id, number, after_post, last_post, posts, created_at FROM issue WHERE id = :id
+
+-- name: readers
+SELECT count(*) AS readers FROM member WHERE list_id = :list_id AND mode = 'digest' AND status = 'active'

@@ -1,0 +1,35 @@
+-- name: add
+INSERT INTO list (address, title, settings, digested_at, created_at)
+VALUES (:address, :title, :settings, :now, :now)
+ON CONFLICT (address) DO NOTHING
+RETURNING id
+
+-- name: by_id
+SELECT id, address, title, settings, created_at FROM list WHERE id = :id
+
+-- name: by_address
+SELECT id, address, title, settings, created_at FROM list WHERE address = :address
+
+-- name: among
+SELECT id, address, title, settings, created_at FROM list
+WHERE address IN (SELECT value FROM json_each(:addresses))
+ORDER BY length(address) DESC
+
+-- name: all
+SELECT id, address, title, settings, created_at FROM list ORDER BY address
+
+-- name: change
+UPDATE list SET title = :title, settings = :settings WHERE id = :id
+
+-- name: delete_posts
+DELETE FROM post WHERE list_id = :id
+
+-- name: delete
+DELETE FROM list WHERE id = :id
+
+-- name: counts
+SELECT
+    (SELECT count(*) FROM member WHERE list_id = :id) AS members,
+    (SELECT count(*) FROM post WHERE list_id = :id) AS posts,
+    (SELECT count(*) FROM thread WHERE list_id = :id AND merged_into IS NULL) AS threads,
+    (SELECT count(*) FROM held WHERE list_id = :id) AS held

@@ -1,0 +1,39 @@
+-- name: add
+INSERT INTO post (list_id, thread_id, label, parent_id, reach, message_id, from_address, from_name,
+                  subject, date, received_at, size)
+VALUES (:list_id, :thread_id, :label, :parent_id, :reach, :message_id, :from_address, :from_name,
+        :subject, :date, :received_at, :size)
+RETURNING id
+
+-- name: add_body
+INSERT INTO body (post_id, raw) VALUES (:post_id, :raw)
+
+-- name: body
+SELECT raw FROM body WHERE post_id = :post_id
+
+-- name: by_id
+SELECT * FROM listed_post
+WHERE id = :id
+
+-- name: by_label
+SELECT * FROM listed_post
+WHERE list_id = :list_id AND label = :label
+
+-- name: by_message_id
+SELECT listed_post.* FROM message_id JOIN listed_post ON listed_post.id = message_id.post_id
+WHERE message_id.list_id = :list_id AND message_id.msgid = :msgid
+
+-- name: of_list
+SELECT * FROM listed_post
+WHERE list_id = :list_id AND id > :after ORDER BY id LIMIT :limit
+
+-- name: of_thread
+SELECT * FROM listed_post
+WHERE thread_id = :thread_id ORDER BY id
+
+-- name: between
+SELECT * FROM listed_post
+WHERE list_id = :list_id AND id > :after AND id <= :last ORDER BY id
+
+-- name: newest
+SELECT coalesce(max(id), 0) AS id, count(*) AS posts FROM post WHERE list_id = :list_id AND id > :after

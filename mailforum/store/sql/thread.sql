@@ -1,0 +1,75 @@
+-- name: next_number
+UPDATE list SET last_thread = last_thread + 1 WHERE id = :list_id RETURNING last_thread AS number
+
+-- name: add
+INSERT INTO thread (list_id, number, subject, created_at)
+VALUES (:list_id, :number, :subject, :now)
+RETURNING id
+
+-- name: next_label
+UPDATE thread SET last_label = last_label + 1 WHERE id = :id RETURNING number, last_label AS label
+
+-- name: rename
+UPDATE thread SET subject = :subject WHERE id = :id
+
+-- name: merge
+UPDATE thread SET merged_into = :into WHERE id = :id OR merged_into = :id
+
+-- name: by_number
+SELECT coalesce(merged_into, id) AS id FROM thread WHERE list_id = :list_id AND number = :number
+
+-- name: by_id
+SELECT thread.id, thread.list_id, thread.number, thread.subject, count(post.id) AS posts, thread.created_at,
+       coalesce(max(post.date), thread.created_at) AS last_at
+FROM thread LEFT JOIN post ON post.thread_id = thread.id WHERE thread.id = :id GROUP BY thread.id
+
+-- name: of_list
+SELECT thread.id, thread.list_id, thread.number, thread.subject, count(post.id) AS posts, thread.created_at,
+       coalesce(max(post.date), thread.created_at) AS last_at
+FROM thread LEFT JOIN post ON post.thread_id = thread.id
+WHERE thread.list_id = :list_id AND thread.merged_into IS NULL
+GROUP BY thread.id ORDER BY thread.number
+
+-- name: known
+SELECT message_id.msgid, post.id, post.thread_id
+FROM message_id JOIN post ON post.id = message_id.post_id
+WHERE message_id.list_id = :list_id AND message_id.msgid IN (SELECT value FROM json_each(:msgids))
+
+-- name: tied_to
+SELECT DISTINCT post.thread_id
+FROM message_id JOIN reference ON reference.message_id = message_id.id JOIN post ON post.id = reference.post_id
+WHERE message_id.list_id = :list_id AND reference.position < post.reach
+  AND message_id.msgid IN (SELECT value FROM json_each(:msgids))
+
+-- name: hear_of
+INSERT INTO message_id (list_id, msgid)
+SELECT :list_id, value FROM json_each(:msgids) WHERE true
+ON CONFLICT (list_id, msgid) DO NOTHING
+
+-- name: refer
+INSERT INTO reference (post_id, position, message_id)
+SELECT :post_id, wanted.key, message_id.id
+FROM json_each(:msgids) AS wanted JOIN message_id ON message_id.msgid = wanted.value
+WHERE message_id.list_id = :list_id
+
+-- name: own
+INSERT INTO message_id (list_id, msgid, post_id) VALUES (:list_id, :msgid, :post_id)
+ON CONFLICT (list_id, msgid) DO UPDATE SET post_id = excluded.post_id WHERE message_id.post_id IS NULL
+
+-- name: members
+SELECT post.id, post.thread_id, thread.number, post.parent_id, post.reach, post.message_id, post.subject, post.date
+FROM post JOIN thread ON thread.id = post.thread_id
+WHERE post.thread_id IN (SELECT value FROM json_each(:threads)) ORDER BY post.id
+
+-- name: references
+SELECT reference.post_id, reference.message_id, message_id.post_id AS known
+FROM reference JOIN message_id ON message_id.id = reference.message_id JOIN post ON post.id = reference.post_id
+WHERE post.thread_id IN (SELECT value FROM json_each(:threads)) ORDER BY reference.post_id, reference.position
+
+-- name: owned
+SELECT message_id.id, message_id.post_id, message_id.msgid
+FROM message_id JOIN post ON post.id = message_id.post_id
+WHERE post.thread_id IN (SELECT value FROM json_each(:threads))
+
+-- name: move
+UPDATE post SET thread_id = :thread_id, parent_id = :parent_id, reach = :reach WHERE id = :id

@@ -1,0 +1,239 @@
+"""The database in one SQLite file: one writer with group commit, a few readers beside it.
+
+WAL with synchronous=FULL: when `write` returns, the data has been fsynced. Units that arrive while
+a commit is under way share the next one. If anything goes wrong with a shared commit, each of its
+units is tried again in a transaction of its own, so one bad unit never takes others with it.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import sqlite3
+from collections.abc import Callable, Iterable, Mapping
+from functools import partial
+from pathlib import Path
+from typing import Any, TypeVar, cast
+
+import aiosqlite
+
+from mailforum.errors import Deferred
+from mailforum.store.database import Row, Unit, load_queries
+
+T = TypeVar("T")
+
+BATCH = 64
+READERS = 2
+BUSY_SECONDS = 10
+
+
+class SqliteTx:
+    """A transaction on one connection (see `Tx`)."""
+
+    def __init__(self, connection: sqlite3.Connection, queries: Mapping[str, str]) -> None:
+        self._connection = connection
+        self._queries = queries
+
+    def run(self, query: str, /, **params: object) -> int:
+        return self._connection.execute(self._queries[query], cast(Any, params)).rowcount
+
+    def many(self, query: str, rows: Iterable[Mapping[str, object]], /) -> None:
+        self._connection.executemany(self._queries[query], cast(Any, rows))
+
+    def one(self, query: str, /, **params: object) -> Row | None:
+        row: Row | None = self._connection.execute(self._queries[query], cast(Any, params)).fetchone()
+        return row
+
+    def all(self, query: str, /, **params: object) -> list[Row]:
+        return self._connection.execute(self._queries[query], cast(Any, params)).fetchall()
+
+
+class _Thread(aiosqlite.Connection):
+    """An aiosqlite connection that runs a whole function on its thread in one hop."""
+
+    async def work(self, job: Callable[[sqlite3.Connection], T]) -> T:
+        """Run `job` on the connection's thread and return its result."""
+        return cast(T, await self._execute(job, self._conn))  # type: ignore[no-untyped-call]
+
+
+def connect(path: Path, *, readonly: bool = False) -> sqlite3.Connection:
+    """Open the file for one thread, with everything set that durability and speed ask for."""
+    connection = sqlite3.connect(path, isolation_level=None, check_same_thread=False, cached_statements=512)
+    connection.row_factory = sqlite3.Row
+    for pragma in (
+        f"busy_timeout={BUSY_SECONDS * 1000}",
+        "journal_mode=WAL",
+        "synchronous=FULL",
+        "foreign_keys=ON",
+        "temp_store=MEMORY",
+        "cache_size=-8000",
+        "journal_size_limit=67108864",
+        f"query_only={'ON' if readonly else 'OFF'}",
+    ):
+        connection.execute(f"PRAGMA {pragma}")
+    return connection
+
+
+class SqliteDatabase:
+    """See `Database`. Made by `open_sqlite`; to be closed, or the process will not end."""
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+        self._queries = load_queries()
+        self._waiting: list[tuple[Unit[Any], asyncio.Future[Any]]] = []
+        self._wake = asyncio.Event()
+        self._closing = False
+        self._callbacks: list[Callable[[], None]] = []
+        self._writer = _Thread(partial(connect, path), 64)
+        self._readers: asyncio.Queue[_Thread] = asyncio.Queue()
+        self._opened: list[_Thread] = []
+        self._task: asyncio.Task[None] | None = None
+
+    async def open(self) -> None:
+        """Open the writer; readers follow when they are first needed."""
+        await self._writer
+        self._task = asyncio.create_task(self._write_for_ever())
+
+    async def read(self, unit: Unit[T]) -> T:
+        reader = await self._reader()
+        try:
+            return await reader.work(partial(_snapshot, self._queries, unit))
+        except sqlite3.OperationalError as error:
+            raise _unavailable(error) from error
+        finally:
+            self._readers.put_nowait(reader)
+
+    async def _reader(self) -> _Thread:
+        if self._readers.empty() and len(self._opened) < READERS:
+            reader = _Thread(partial(connect, self._path, readonly=True), 64)
+            self._opened.append(reader)
+            return cast(_Thread, await reader)
+        return await self._readers.get()
+
+    async def write(self, unit: Unit[T]) -> T:
+        if self._closing:
+            raise Deferred("The service is stopping.", "database closed", code=421, enhanced="4.3.2")
+        future: asyncio.Future[T] = asyncio.get_running_loop().create_future()
+        future.add_done_callback(_retrieve)
+        self._waiting.append((unit, future))
+        self._wake.set()
+        return await asyncio.shield(future)
+
+    async def _write_for_ever(self) -> None:
+        """Run what waits, a batch a commit, until closed with nothing waiting."""
+        while self._waiting or not self._closing:
+            if not self._waiting:
+                self._wake.clear()
+                await self._wake.wait()
+                continue
+            batch, self._waiting = self._waiting[:BATCH], self._waiting[BATCH:]
+            results = await self._writer.work(partial(_commit, self._queries, [unit for unit, _ in batch]))
+            for (_, future), result in zip(batch, results, strict=True):
+                _resolve(future, result)
+            for callback in self._callbacks:
+                callback()
+
+    def on_commit(self, callback: Callable[[], None]) -> None:
+        self._callbacks.append(callback)
+
+    async def backup(self, path: str) -> None:
+        def copy(connection: sqlite3.Connection) -> None:
+            with sqlite3.connect(path) as target:
+                connection.backup(target)
+            target.close()
+
+        reader = await self._reader()
+        try:
+            await reader.work(copy)
+        finally:
+            self._readers.put_nowait(reader)
+
+    async def close(self) -> None:
+        self._closing = True
+        self._wake.set()
+        if self._task is not None:
+            await self._task
+        for thread in (*self._opened, self._writer):
+            await thread.close()
+
+
+async def open_sqlite(path: Path) -> SqliteDatabase:
+    """Open the database file, creating it and bringing its schema up to date as needed.
+
+    Raises Deferred when it cannot be opened and ConfigError when a newer mailforum has made it.
+    """
+    from mailforum.store.migrate import migrate
+
+    database = SqliteDatabase(path)
+    try:
+        await asyncio.to_thread(migrate, path)
+        await database.open()
+    except sqlite3.Error as error:
+        raise _unavailable(error) from error
+    return database
+
+
+def _snapshot(queries: Mapping[str, str], unit: Unit[T], connection: sqlite3.Connection) -> T:
+    connection.execute("BEGIN")
+    try:
+        return unit(SqliteTx(connection, queries))
+    finally:
+        connection.execute("ROLLBACK")
+
+
+def _commit(queries: Mapping[str, str], units: list[Unit[Any]], connection: sqlite3.Connection) -> list[Any]:
+    """Run `units` in one transaction; if that fails, each in its own. Errors come back as values."""
+    tx = SqliteTx(connection, queries)
+    if len(units) > 1:
+        try:
+            connection.execute("BEGIN IMMEDIATE")
+            results = [unit(tx) for unit in units]
+            connection.execute("COMMIT")
+            return results
+        except Exception:
+            _rollback(connection)
+    return [_alone(tx, unit, connection) for unit in units]
+
+
+def _alone(tx: SqliteTx, unit: Unit[Any], connection: sqlite3.Connection) -> Any:
+    try:
+        connection.execute("BEGIN IMMEDIATE")
+        result = unit(tx)
+        connection.execute("COMMIT")
+        return result
+    except sqlite3.OperationalError as error:
+        _rollback(connection)
+        return _unavailable(error)
+    except sqlite3.DatabaseError as error:
+        _rollback(connection)
+        return error if isinstance(error, sqlite3.IntegrityError) else _unavailable(error)
+    except Exception as error:
+        _rollback(connection)
+        return error
+
+
+def _rollback(connection: sqlite3.Connection) -> None:
+    # A full disk makes SQLite roll back by itself; a second ROLLBACK would be an error.
+    if connection.in_transaction:
+        connection.execute("ROLLBACK")
+
+
+def _resolve(future: asyncio.Future[Any], result: Any) -> None:
+    if future.done():
+        return
+    if isinstance(result, Exception):
+        future.set_exception(result)
+    else:
+        future.set_result(result)
+
+
+def _retrieve(future: asyncio.Future[Any]) -> None:
+    """Take note of an error whose waiter has gone, so that asyncio does not warn of it."""
+    if not future.cancelled():
+        future.exception()
+
+
+def _unavailable(error: sqlite3.Error) -> Deferred:
+    """Turn the driver's error into what the sender may know: 452 for a full disk, else 451."""
+    if "full" in str(error):
+        return Deferred("There is no room for your mail just now.", str(error), code=452, enhanced="4.3.1")
+    return Deferred("Mail cannot be stored just now; please try again later.", f"database: {error}")

@@ -1,0 +1,112 @@
+"""How fast mail leaves: our SMTP client into Postfix's smtp-sink, beside Postfix's smtp-source.
+
+    python tests/bench/transport.py [--mails 20000] [--connections 10] [--size 3072] [--uvloop]
+
+Marks are free here (settle does nothing): this measures the wire alone.
+"""
+
+import argparse
+import asyncio
+import shutil
+import socket
+import subprocess
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+
+from mailforum.delivery.hello import Relay
+from mailforum.delivery.smtp import SmtpTransport
+from mailforum.delivery.transport import Job
+from mailforum.model import State, Status
+
+
+@contextmanager
+def sink() -> Iterator[int]:
+    """Run smtp-sink on a free port."""
+    with socket.create_server(("127.0.0.1", 0)) as probe:
+        port = probe.getsockname()[1]
+    program = shutil.which("smtp-sink") or "/usr/sbin/smtp-sink"
+    server = subprocess.Popen([program, "-u", "nobody", f"127.0.0.1:{port}", "1024"])
+    try:
+        while True:
+            try:
+                socket.create_connection(("127.0.0.1", port)).close()
+                break
+            except ConnectionRefusedError:
+                time.sleep(0.02)
+        yield port
+    finally:
+        server.terminate()
+        server.wait()
+
+
+def mail(size: int) -> bytes:
+    head = b"From: ann@example.org\r\nTo: pmo@lists.example.org\r\nSubject: Budget\r\nMessage-ID: <1@example.org>\r\n\r\n"
+    line = b"The quick brown fox jumps over the lazy dog, and the dog lets it pass.\r\n"
+    return head + line * max(1, (size - len(head)) // len(line))
+
+
+async def send(port: int, mails: int, rcpts: int, connections: int, data: bytes) -> None:
+    addresses = tuple(f"reader{number}@example.com" for number in range(rcpts))
+    jobs = (Job("pmo-bounces@lists.example.org", addresses, tuple(range(rcpts)), data) for _ in range(mails))
+    sent = 0
+
+    async def take(_: bool) -> Job | None:
+        return next(jobs, None)
+
+    async def settle(_: Job, statuses: tuple[Status, ...]) -> None:
+        nonlocal sent
+        sent += sum(status.state is State.SENT for status in statuses)
+
+    transport = SmtpTransport(Relay("127.0.0.1", port, helo="bench.example.org", tls="off"))
+    await asyncio.gather(*(transport.run(take, settle) for _ in range(connections)))
+    assert sent == mails * rcpts, f"{sent} of {mails * rcpts} sent"
+
+
+def source(port: int, mails: int, rcpts: int, connections: int, size: int) -> None:
+    program = shutil.which("smtp-source") or "/usr/sbin/smtp-source"
+    numbers = ["-s", str(connections), "-m", str(mails), "-l", str(size), "-r", str(rcpts)]
+    # -d: keep the connection, as we do
+    subprocess.run([program, "-d", *numbers, f"127.0.0.1:{port}"], check=True)
+
+
+def measure(name: str, mails: int, rcpts: int, run: Callable[[int], None]) -> None:
+    with sink() as port:
+        started = time.monotonic()
+        run(port)
+        seconds = time.monotonic() - started
+    print(
+        f"{name:14} {rcpts:4} rcpt  {mails / seconds:9,.0f} transactions/s {mails * rcpts / seconds:11,.0f} deliveries/s"
+    )
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--mails", type=int, default=20000)
+    parser.add_argument("--connections", type=int, default=10)
+    parser.add_argument("--size", type=int, default=3072)
+    parser.add_argument("--uvloop", action="store_true")
+    given = parser.parse_args()
+    runner = asyncio.run
+    if given.uvloop:
+        import uvloop
+
+        runner = uvloop.run
+    data = mail(given.size)
+    for mails, rcpts in ((given.mails, 1), (given.mails // 20, 100)):
+        measure(
+            "mailforum",
+            mails,
+            rcpts,
+            lambda port, m=mails, r=rcpts: runner(send(port, m, r, given.connections, data)),
+        )
+        measure(
+            "smtp-source",
+            mails,
+            rcpts,
+            lambda port, m=mails, r=rcpts: source(port, m, r, given.connections, given.size),
+        )
+
+
+if __name__ == "__main__":
+    main()
