@@ -231,9 +231,7 @@ def _mailbox(names: list[str], address: str) -> Mailbox | None:
 
 def _is_name(phrase: list[_Token], address: str) -> bool:
     """Say whether the words before `<` are a name; the very address, unquoted, is one too."""
-    if all(
-        t.kind in ("word", "quoted", "encoded") or (t.kind == "literal" and ":" not in t.text) for t in phrase
-    ):
+    if all(t.kind in ("word", "quoted", "encoded") or (t.kind == "literal" and ":" not in t.text) for t in phrase):
         return True
     return key("".join(token.text for token in phrase)) == key(address)
 
@@ -259,9 +257,7 @@ def verp(bounces: str, rcpt: str) -> str:
     """
     local, _, domain = rcpt.rpartition("@")
     packed = f"{local_of(bounces)}+{local}={_a_labels(domain)}@{domain_of(bounces)}"
-    return (
-        packed if _ATOMS.fullmatch(local) and _DOMAIN.fullmatch(domain) and _is_address(packed) else bounces
-    )
+    return packed if _ATOMS.fullmatch(local) and _DOMAIN.fullmatch(domain) and _is_address(packed) else bounces
 
 
 def unverp(detail: str) -> str | None:

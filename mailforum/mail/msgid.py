@@ -12,6 +12,7 @@ MAX_VALUE = 20_000  # characters of a header that are read, from its end: the la
 # Quoted pairs are not looked at: each open quote would then be scanned to the end of the value.
 _PIECE = re.compile(r'<(?P<id>[^<>]*)>|"[^"]*"|(?P<comment>\()|(?P<word>[^\s<>"(),;]+)|.', re.DOTALL)
 _COMMENT_MARK = re.compile(r"[()]")
+_LEFT_RIGHT = re.compile(r"""[^\s<>"(),;@]+@[^\s<>"(),;@]+""")
 _BRACKETS = re.compile(r"<([^<>]*)>")
 
 
@@ -58,7 +59,7 @@ def _comment_end(text: str, start: int) -> int:
 
 def _bare(text: str) -> list[str]:
     token = text.strip().strip('"<>')
-    return _cleaned([token]) if token.count("@") == 1 and len(token.split()) == 1 else []
+    return _cleaned([token]) if _LEFT_RIGHT.fullmatch(token) else []
 
 
 def _cleaned(inner: list[str]) -> list[str]:

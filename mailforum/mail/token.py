@@ -77,9 +77,7 @@ def _key(line: str, number: int) -> bytes:
     except ValueError:
         key = b""
     if len(key) < MIN_KEY:
-        raise ConfigError(
-            f"line {number} of the secret file is no key: at least {2 * MIN_KEY} hex digits"
-        ) from None
+        raise ConfigError(f"line {number} of the secret file is no key: at least {2 * MIN_KEY} hex digits") from None
     return key
 
 

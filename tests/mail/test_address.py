@@ -1,5 +1,7 @@
 """Addresses: what is read strictly, what leniently, how they compare, VERP."""
 
+import subprocess
+import sys
 import time
 
 import pytest
@@ -83,6 +85,7 @@ def test_one_mailbox_is_read(value: str, name: str, addr: str) -> None:
         "bob@@example.org",
         "=?utf-8?q?boss=40corp.example?= <=?utf-8?q?bob?=@example.org>",
         "=?utf-8?q?bob=40example.org?=",
+        "bob=?utf-8?q?by?=@example.org",
         "=?utf-8?q?boss@corp.example?= <bob@example.org>",
         '"open <bob@example.org>',
         "(open <bob@example.org>",
@@ -220,7 +223,7 @@ def test_an_smtp_path_gives_its_address(path: str, expected: str) -> None:
         "<bob@exa\tmple.org>",
         '<"open@example.org>',
         '<"a\tb"@example.org>',
-        "<;touch /tmp/x;@example.org>",
+        "<;touch x;@example.org>",
         "<bob@example.org\r\nRCPT TO:<x@example.org>>",
         "<bob@../../etc/passwd>",
         "<" + "x" * 65 + "@example.org>",
@@ -318,3 +321,8 @@ def test_every_packed_return_path_is_valid_and_names_its_recipient(local: str, d
     path = address.verp("l-bounces@lists.example.org", f"{local}@{domain}")
     assert address.envelope(path) == path
     assert address.unverp(address.local_of(path).partition("+")[2]) == f"{local}@{domain}"
+
+
+def test_what_is_slow_to_import_is_left_until_it_is_needed() -> None:
+    code = "import sys, mailforum.mail.message; print({'email_validator', 'idna'} & set(sys.modules))"
+    assert subprocess.check_output([sys.executable, "-c", code], text=True) == "set()\n"

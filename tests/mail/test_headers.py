@@ -57,6 +57,7 @@ def test_a_persons_mail_is_no_robots(fields: tuple[str, ...]) -> None:
         ("Precedence: Junk", "Precedence"),
         ("X-Auto-Response-Suppress: All", "X-Auto-Response-Suppress"),
         ("X-Auto-Response-Suppress: DR, OOF, AutoReply", "X-Auto-Response-Suppress"),
+        ("X-Auto-Response-Suppress: RN, oof", "X-Auto-Response-Suppress"),
         ("X-Autoreply: yes", "X-Autoreply"),
         ("X-Autorespond:", "X-Autorespond"),
         ("X-Auto-Reply-From: bob@example.org", "X-Auto-Reply-From"),

@@ -47,6 +47,7 @@ def test_an_id_that_does_not_fit_is_our_own_fault() -> None:
         ("confirm", 8, ("pmo", "bob@example.org")),
         ("confirm", 7, ("other", "bob@example.org")),
         ("confirm", 7, ("pmo", "eve@example.org")),
+        ("confirm", 7, ("pmo", "bob@example.net")),
         ("confirm", 7, ("pmo",)),
         ("confirm", 7, ("pmob", "ob@example.org")),
         ("confirm", 7, ("pmo", "bob@example.org", "")),

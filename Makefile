@@ -1,0 +1,47 @@
+# mailforum: `make run` shows it, `make test` tests it. Both set up what they need by themselves.
+PYTHON ?= python3
+VENV ?= .venv
+BIN := $(VENV)/bin
+
+.PHONY: help run test check format bench chaos wheel clean
+
+help: ## what can be made
+	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | expand -t 10
+
+run: $(VENV)/.ready ## set up, and show mailforum at work on this machine only
+	$(BIN)/mailforum demo
+
+test: $(VENV)/.ready-dev ## set up, and run the tests
+	$(BIN)/python -m pytest -n auto --dist worksteal
+
+check: $(VENV)/.ready-dev ## style, types and the layers of the house
+	$(BIN)/ruff format --check .
+	$(BIN)/ruff check .
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+
+format: $(VENV)/.ready-dev ## put the code into shape
+	$(BIN)/ruff check --fix .
+	$(BIN)/ruff format .
+
+bench: $(VENV)/.ready-dev ## measure speed on this machine, as a table
+	$(BIN)/python -m tests.bench
+
+chaos: $(VENV)/.ready-dev ## kill the server again and again while mail flows; nothing may be lost
+	$(BIN)/python -m tests.chaos
+
+wheel: $(VENV)/.ready-dev ## build the package into dist/
+	$(BIN)/python -m build --wheel
+
+clean: ## remove what was built and set up
+	rm -rf $(VENV) dist build demo .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache
+
+$(VENV)/.ready: pyproject.toml
+	$(PYTHON) -c 'import sys, ensurepip; sys.exit("mailforum needs Python 3.11 or newer" if sys.version_info < (3, 11) else 0)'
+	$(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable '.[speed]'
+	touch $@
+
+$(VENV)/.ready-dev: $(VENV)/.ready
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable '.[speed,dev]'
+	touch $@
