@@ -55,7 +55,7 @@ class Session:
 
 
 class _TlsBroken(RelayDown):
-    """STARTTLS was answered with 220, and then there was no TLS."""
+    """STARTTLS was offered, and there was no TLS."""
 
     enhanced = "4.7.5"
 
@@ -136,11 +136,17 @@ async def _ehlo(wire: Wire, relay: Relay) -> Features:
 async def _start_tls(wire: Wire, relay: Relay, offered: Features) -> Features | None:
     """Turn TLS on where it is offered; return the features then announced, None: no TLS.
 
-    RelayDown if TLS is required and cannot be had, _TlsBroken if it was promised and did not work.
+    RelayDown if TLS is required and cannot be had, _TlsBroken if it was offered and does not work.
     """
-    reply = await _ask(wire, relay, "STARTTLS") if "STARTTLS" in offered else None
-    if reply and reply.code == 220:
-        return await _secure(wire, relay)
+    reply = None
+    if "STARTTLS" in offered:
+        try:
+            reply = await _ask(wire, relay, "STARTTLS")
+            if reply.code == 220:
+                return await _secure(wire, relay)
+        except (OSError, RelayDown) as error:
+            reason = getattr(error, "verify_message", "") or getattr(error, "text", "") or error
+            raise _TlsBroken(f"TLS with the relay failed: {reason}") from error
     if relay.tls == "required":
         text = f"the relay refused TLS: {reply.text}" if reply else "the relay offers no TLS"
         raise RelayDown(text, enhanced="4.7.5")
@@ -148,14 +154,10 @@ async def _start_tls(wire: Wire, relay: Relay, offered: Features) -> Features | 
 
 
 async def _secure(wire: Wire, relay: Relay) -> Features:
-    try:
-        await wire.start_tls(_context(relay), relay.host, relay.connect_timeout)
-        # RFC 3207 section 4.2: what was announced in plain text does not count. In TLS 1.3 a server
-        # that is not content with the handshake closes only now.
-        return await _ehlo(wire, relay)
-    except (OSError, RelayDown) as error:
-        reason = getattr(error, "verify_message", "") or getattr(error, "text", "") or error
-        raise _TlsBroken(f"TLS with the relay failed: {reason}") from error
+    await wire.start_tls(_context(relay), relay.host, relay.connect_timeout)
+    # RFC 3207 section 4.2: what was announced in plain text does not count. In TLS 1.3 a server
+    # that is not content with the handshake closes only now.
+    return await _ehlo(wire, relay)
 
 
 def _context(relay: Relay) -> ssl.SSLContext:

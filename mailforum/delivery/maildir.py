@@ -40,14 +40,20 @@ class MaildirTransport:
             await _settle_all(settle, [(job, tuple(map(_outcome, job.rcpts))) for job in batch])
 
     def _store(self, batch: list[Job]) -> None:
-        for name in ("tmp", "new", "cur"):
-            (self.folder / name).mkdir(mode=0o700, parents=True, exist_ok=True)
+        if not (self.folder / "cur").is_dir():
+            self._make()
         for job in batch:
             body = job.data.replace(b"\r\n", b"\n")
             for number, rcpt in zip(job.ids, job.rcpts, strict=True):
                 if _outcome(rcpt) is _STORED:
                     self._write(number, _trace(job.mail_from, rcpt) + body)
         _sync(self.folder / "new")
+
+    def _make(self) -> None:
+        for name in ("tmp", "new", "cur"):
+            (self.folder / name).mkdir(mode=0o700, parents=True, exist_ok=True)
+        _sync(self.folder)
+        _sync(self.folder.parent)
 
     def _write(self, number: int, content: bytes) -> None:
         """Write one file. The same delivery again has the same name, so it takes the place of the first.

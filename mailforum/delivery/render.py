@@ -254,7 +254,8 @@ def shell(value: str) -> str:
 
 def unquoted(line: str) -> str:
     """Take one level of `> ` off a quoted line."""
-    return line.removeprefix(">").removeprefix(" ") if line.startswith(">") else line
+    mark, found, rest = line.partition(">")
+    return rest.removeprefix(" ") if found and not mark.strip() else line
 
 
 def linked(line: str) -> Markup:

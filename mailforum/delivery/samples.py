@@ -39,8 +39,7 @@ _POSTS = (
         "bob@example.com",
         "Fri 21 Nov 2025, 18:40",
         (
-            Block("text", ("Ann wrote:",), 0),
-            Block("quote", ("> Hello,", ">"), 12),
+            Block("quote", ("On Friday, Ann Other wrote:", "> Hello,", ">"), 12),
             Block("text", ("Thank you! I would put <more> into the roof & less into paint.",), 0),
         ),
         reply="pmo+r.sample@lists.example.org",

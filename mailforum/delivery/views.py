@@ -34,13 +34,17 @@ class ListView:
     @classmethod
     def of(cls, mlist: MailingList) -> ListView:
         """Show `mlist`; a list without a title is called by its name."""
-        roles = ("join", "leave", "request", "help", "info", "owner")
         return cls(
-            mlist.address,
-            mlist.title or mlist.name,
-            mlist.name,
-            mlist.domain,
-            *(mlist.sub(role) for role in roles),
+            address=mlist.address,
+            title=mlist.title or mlist.name,
+            name=mlist.name,
+            domain=mlist.domain,
+            join=mlist.sub("join"),
+            leave=mlist.sub("leave"),
+            request=mlist.sub("request"),
+            help=mlist.sub("help"),
+            info=mlist.sub("info"),
+            owner=mlist.sub("owner"),
             settings=mlist.settings,
         )
 

@@ -80,6 +80,7 @@ class Wire(asyncio.Protocol):
         and would be taken for the answer to something else.
         """
         if self._replies:
+            self._replies.clear()
             self.fail(RelayDown("the relay answered without being asked", enhanced="4.5.0"))
         whole = memoryview(data)
         for start in range(0, len(data), CHUNK):

@@ -15,6 +15,7 @@ from mailforum.model import Outcome, RouteRole, Verdict
 from mailforum.store import intake, lists
 from mailforum.store.database import Tx
 
+_FOR_POSTS = {RouteRole.POST, RouteRole.REPLY}
 # These are written to by machines, and must hear them.
 _FOR_MACHINES = {RouteRole.BOUNCES, RouteRole.OWNER, RouteRole.POSTMASTER}
 
@@ -25,7 +26,7 @@ def handle(tx: Tx, mail: Incoming) -> Outcome:
     The same mail again, after a lost reply or through a second MX, is taken and not acted on twice.
     """
     if mail.route.role not in _FOR_MACHINES:
-        verdict = policy.automatic(mail)
+        verdict = policy.automatic(mail, command=mail.route.role not in _FOR_POSTS)
         if verdict:
             return _not_accepted(tx, mail, verdict)
     if not intake.see(tx, _key(mail), posts.fingerprint(mail.msg), mail.now):

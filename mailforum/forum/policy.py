@@ -25,13 +25,18 @@ def decide(question: Question) -> Verdict:
     return next(filter(None, (check(question) for check in CHECKS)), ACCEPT)
 
 
-def automatic(mail: Incoming) -> Verdict | None:
-    """Loops are refused and robots put away: neither is ever answered, posted or obeyed."""
+def automatic(mail: Incoming, *, command: bool = False) -> Verdict | None:
+    """Loops are refused and robots put away: neither is ever answered, posted or obeyed.
+
+    A mail that came through another list may be a post, but is never a `command` (RFC 3834).
+    """
     lists = (mail.mlist.list_id,) if mail.route.mlist else ()
     loop = headers.looping(mail.msg, lists)
     if loop:
         return Verdict("refuse", f"loop: {loop}", "This mail has been here before.", 550, "5.4.6")
     robot = headers.robot(mail.msg, mail.envelope.mail_from)
+    if not robot and command and headers.via_list(mail.msg):
+        robot = "came through another list"
     return Verdict("drop", f"robot: {robot}") if robot else None
 
 

@@ -9,7 +9,8 @@ import re
 from collections.abc import Callable
 from html import unescape
 
-MAX_HTML = 500_000  # characters; what is behind them is not read
+MAX_HTML = 2_000_000  # characters; what is behind them is not read
+MAX_SHOWN = 200_000  # the same, without styles and comments
 _MAX_INDENT = 10
 _MAX_URL = 500
 
@@ -20,7 +21,7 @@ _DROPPED = re.compile(
 # A tag; a tag with a stray quote in it; a declaration; text. Linear: of all the quotes that stand open at
 # one place only two differ, so no place is passed more than three times.
 _TOKEN = re.compile(
-    r"""<(/?)([a-z][\w:-]*+)((?:[^<>"']++|"[^"]*+"|'[^']*+')*+)>|<(/?)([a-z][\w:-]*+)[^<>]*+>|<[!?][^<>]*+>|([^<]++|<)""",
+    r"""<(/?)([a-z][\w:-]*+)((?:[^<>"']++|"[^"]*+"|'[^']*+')*+)>|<(/?)([a-z][\w:-]*+)[^<>]*+>|<[!?][^<>]*+>|((?:[^<]++|<(?!/?[a-z]|[!?]))++|<)""",
     re.IGNORECASE | re.ASCII,
 )
 _ATTRIBUTE = re.compile(r"""\b(href|alt)\s*+=\s*+(?:"([^"]*+)"|'([^']*+)'|([^\s"'>]++))""", re.IGNORECASE | re.ASCII)
@@ -28,31 +29,8 @@ _LINK = re.compile(r"(?:https?|ftps?|mailto):", re.IGNORECASE)
 
 _PARAGRAPHS = frozenset(["p", "h1", "h2", "h3", "h4", "h5", "h6", "dl", "table"])
 _BREAKS = frozenset(
-    [
-        "div",
-        "tr",
-        "dt",
-        "dd",
-        "section",
-        "article",
-        "aside",
-        "header",
-        "footer",
-        "main",
-        "nav",
-        "address",
-        "center",
-        "form",
-        "fieldset",
-        "figure",
-        "figcaption",
-        "caption",
-        "details",
-        "summary",
-        "body",
-        "html",
-    ]
-)
+    ["div", "tr", "dt", "dd", "section", "article", "aside", "header", "footer", "main", "nav", "address"]
+) | {"center", "form", "fieldset", "figure", "figcaption", "caption", "details", "summary", "body", "html"}
 _CELLS = frozenset(("td", "th"))
 
 
@@ -60,7 +38,7 @@ def to_text(html: str) -> str:
     """Return `html` as lines of text: paragraphs apart, lists with their bullets, quotes behind "> ",
     links as "words <url>". Never raises; linear."""
     writer = _Writer()
-    for match in _TOKEN.finditer(_DROPPED.sub(" ", html[:MAX_HTML])):
+    for match in _TOKEN.finditer(_DROPPED.sub(" ", html[:MAX_HTML])[:MAX_SHOWN]):
         slash, name, attributes, loose_slash, loose_name, text = match.groups()
         if text:
             writer.text(unescape(text))
@@ -114,7 +92,7 @@ class _Writer:
         self.link_start = 0
         if not text:
             return
-        if self.gap is not None and self.lines:
+        if self.gap is not None and self.lines and self.lines[-1].strip("> "):
             self.lines.append(_quoted("", min(self.gap, self.quotes)))
         indent = "  " * (min(len(self.lists), _MAX_INDENT) - (1 if self.bullet else 0)) if self.lists else ""
         self.lines.append(_quoted(indent + self.bullet + text, self.quotes))
@@ -129,7 +107,7 @@ class _Writer:
         """Write what is waiting, or an empty line."""
         before = len(self.lines)
         self.end_line()
-        if len(self.lines) == before:
+        if len(self.lines) == before and self.gap is None:
             self.lines.append(_quoted("", self.quotes))
 
     def br(self, closes: bool, attributes: str) -> None:

@@ -35,6 +35,7 @@ _ESCAPED = re.compile(r"\\(.)", re.DOTALL)
 _SNIFF = re.compile(rb"\r\n--([^\s-][^\r\n]{0,199})\r\n(?=Content-)", re.IGNORECASE)
 _NOT_BASE64 = bytes(set(range(256)) - set(b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/"))
 _CONTROLS = re.compile("[\x00-\x08\x0b-\x1f\x7f-\x9f\u2028\u2029\ud800-\udfff\ufeff]+")
+_READ = ("text/plain", "text/html", "multipart/")
 # What senders declare and what they mean by it, as in WHATWG's Encoding Standard.
 _MEANT = {
     "us-ascii": "",
@@ -78,8 +79,11 @@ class Part:
 
     @property
     def is_attachment(self) -> bool:
-        """Whether it is a file, rather than text that is read with the mail."""
-        is_text = self.content_type in ("text/plain", "text/html") and not self.filename
+        """Whether it is a file, rather than text that is read with the mail.
+
+        A multipart in which no parts can be found is text: whoever wrote it wants it read.
+        """
+        is_text = self.content_type.startswith(_READ) and not self.filename
         return not self.is_multipart and (self.disposition not in ("", "inline") or not is_text)
 
     def get(self, name: str) -> str:
@@ -183,7 +187,8 @@ def _get(headers: tuple[Header, ...], name: str) -> str:
 
 def _first_word(value: str) -> str:
     """Return the first word in lower case: what is behind it is a comment, or rubbish."""
-    return value[:100].replace("(", " ").lower().partition(" ")[0] if value[:1] != " " else ""
+    found = value[:100].replace("(", " ").split()
+    return found[0].lower() if found else ""
 
 
 def _parameters(value: str) -> dict[str, str]:
@@ -216,6 +221,11 @@ def _pieces(found: dict[str, str], name: str) -> Iterator[tuple[str, bool]]:
             return
 
 
+def parameter(part: Part, name: str) -> str:
+    """Return a parameter of the part's Content-Type, such as `format`; "" if it is not there."""
+    return _parameter(_parameters(part.get("Content-Type")[:_MAX_VALUE]), name)
+
+
 def _filename(value: str) -> str:
     """Return a file's name to be shown: decoded (RFC 2047, as many clients do), without folders."""
     return words.clean(re.split(r"[/\\]", words.decode(value))[-1], _MAX_FILENAME)
@@ -245,5 +255,17 @@ def decode_text(msg: Message, part: Part, limit: int = MAX_DECODED) -> str:
 
     Read in the declared charset, else as utf-8, else as windows-1252; never raises.
     """
-    text = words.to_text(decode(msg, part, limit), _MEANT.get(part.charset, part.charset))
+    return printable(words.to_text(decode(msg, part, limit), _MEANT.get(part.charset, part.charset)))
+
+
+def printable(text: str) -> str:
+    """Return text of many lines with LF line ends, and without other control characters but tabs."""
     return _CONTROLS.sub("", text.replace("\r\n", "\n").replace("\r", "\n"))
+
+
+def size(msg: Message, part: Part) -> int:
+    """Return how many bytes the content of a part has, without decoding it; base64 to the nearest three."""
+    encoded = part.end - part.start
+    if part.encoding != "base64":
+        return encoded
+    return (encoded - 2 * msg.body.count(b"\r\n", part.start, part.end)) * 3 // 4

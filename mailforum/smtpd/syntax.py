@@ -11,7 +11,7 @@ from mailforum.model import Outcome
 _END = b"\r\n.\r\n"
 _CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f]")
 _PATH = re.compile(r'\s*(<(?:[^">]|"(?:[^"\\]|\\.)*+")*+>|[^<\s]\S*)(?:\s+(.*))?')
-_UNSAYABLE = re.compile(r"[\x00-\x1f\x7f]+")
+_UNSAYABLE = re.compile(r"[\x00-\x20\x7f]+")
 _TYPOGRAPHIC = str.maketrans({"‘": "'", "’": "'", "“": '"', "”": '"', "–": "-", "—": "-", "…": "..."})
 _TEXT_MAX = 480
 

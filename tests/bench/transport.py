@@ -41,7 +41,9 @@ def sink() -> Iterator[int]:
 
 
 def mail(size: int) -> bytes:
-    head = b"From: ann@example.org\r\nTo: pmo@lists.example.org\r\nSubject: Budget\r\nMessage-ID: <1@example.org>\r\n\r\n"
+    head = (
+        b"From: ann@example.org\r\nTo: pmo@lists.example.org\r\nSubject: Budget\r\nMessage-ID: <1@example.org>\r\n\r\n"
+    )
     line = b"The quick brown fox jumps over the lazy dog, and the dog lets it pass.\r\n"
     return head + line * max(1, (size - len(head)) // len(line))
 
@@ -75,9 +77,8 @@ def measure(name: str, mails: int, rcpts: int, run: Callable[[int], None]) -> No
         started = time.monotonic()
         run(port)
         seconds = time.monotonic() - started
-    print(
-        f"{name:14} {rcpts:4} rcpt  {mails / seconds:9,.0f} transactions/s {mails * rcpts / seconds:11,.0f} deliveries/s"
-    )
+    rates = f"{mails / seconds:9,.0f} transactions/s {mails * rcpts / seconds:11,.0f} deliveries/s"
+    print(f"{name:14} {rcpts:4} rcpt  {rates}")
 
 
 def main() -> None:

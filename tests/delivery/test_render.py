@@ -7,11 +7,21 @@ from zoneinfo import ZoneInfo
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from mailforum.mail.body import Attachment, Block, Body
 from selectolax.lexbor import LexborHTMLParser as HTMLParser
 
 from mailforum import log
-from mailforum.delivery.render import WIDTH, Texts, fill, fold, linked, one_line, package_folder, prefixed, shell
+from mailforum.delivery.render import (
+    WIDTH,
+    Texts,
+    fill,
+    fold,
+    linked,
+    one_line,
+    package_folder,
+    prefixed,
+    shell,
+    unquoted,
+)
 from mailforum.delivery.samples import SAMPLES
 from mailforum.delivery.views import (
     DigestPost,
@@ -22,9 +32,11 @@ from mailforum.delivery.views import (
     digest_values,
     size_text,
 )
+from mailforum.mail.body import Attachment, Block, Body
 from mailforum.model import ListSettings, MailingList, Post
 
 MLIST = MailingList(1, "pmo@lists.example.org", "Project Management Office", ListSettings(), 0.0)
+POST = Post(9, 1, 48, "48.3", None, None, "<a@b>", "ann@example.org", "", "Hi", 1_763_820_300.0, 0.0, 10)
 COMMON = {"site": "lists.example.org", "list": ListView.of(MLIST), "to": "bob@example.com"}
 PACKAGED = sorted(
     str(path.relative_to(package_folder() / "en").with_suffix(""))
@@ -339,6 +351,20 @@ def test_the_html_of_a_digest_says_the_same_with_links_to_its_threads():
     )
 
 
+def test_a_digest_shows_what_was_written_apart_from_what_was_quoted():
+    body = Body("Hello,\n\nOn Friday, 21 Nov 2025, Ann wrote:\n" + "> word\n" * 9 + "\nYes.\n\n-- \nBob\n", ())
+    shown = digest_post(POST, body, UTC)
+    rendered = _render("digest/digest", **digest_values(1, 0.0, [DigestThread("#48", "Hi", (shown,))], UTC))
+    assert "> word\n> word\n[7 more quoted lines]\n\nYes.\n\n-- \nBob\n" in rendered.text
+    (quote,) = HTMLParser(rendered.html).css('div[style*="border-left"]')
+    assert ">" not in quote.text() and quote.text().endswith("wordword[7 more quoted lines]")
+
+
+def test_one_quote_mark_is_taken_off_where_a_bar_shows_the_quote():
+    lines = ("> a", ">b", " > c", "> > d", "2 > 1", "")
+    assert [unquoted(line) for line in lines] == ["a", "b", "c", "> d", "2 > 1", ""]
+
+
 def test_one_new_post_is_not_called_posts_and_long_lines_are_folded():
     thread = DigestThread("#1", "word " * 30, (_post(lines=("word " * 40, "> " + "quoted " * 30)),))
     rendered = _render("digest/digest", **digest_values(3, 0.0, [thread], UTC))
@@ -348,9 +374,8 @@ def test_one_new_post_is_not_called_posts_and_long_lines_are_folded():
 
 
 def test_a_post_is_shown_with_its_author_its_date_in_the_list_s_zone_and_its_files():
-    post = Post(9, 1, 48, "48.3", None, None, "<a@b>", "ann@example.org", "", "Hi", 1_763_820_300.0, 0.0, 10)
     body = Body("Yes.\n", (Attachment("a.pdf", "application/pdf", 1_234_567),))
-    shown = digest_post(post, body, ZoneInfo("Europe/Vienna"), new=False, reply="r@example.org")
+    shown = digest_post(POST, body, ZoneInfo("Europe/Vienna"), new=False, reply="r@example.org")
     assert (shown.label, shown.author, shown.address) == ("#48.3", "ann@example.org", "ann@example.org")
     assert shown.date == "Sat 22 Nov 2025, 15:05"
     assert [(a.filename, a.size) for a in shown.attachments] == [("a.pdf", "1.2 MB")]
@@ -359,9 +384,8 @@ def test_a_post_is_shown_with_its_author_its_date_in_the_list_s_zone_and_its_fil
 
 
 def test_the_end_of_a_very_long_post_is_left_out_and_the_digest_says_so():
-    post = Post(9, 1, 48, "48.3", None, None, "<a@b>", "ann@example.org", "Ann", "Hi", 0.0, 0.0, 10)
     for lines, cut in ((10, False), (100_000, True)):
-        shown = digest_post(post, Body("line\n" * lines, ()), UTC)
+        shown = digest_post(POST, Body("line\n" * lines, ()), UTC)
         rendered = _render("digest/digest", **digest_values(1, 0.0, [DigestThread("#48", "Hi", (shown,))], UTC))
         assert shown.cut is cut
         assert ("left out" in rendered.text) is ("left out" in rendered.html) is cut

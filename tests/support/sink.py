@@ -48,7 +48,7 @@ class Mail:
     user: str = ""
 
 
-class _Gone(Exception):  # noqa: N818  it is no error
+class _Gone(Exception):
     """The dialogue is over."""
 
 
@@ -110,9 +110,7 @@ class Sink:
         return self.mails
 
     async def __aenter__(self) -> "Sink":
-        loop = asyncio.get_running_loop()
-        self._server = await loop.create_server(self._protocol, self.host, self.port, backlog=512)
-        self.port = self._server.sockets[0].getsockname()[1]
+        await self.start()
         return self
 
     async def __aexit__(self, *_: object) -> None:
@@ -120,8 +118,14 @@ class Sink:
         if self.errors:  # a mistake in a hook must not pass for a dropped connection
             raise self.errors[0]
 
+    async def start(self) -> None:
+        """Listen; after `stop` again on the same port."""
+        loop = asyncio.get_running_loop()
+        self._server = await loop.create_server(self._protocol, self.host, self.port, backlog=512)
+        self.port = self._server.sockets[0].getsockname()[1]
+
     async def stop(self) -> None:
-        """Stop listening and cut what is open; `async with` on the same sink starts it again on its port."""
+        """Stop listening, and cut what is open."""
         self._server.close()
         for task in self._tasks:
             task.cancel()
@@ -195,7 +199,6 @@ class _Dialogue:
             raise _Gone
         await self.writer.start_tls(self.sink.tls)
         self.encrypted = True
-        self.reset()
 
     async def on_auth(self, rest: str) -> None:
         method, _, first = rest.partition(" ")
@@ -297,6 +300,7 @@ def _parse(answer: str | None, healthy: str) -> tuple[str, str]:
     """Take an answer apart: what to do with the connection ("" to go on), and the text to say."""
     if answer in ("drop", "reset", "hang"):
         return answer, ""
-    closing = (answer or "").startswith("close-after-reply")
-    text = (answer or "").removeprefix("close-after-reply").lstrip() or healthy
-    return ("close" if closing or text.startswith("421") else ""), text
+    if answer and answer.startswith("close-after-reply"):
+        return "close", answer.removeprefix("close-after-reply").lstrip() or healthy
+    text = answer or healthy
+    return ("close" if text.startswith("421") else ""), text

@@ -1,0 +1,240 @@
+"""What all commands share: the configuration, the database, tables and JSON, lists by name, progress.
+
+Nothing heavy is imported at the top of this folder's modules: `mailforum version` and a press of the
+Tab key have to be quick.
+"""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import json
+import os
+import re
+import shutil
+import sys
+import time
+import unicodedata
+from collections.abc import Awaitable, Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, TypeAlias, TypeVar
+
+from mailforum.errors import ConfigError, UsageError
+
+if TYPE_CHECKING:
+    from mailforum.app import Core
+    from mailforum.config import Config
+    from mailforum.model import MailingList
+    from mailforum.store.database import Tx
+
+T = TypeVar("T")
+
+PLACES = (Path("mailforum.toml"), Path("/etc/mailforum/mailforum.toml"))
+
+# What could move a terminal's cursor, or turn the direction of writing, in something a stranger wrote.
+_UNSAFE = re.compile("[\x00-\x1f\x7f-\x9f\u061c\u200e\u200f\u2028-\u202e\u2066-\u2069\ud800-\udfff]")
+
+
+class Parser(argparse.ArgumentParser):
+    """A parser that, with all its sub-parsers, takes `--config FILE` before or after the command."""
+
+    def __init__(self, **options: Any) -> None:
+        super().__init__(**options | {"allow_abbrev": False})
+        self.add_argument(
+            "--config",
+            metavar="FILE",
+            default=argparse.SUPPRESS,  # so that a sub-command does not forget what stood before it
+            help="the configuration (else MAILFORUM_CONFIG, ./mailforum.toml, /etc/mailforum/mailforum.toml)",
+        )
+
+
+# What `add_subparsers` returns; its `add_parser` adds a command.
+Commands: TypeAlias = "argparse._SubParsersAction[argparse.ArgumentParser]"
+
+
+def with_json(parser: argparse.ArgumentParser) -> None:
+    """Give a command that lists or shows something the option `--json`."""
+    parser.add_argument("--json", action="store_true", help="one JSON object a line")
+
+
+def config_path(args: argparse.Namespace) -> Path:
+    """Return the configuration file to use. Raises ConfigError when there is none."""
+    named = getattr(args, "config", None) or os.environ.get("MAILFORUM_CONFIG")
+    if named:
+        return Path(named)
+    for path in PLACES:
+        if path.exists():
+            return path
+    raise ConfigError(
+        "there is no mailforum.toml here and none in /etc/mailforum; "
+        "name one with --config FILE, or make one with `mailforum init DIR`"
+    )
+
+
+def load_config(args: argparse.Namespace) -> Config:
+    """Read the configuration that the command line, the environment or the folder names; ConfigError."""
+    from mailforum import config
+
+    return config.load(config_path(args))
+
+
+def run_core(args: argparse.Namespace, unit: Callable[[Core], Awaitable[T]]) -> T:
+    """Open the database and what stands on it, run `unit`, and close it again."""
+    from mailforum import app
+
+    async def run() -> T:
+        async with app.core(load_config(args)) as core:
+            return await unit(core)
+
+    return asyncio.run(run())
+
+
+def read(args: argparse.Namespace, unit: Callable[[Core, Tx], T]) -> T:
+    """Run one unit that only reads."""
+    return run_core(args, lambda core: core.db.read(lambda tx: unit(core, tx)))
+
+
+def write(args: argparse.Namespace, unit: Callable[[Core, Tx], T]) -> T:
+    """Run one unit that changes something; it is durable when this returns."""
+    return run_core(args, lambda core: core.db.write(lambda tx: unit(core, tx)))
+
+
+def find_list(tx: Tx, text: str) -> MailingList:
+    """Return the list with that address, or with that name when only one has it. Raises UsageError."""
+    from mailforum.store import lists
+
+    wanted = text.strip().lower()
+    found = [mlist for mlist in lists.every(tx) if wanted in (mlist.address, mlist.name)]
+    if not found:
+        raise UsageError(f"there is no list {text}; `mailforum list ls` shows all")
+    if len(found) > 1:
+        raise UsageError(f"{text} is several lists: {', '.join(mlist.address for mlist in found)}")
+    return found[0]
+
+
+def safe(value: object) -> str:
+    """Return what somebody wrote on one line, without characters that a terminal would act on."""
+    return _UNSAFE.sub(" ", str(value))
+
+
+def safe_text(text: str) -> str:
+    """The same for a text of many lines."""
+    return "\n".join(safe(line) for line in text.replace("\t", "    ").splitlines())
+
+
+def when(seconds: float) -> str:
+    """Write a time (seconds since the epoch) as ISO 8601 in UTC."""
+    return datetime.fromtimestamp(seconds, UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
+
+
+def emit(args: argparse.Namespace, rows: Sequence[Mapping[str, object]], columns: Sequence[str]) -> None:
+    """Print rows: a table of `columns`, or with --json each whole row as one object a line."""
+    if getattr(args, "json", False):
+        for row in rows:
+            print(json.dumps(row, ensure_ascii=False))
+    else:
+        for line in table(rows, columns):
+            print(line)
+
+
+def table(rows: Sequence[Mapping[str, object]], columns: Sequence[str]) -> Iterator[str]:
+    """Yield the lines of an aligned table; on a terminal they are cut to its width."""
+    cells = [[name.upper().replace("_", " ") for name in columns]]
+    cells += [[safe(_shown(row[name])) for name in columns] for row in rows]
+    widths = [max(map(_width, column)) for column in zip(*cells, strict=True)]
+    limit = shutil.get_terminal_size().columns if sys.stdout.isatty() else 0
+    for line in cells:
+        padded = (cell + " " * (width - _width(cell)) for cell, width in zip(line, widths, strict=True))
+        text = "  ".join(padded).rstrip()
+        yield _cut(text, limit) if limit and _width(text) > limit else text
+
+
+def _shown(value: object) -> object:
+    if isinstance(value, bool):
+        return "on" if value else "off"
+    return "" if value is None else value
+
+
+def _width(text: str) -> int:
+    """How many columns a terminal needs: two for what East Asian fonts draw wide, none for accents."""
+    if text.isascii():
+        return len(text)
+    return sum(
+        0 if unicodedata.combining(char) else 2 if unicodedata.east_asian_width(char) in "WF" else 1 for char in text
+    )
+
+
+def _cut(text: str, limit: int) -> str:
+    used = 0
+    for at, char in enumerate(text):
+        used += _width(char)
+        if used > limit - 1:
+            return text[:at] + "…"
+    return text
+
+
+def show(args: argparse.Namespace, row: Mapping[str, object]) -> None:
+    """Print one thing: `name: value` lines, or with --json one object."""
+    if getattr(args, "json", False):
+        print(json.dumps(row, ensure_ascii=False))
+        return
+    width = max(map(len, row), default=0) + 1
+    for name, value in row.items():
+        print(f"{name.replace('_', ' ') + ':':<{width}} {safe(_shown(value))}".rstrip())
+
+
+def note(text: str) -> None:
+    """Say something to the person at the terminal that is no part of the output."""
+    print(f"mailforum: {text}", file=sys.stderr)
+
+
+@contextmanager
+def progress(what: str, total: int = 0) -> Iterator[Callable[[int], None]]:
+    """Show on a terminal how far something is; the function given takes what is done so far.
+
+    Nothing is shown where standard error is no terminal. `total` 0: not known.
+    """
+    tty, last = sys.stderr.isatty(), float("-inf")
+
+    def advance(done: int) -> None:
+        nonlocal last
+        if tty and time.monotonic() - last > 0.1:
+            last = time.monotonic()
+            print(f"\r{what}: {done}{f' of {total}' if total else ''}\x1b[K", end="", file=sys.stderr, flush=True)
+
+    try:
+        yield advance
+    finally:
+        if tty:
+            print("\r\x1b[K", end="", file=sys.stderr, flush=True)
+
+
+Completer = Callable[..., Iterable[str]]
+
+
+def completes(action: argparse.Action, completer: Completer) -> None:
+    """Let the Tab key complete an argument: `completer(prefix, parsed_args, **other)` gives the words."""
+    action.completer = completer  # type: ignore[attr-defined]
+
+
+def add_list(parser: argparse.ArgumentParser, **options: Any) -> None:
+    """Add the argument LIST, an address or a name, which Tab completes."""
+    completes(parser.add_argument("list", metavar="LIST", help="its address, or its name", **options), list_addresses)
+
+
+def list_addresses(prefix: str, parsed_args: argparse.Namespace, **_: object) -> list[str]:
+    """Return the addresses of all lists, for the Tab key; none when they cannot be had."""
+    from mailforum.store import lists
+    from mailforum.store.sqlite import open_sqlite
+
+    async def every(path: Path) -> list[str]:
+        db = await open_sqlite(path)
+        try:
+            return [mlist.address for mlist in await db.read(lists.every)]
+        finally:
+            await db.close()
+
+    database = load_config(parsed_args).database
+    return asyncio.run(every(database)) if database.exists() else []

@@ -1,0 +1,79 @@
+"""The command `mailforum`: one parser, made of what each module of this folder adds."""
+
+from __future__ import annotations
+
+import argparse
+import io
+import logging
+import os
+import sys
+from collections.abc import Sequence
+
+from mailforum.cli import admin, archive, demo, members, operate, queue
+from mailforum.cli.common import Parser
+from mailforum.errors import Deferred, MailforumError, Refused
+
+MODULES = (operate, demo, admin, members, archive, queue)
+
+
+def parser() -> Parser:
+    """Return the parser of the whole command line."""
+    root = Parser(prog="mailforum", description="Mailing lists and their archive, in one process and one file.")
+    commands = root.add_subparsers(metavar="COMMAND", required=True, title="commands")
+    for module in MODULES:
+        module.add(commands)
+    return root
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run one command; return the exit code: 0 done, 1 not done (one line says why), 2 wrong usage."""
+    _prepare_streams()
+    root = parser()
+    if "_ARGCOMPLETE" in os.environ:
+        import argcomplete
+
+        argcomplete.autocomplete(root)
+    try:
+        args = root.parse_args(argv)
+    except SystemExit as done:  # argparse has said what is wrong, or shown its help
+        return int(done.code or 0)
+    return _run(args)
+
+
+def _prepare_streams() -> None:
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="backslashreplace")
+    logger = logging.getLogger("mailforum")
+    if not logger.handlers:  # `serve` sets up its own; commands say what they have to say themselves
+        logger.addHandler(logging.NullHandler())
+
+
+def _run(args: argparse.Namespace) -> int:
+    try:
+        code = args.run(args)
+        sys.stdout.flush()
+    except BrokenPipeError:
+        # Whoever read our output has gone; without this Python complains once more at exit.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 141
+    except KeyboardInterrupt:
+        return 130
+    except MailforumError as error:
+        return _failed(_explain(error))
+    except OSError as error:
+        place = f"{error.filename}: " if error.filename else ""
+        return _failed(f"{place}{error.strerror or error}")
+    return int(code or 0)
+
+
+def _explain(error: MailforumError) -> str:
+    """An admin may know what a sender may not: the private reason."""
+    if isinstance(error, Refused | Deferred):
+        return error.text if error.reason in error.text else f"{error.text} ({error.reason})"
+    return str(error)
+
+
+def _failed(text: str) -> int:
+    print(f"mailforum: {' '.join(text.split())}", file=sys.stderr)
+    return 1

@@ -1,0 +1,4 @@
+from mailforum.cli.common import Commands
+
+
+def add(commands: Commands) -> None: ...

@@ -1,0 +1,20 @@
+"""What all tests share."""
+
+from collections.abc import AsyncIterator
+from pathlib import Path
+
+import pytest
+from hypothesis import HealthCheck, settings
+
+from tests.support.site import Site, running_site
+
+# Machines are slow at times; a property does not become false by that.
+settings.register_profile("mailforum", deadline=None, suppress_health_check=[HealthCheck.too_slow])
+settings.load_profile("mailforum")
+
+
+@pytest.fixture
+async def site(tmp_path: Path) -> AsyncIterator[Site]:
+    """A running service with a sink for a relay."""
+    async with running_site(tmp_path) as running:
+        yield running

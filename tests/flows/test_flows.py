@@ -1,0 +1,16 @@
+"""Every folder beside this file that has a flow.txt is played against a real service."""
+
+from pathlib import Path
+
+import pytest
+
+from tests.support.flow import Flow
+from tests.support.site import running_site
+
+FLOWS = sorted(path.parent for path in Path(__file__).parent.glob("*/flow.txt"))
+
+
+@pytest.mark.parametrize("folder", FLOWS, ids=lambda path: path.name)
+async def test_flow(folder: Path, tmp_path: Path) -> None:
+    async with running_site(tmp_path) as site:
+        await Flow(folder, site).play()
