@@ -445,3 +445,22 @@ def show(config: Config) -> str:
             lines.append(f"{option.name} = {to_toml('(hidden)' if secret else value)}")
         lines.append("")
     return "\n".join(lines)
+
+
+def manual() -> str:
+    """Write the table of all options as docs/configuration.md shows it."""
+    lines = [
+        "# Configuration",
+        "",
+        "`mailforum init` writes a file with all of this in it. Values come from the defaults, then the file,",
+        "then the environment: `MAILFORUM_SMTP_MAX_SIZE` sets `[smtp] max_size`. Times are written as `30s`, `5m`,",
+        "`4h` or `5d`, sizes as `300K` or `25M`. Files and folders are meant from where the configuration stands.",
+        "Unknown names and wrong values are refused with the line they stand in.",
+    ]
+    for section, kind in SECTIONS.items():
+        lines += ["", f"## [{section}]", "", (kind.__doc__ or "").strip(), ""]
+        lines += ["| option | default | what it is |", "|---|---|---|"]
+        for option in options(section):
+            takes = option.takes.replace("|", "\\|")
+            lines.append(f"| `{option.name}` | `{option.default}` | {option.help} ({takes}) |")
+    return "\n".join(lines) + "\n"

@@ -7,7 +7,6 @@ Tab key have to be quick.
 from __future__ import annotations
 
 import argparse
-import asyncio
 import json
 import os
 import re
@@ -82,6 +81,8 @@ def load_config(args: argparse.Namespace) -> Config:
 
 def run_core(args: argparse.Namespace, unit: Callable[[Core], Awaitable[T]]) -> T:
     """Open the database and what stands on it, run `unit`, and close it again."""
+    import asyncio
+
     from mailforum import app
 
     async def run() -> T:
@@ -142,7 +143,7 @@ def emit(args: argparse.Namespace, rows: Sequence[Mapping[str, object]], columns
 def table(rows: Sequence[Mapping[str, object]], columns: Sequence[str]) -> Iterator[str]:
     """Yield the lines of an aligned table; on a terminal they are cut to its width."""
     cells = [[name.upper().replace("_", " ") for name in columns]]
-    cells += [[safe(_shown(row[name])) for name in columns] for row in rows]
+    cells += [[safe(shown(row[name])) for name in columns] for row in rows]
     widths = [max(map(_width, column)) for column in zip(*cells, strict=True)]
     limit = shutil.get_terminal_size().columns if sys.stdout.isatty() else 0
     for line in cells:
@@ -151,7 +152,8 @@ def table(rows: Sequence[Mapping[str, object]], columns: Sequence[str]) -> Itera
         yield _cut(text, limit) if limit and _width(text) > limit else text
 
 
-def _shown(value: object) -> object:
+def shown(value: object) -> object:
+    """Return a value as people read it: `on` for True."""
     if isinstance(value, bool):
         return "on" if value else "off"
     return "" if value is None else value
@@ -182,7 +184,7 @@ def show(args: argparse.Namespace, row: Mapping[str, object]) -> None:
         return
     width = max(map(len, row), default=0) + 1
     for name, value in row.items():
-        print(f"{name.replace('_', ' ') + ':':<{width}} {safe(_shown(value))}".rstrip())
+        print(f"{name.replace('_', ' ') + ':':<{width}} {safe(shown(value))}".rstrip())
 
 
 def note(text: str) -> None:
@@ -226,6 +228,8 @@ def add_list(parser: argparse.ArgumentParser, **options: Any) -> None:
 
 def list_addresses(prefix: str, parsed_args: argparse.Namespace, **_: object) -> list[str]:
     """Return the addresses of all lists, for the Tab key; none when they cannot be had."""
+    import asyncio
+
     from mailforum.store import lists
     from mailforum.store.sqlite import open_sqlite
 

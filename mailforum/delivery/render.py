@@ -59,7 +59,7 @@ class Texts:
         """
         own = self._overrides(language, list_name)
         package = self._packaged(language)
-        if not any((folder / f"{name}.txt").is_file() for folder in package):
+        if not any((folder / f"{name}{_main(name)}").is_file() for folder in package):
             raise LookupError(f"there is no text {name}")
         if own:
             try:
@@ -68,17 +68,22 @@ class Texts:
                 log.event("text_broken", logging.ERROR, text=name, list=list_name, error=_explain(error))
         return self._engine(package).render(name, values)
 
+    def page(self, name: str) -> str:
+        """Return a page for the web (`leave`, `left`, `invalid`) as HTML. Raises LookupError as `render`."""
+        return self.render(f"page/{name}", "en", "", {}).html or ""
+
     def check(self) -> list[str]:
         """Try every text of the admin's own folders; return a sentence for each that would not be sent."""
         from mailforum.delivery.samples import SAMPLES
 
         problems = []
         for path, list_name, language, name in self._found():
-            if not path.with_suffix(".txt").is_file():
-                problems.append(f"{path}: is not used: there is no {path.stem}.txt beside it")
+            main = path.with_suffix(_main(name))
+            if not main.is_file():
+                problems.append(f"{path}: is not used: there is no {main.name} beside it")
             elif name not in SAMPLES:
                 problems.append(f"{path}: is not used: no text is called {name}")
-            elif path.suffix == ".txt":
+            elif path == main:
                 folders = self._overrides(language, list_name) + self._packaged(language)
                 problems += self._engine(folders).problems(path, name, SAMPLES[name])
         return problems
@@ -155,6 +160,8 @@ class _Engine:
         return cls(bodies, bodies.overlay(finalize=one_line))
 
     def render(self, name: str, values: Mapping[str, object]) -> Rendered:
+        if name.startswith("page/"):  # for the web: nothing but HTML
+            return Rendered((), "", self.bodies.get_template(f"{name}.html").render(values))
         if name.startswith("post/"):  # put under a post: a body only
             return Rendered((), self.bodies.get_template(f"{name}.txt").render(values), None)
         headers = _headers(self.heads.get_template(f"{name}.head").render(values))
@@ -177,6 +184,11 @@ class _Engine:
         except Exception as error:
             return [f"{path}: the package's text is sent in its place: {_explain(error)}"]
         return []
+
+
+def _main(name: str) -> str:
+    """The ending of the file that makes a text."""
+    return ".html" if name.startswith("page/") else ".txt"
 
 
 def _headers(text: str) -> tuple[tuple[str, str], ...]:
@@ -209,7 +221,7 @@ def _line_of(error: Exception) -> int:
 
 def one_line(value: Any) -> str:
     """Put a value on one line: no line breaks, no control characters."""
-    return _BREAKS.sub(" ", str(value)).strip()
+    return _BREAKS.sub(" ", str(value))
 
 
 def fill(text: str) -> str:

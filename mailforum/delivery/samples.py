@@ -54,7 +54,8 @@ _HELD = {"held_id": 12, "subject": "Offer", "reason": "The sender is not a membe
 _OWN: dict[str, dict[str, object]] = {
     "digest/digest": digest_values(7, _AT, _THREADS, UTC),
     "notice/already-member": {},
-    "notice/confirm": {"action": "set", "what": "Get one mail a day (a digest)", "mode": "each", "days": 3},
+    "notice/changed": {"mode": "digest"},
+    "notice/confirm": {"action": "set", "mode": "digest", "days": 3},
     "notice/goodbye": {},
     "notice/held": _HELD,
     "notice/help": {},
@@ -65,10 +66,14 @@ _OWN: dict[str, dict[str, object]] = {
     "notice/not-member": {},
     "notice/refused": {"reason": "Only members may write to this list."},
     "notice/rejected": {"subject": "Offer", "reason": "No offers on this list, please."},
-    "notice/results": {"outcomes": (("set digest daily", "Done."), ("dance", "I do not know this command."))},
+    "notice/results": {"outcomes": (("set digest daily", "asked", ""), ("dance", "unknown", ""))},
+    "notice/settings": {"rows": (("pmo@lists.example.org", "digest", "active"),)},
     "notice/welcome": {"mode": "each"},
     "owner/held": {**_HELD, "who": "Eve <eve@example.net>", "excerpt": "Dear all,\n\nbuy now!"},
-    "owner/join-request": {"address": "zoe@example.net"},
+    "owner/join-request": {"address": "zoe@example.net", "name": "Zoe"},
+    "page/invalid": {},
+    "page/leave": {},
+    "page/left": {},
     "post/footer": {},
 }
 

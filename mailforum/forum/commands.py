@@ -154,8 +154,7 @@ def _help(tx: Tx, mail: Incoming, mlist: MailingList | None, words: tuple[str, .
 def _info(tx: Tx, mail: Incoming, mlist: MailingList | None, words: tuple[str, ...]) -> Done:
     if mlist is None:
         return Done("which-list")
-    if notices.may_answer(tx, mail.site, mlist, mail.sender, mail.now):
-        notices.send(tx, "notice/info", mail.sender, mail.now, mlist=mlist)
+    notices.answer(tx, mail, "notice/info", about=mlist)
     return Done("info", quiet=True)
 
 

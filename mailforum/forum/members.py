@@ -32,7 +32,7 @@ def join(tx: Tx, mail: Incoming, mlist: MailingList, mode: Mode) -> str:
     """
     sender = subscriber(tx, mail.sender, mail.site)
     if lists.member(tx, mlist.id, address.key(sender)):
-        notices.answer(tx, mail, "notice/already-member")
+        notices.answer(tx, mail, "notice/already-member", about=mlist)
         return "already a member"
     if mlist.settings.joining == "closed":
         raise Refused("This list takes no new members by mail.", "joining is closed")
@@ -50,7 +50,7 @@ def ask_to_leave(tx: Tx, mail: Incoming) -> Outcome:
 def leave(tx: Tx, mail: Incoming, mlist: MailingList) -> str:
     """Ask the sender to confirm that they want to leave; return what was done, for the log."""
     if lists.member(tx, mlist.id, address.key(mail.sender)) is None:
-        notices.answer(tx, mail, "notice/not-member")
+        notices.answer(tx, mail, "notice/not-member", about=mlist)
         return "not a member"
     return _ask(tx, mail, mlist, "leave", mail.sender)
 
@@ -58,7 +58,7 @@ def leave(tx: Tx, mail: Incoming, mlist: MailingList) -> str:
 def change_mode(tx: Tx, mail: Incoming, mlist: MailingList, mode: Mode) -> str:
     """Ask the sender to confirm how they want to read; return what was done, for the log."""
     if lists.member(tx, mlist.id, address.key(mail.sender)) is None:
-        notices.answer(tx, mail, "notice/not-member")
+        notices.answer(tx, mail, "notice/not-member", about=mlist)
         return "not a member"
     return _ask(tx, mail, mlist, "set", mail.sender, mode=mode)
 

@@ -36,7 +36,7 @@ def hold(tx: Tx, mail: Incoming, verdict: Verdict) -> Outcome:
         mail.now,
         who=mail.sender,
         subject=subject,
-        reason=verdict.reason,
+        reason=verdict.text,
         held_id=held_id,
         excerpt=body.read(mail.msg).text[:EXCERPT],
     )

@@ -36,11 +36,15 @@ def send(
     queue.address_to(tx, mailing, list_id, to, now)
 
 
-def answer(tx: Tx, mail: Incoming, template: str, **values: object) -> bool:
-    """Answer the sender of `mail` with `template`, unless they had their share today; say if sent."""
-    if not may_answer(tx, mail.site, mail.route.mlist, mail.sender, mail.now):
+def answer(tx: Tx, mail: Incoming, template: str, *, about: MailingList | None = None, **values: object) -> bool:
+    """Answer the sender of `mail` with `template`, unless they had their share today; say if sent.
+
+    `about` is the list that a mail to the site's own address names.
+    """
+    mlist = about or mail.route.mlist
+    if not may_answer(tx, mail.site, mlist, mail.sender, mail.now):
         return False
-    send(tx, template, mail.sender, mail.now, mlist=mail.route.mlist, values=values)
+    send(tx, template, mail.sender, mail.now, mlist=mlist, values=values)
     return True
 
 

@@ -27,8 +27,13 @@ def accept(tx: Tx, mlist: MailingList, msg: Message, raw: bytes, now: float, und
     return post
 
 
-def store(tx: Tx, mlist: MailingList, msg: Message, raw: bytes, now: float, under: str = "") -> Post:
-    """Store and thread a post without sending it to anyone, as an import does."""
+def store(
+    tx: Tx, mlist: MailingList, msg: Message, raw: bytes, now: float, under: str = "", *, imported: bool = False
+) -> Post:
+    """Store and thread a post without sending it to anyone.
+
+    An `imported` one will not be in a digest either; `now` then is when its mailbox received it.
+    """
     newcomer = _newcomer(mlist, msg, raw, under)
     place = threads.place(tx, newcomer, now)
     author = msg.author
@@ -46,6 +51,8 @@ def store(tx: Tx, mlist: MailingList, msg: Message, raw: bytes, now: float, unde
         date=now if msg.date is None else msg.date,
         received_at=now,
         size=len(raw),
+        fingerprint=fingerprint(msg),
+        imported=int(imported),
     )
     assert row is not None
     tx.run("post.add_body", post_id=row["id"], raw=raw)

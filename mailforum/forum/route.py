@@ -48,16 +48,16 @@ def find(tx: Tx, rcpt: str, site_domain: str) -> Route:
     raise Refused("There is no such list or address here.", f"unknown recipient {rcpt}", enhanced="5.1.1")
 
 
-def _splits(local: str) -> Iterator[tuple[str, str]]:
-    """Yield every (list name, rest) that the local part may stand for."""
-    yield local, ""
+def _splits(local: str) -> Iterator[tuple[str, str | None]]:
+    """Yield every (list name, rest) that the local part may stand for; None: there is no rest."""
+    yield local, None
     for match in re.finditer(r"[-+]", local):
         yield local[: match.start()], local[match.end() :]
 
 
-def _role(tail: str) -> tuple[RouteRole, str] | None:
+def _role(tail: str | None) -> tuple[RouteRole, str] | None:
     """Read what follows the list's name; None if it means nothing."""
-    if not tail:
+    if tail is None:
         return RouteRole.POST, ""
     reply = _REPLY.fullmatch(tail)
     if reply:

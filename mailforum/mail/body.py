@@ -31,8 +31,9 @@ _SIGNATURE = re.compile(
 # Outlook's header above the mail that is answered: From, and within three lines the date.
 _ORIGINAL = re.compile(
     r"\n(?:-{2,}+ ?(?:Original Message|Original Appointment|Ursprüngliche Nachricht|Original-Nachricht"
-    r"|Message d.origine|Mensaje original|Messaggio originale|Mensagem original|Oorspronkelijk bericht|Ursprungligt meddelande"
-    r"|Oprindelig meddelelse|Opprinnelig melding|Alkuperäinen viesti|Исходное сообщение) ?-{2,}+[ \t]*+(?=\n|\Z)"
+    r"|Message d.origine|Mensaje original|Messaggio originale|Mensagem original|Oorspronkelijk bericht"
+    r"|Ursprungligt meddelande|Oprindelig meddelelse|Opprinnelig melding|Alkuperäinen viesti"
+    r"|Исходное сообщение) ?-{2,}+[ \t]*+(?=\n|\Z)"
     r"|(?:_{20,}+[ \t]*+\n\s*+)?\*?(?:From|Von|De|Da|Van|Från|Fra|Lähettäjä|Od|От)\*? ?:\*?[ \t][^\n]{1,300}\n"
     r"(?:[^\n]{0,300}\n){0,2}?\*?(?:Sent|Date|Gesendet|Datum|Envoyé|Enviado(?: el| em)?|Inviato|Data|Verzonden"
     r"|Skickat|Sendt|Lähetetty|Wysłano|Odesláno|Отправлено|Дата)\*? ?:)",

@@ -146,10 +146,9 @@ def parse(raw: bytes) -> Message:
     """Read a mail as it came from the wire; `normalise` is applied first. Linear.
 
     `parse(raw).to_bytes() == raw` for every normalised `raw` whose header block, which may be empty,
-    begins with neither an mbox line ("From ") nor a blank and ends with an empty line right behind a
-    field. Else that first line goes, and the missing empty line is put in: as in
-    Postfix, what comes behind the last field is body. A junk line with fields on both sides of it
-    stays where it is, under the name "".
+    begins with neither an mbox line ("From ") nor a blank, and ends with an empty line right behind a
+    field. Else that first line goes, and the missing empty line is put in: as in Postfix, what comes
+    behind the last field is body. A junk line before another field stays where it is, under the name "".
 
     Raises Refused (552 5.3.4) for a header block of more than 256 KiB or 2,000 fields.
     """

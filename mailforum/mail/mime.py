@@ -22,9 +22,9 @@ MAX_DEPTH = 50
 MAX_PARTS = 1000
 MAX_DECODED = 10 * 1024 * 1024
 _MAX_SCAN = 256 * 1024 * 1024  # bytes searched for delimiters in one mail, all its levels together
-_MAX_PART_HEADER = 8 * 1024
+_MAX_PART_HEADER = 4 * 1024
 _MAX_PART_FIELDS = 100
-_MAX_VALUE = 8 * 1024  # of a Content-Type or Content-Disposition
+_MAX_VALUE = 4 * 1024  # of a Content-Type or Content-Disposition
 _MAX_PARAMETERS = 100
 _MAX_BOUNDARY = 200  # RFC 2046 allows 70
 _MAX_FILENAME = 200
@@ -89,6 +89,11 @@ class Part:
     def get(self, name: str) -> str:
         """Return the value of the part's first field `name`; "" if there is none."""
         return _get(self.headers, name)
+
+
+def top(msg: Message) -> Part:
+    """Return the message itself as a part, without looking for those within it."""
+    return _part(b"\r\n" + msg.body, msg.headers, 0, len(msg.body), 0)
 
 
 def parts(msg: Message) -> tuple[Part, ...]:

@@ -179,14 +179,18 @@ class Wire(SMTP):
 
     def dismiss(self, farewell: str) -> None:
         """End a session from outside, at once; work on a mail that it has begun goes on."""
-        self.transport.write(farewell.encode() + b"\r\n")
+        if not self.transport.is_closing():
+            self.transport.write(farewell.encode() + b"\r\n")
         self._close()
         if self._handler_coroutine:
             self._handler_coroutine.cancel()
 
     def _close(self) -> None:
+        if self.transport.is_closing():  # closing TLS twice breaks it in Python 3.11
+            return
+        unsent = self.transport.get_write_buffer_size()
         self.transport.close()
-        if self.transport.get_write_buffer_size():  # a client that does not even read is not waited for
+        if unsent:  # a client that does not even read is not waited for
             self.loop.call_later(self.shared.limits.linger, self.transport.abort)
 
     async def _handle_client(self) -> None:
@@ -196,7 +200,8 @@ class Wire(SMTP):
             with suppress(HangUp, OSError, TimeoutError):
                 await self._part(end.reply)
         except Exception as error:
-            self.transport.write((await self.handle_exception(error)).encode() + b"\r\n")
+            with suppress(HangUp):
+                await self.push(await self.handle_exception(error))
 
     def _left(self, _: asyncio.Task[None]) -> None:
         # A callback and no `finally`: a task that is cancelled before its first step runs neither.

@@ -45,15 +45,30 @@ def of_thread(tx: Tx, thread_id: int) -> list[Post]:
 
 
 def between(tx: Tx, list_id: int, after: int, last: int) -> list[Post]:
-    """Return the posts of a list with `after` < id <= `last`, in order of arrival."""
+    """Return the posts of a list with `after` < id <= `last` that were not imported, in order of arrival."""
     return [_post(row) for row in tx.all("post.between", list_id=list_id, after=after, last=last)]
 
 
 def newest(tx: Tx, list_id: int, after: int) -> tuple[int, int]:
-    """Return (id of the newest post, how many posts) among those with id > `after`; (0, 0) if none."""
+    """Return (id of the newest post, how many posts) among those with id > `after` that were not imported.
+
+    (0, 0) if there are none.
+    """
     row = tx.one("post.newest", list_id=list_id, after=after)
     assert row is not None
     return row["id"], row["posts"]
+
+
+def has(tx: Tx, list_id: int, fingerprint: bytes) -> bool:
+    """Say whether a list has a post with that fingerprint, sent or imported."""
+    return tx.one("post.by_fingerprint", list_id=list_id, fingerprint=fingerprint) is not None
+
+
+def imported(tx: Tx, list_id: int, since: int) -> tuple[int, float | None, float | None]:
+    """Return (threads they are in, earliest date, latest date) of the imported posts with id >= `since`."""
+    row = tx.one("post.imported", list_id=list_id, since=since)
+    assert row is not None
+    return row["threads"], row["first"], row["last"]
 
 
 def raw(tx: Tx, post_id: int) -> bytes:

@@ -38,10 +38,11 @@ from mailforum.model import ListSettings, MailingList, Post
 MLIST = MailingList(1, "pmo@lists.example.org", "Project Management Office", ListSettings(), 0.0)
 POST = Post(9, 1, 48, "48.3", None, None, "<a@b>", "ann@example.org", "", "Hi", 1_763_820_300.0, 0.0, 10)
 COMMON = {"site": "lists.example.org", "list": ListView.of(MLIST), "to": "bob@example.com"}
-PACKAGED = sorted(
+MAILS = sorted(
     str(path.relative_to(package_folder() / "en").with_suffix(""))
     for path in (package_folder() / "en").rglob("*/*.txt")
 )
+PAGES = ["page/invalid", "page/leave", "page/left"]
 NASTY = "{{ 7 * 7 }}{% raw %}\r\nBcc: eve@example.net\r\n\r\n<script>alert(1)</script> & \"'"
 
 
@@ -61,10 +62,10 @@ def _render(name: str, folders: tuple[Path, ...] = (), language="en", list_name=
 
 
 def test_every_text_of_the_package_has_a_sample_and_every_sample_a_text():
-    assert sorted(SAMPLES) == PACKAGED
+    assert sorted(SAMPLES) == sorted(MAILS + PAGES)
 
 
-@pytest.mark.parametrize("name", PACKAGED)
+@pytest.mark.parametrize("name", MAILS)
 def test_every_text_can_be_made_has_a_subject_and_fits_its_width(name):
     rendered = _render(name)
     assert [header for header, _ in rendered.headers] == ([] if name.startswith("post/") else ["Subject"])
@@ -74,7 +75,7 @@ def test_every_text_can_be_made_has_a_subject_and_fits_its_width(name):
     assert "\n\n\n\n" not in rendered.text
 
 
-@pytest.mark.parametrize("name", [n for n in PACKAGED if n.startswith("notice/")])
+@pytest.mark.parametrize("name", [n for n in MAILS if n.startswith("notice/")])
 def test_no_notice_shouts_or_speaks_in_jargon(name):
     rendered = _render(name)
     words = (rendered.text + rendered.headers[0][1]).lower()
@@ -82,7 +83,7 @@ def test_no_notice_shouts_or_speaks_in_jargon(name):
     assert not re.search(r"\b[A-Z]{4,}\b", rendered.text.replace("LIST", ""))
 
 
-@pytest.mark.parametrize("name", ["notice/help", "notice/lists", "notice/results", "notice/refused"])
+@pytest.mark.parametrize("name", ["notice/help", "notice/lists", "notice/results", "notice/refused", "notice/settings"])
 def test_texts_of_the_site_need_no_list(name):
     rendered = _render(name, list_name="", list=None)
     assert "lists.example.org" in rendered.text
@@ -91,16 +92,15 @@ def test_texts_of_the_site_need_no_list(name):
 
 @pytest.mark.parametrize("action", ["join", "leave", "set"])
 def test_a_request_for_confirmation_says_first_what_to_do_and_that_ignoring_it_is_safe(action):
-    rendered = _render("notice/confirm", action=action, what="Get one mail a day", mode="digest", days=1)
+    rendered = _render("notice/confirm", action=action, mode="digest", days=1)
     for text in (rendered.text, HTMLParser(rendered.html).text()):
         words = " ".join(text.split())
         assert "Reply to this mail, just as it is, to" in words[:400]
         assert "Somebody, perhaps not you, asked" in words
         assert "nothing will happen" in words
         assert "after 1 day." in words
+        assert ("one mail a day" in words) == (action != "leave")
     assert rendered.text.startswith("Reply to this mail, just as it is, to")
-    assert ("Get one mail a day" in rendered.text) == (action == "set")
-    assert ("once a day" in rendered.text) == (action == "join")
 
 
 @pytest.mark.parametrize(
@@ -131,6 +131,46 @@ def test_the_settings_of_a_list_are_told_in_sentences(setting, said):
     text = " ".join(_render("notice/info", list=view, description="About money.").text.split())
     assert re.search(said, text)
     assert "About money." in text
+
+
+def test_the_outcome_of_each_command_is_told_in_a_sentence_of_its_own():
+    outcomes = [["join", "asked", ""], ["fly\nme", "refused", "The moon is closed."], ["dance", "new-code", ""]]
+    text = _render("notice/results", outcomes=outcomes).text
+    assert "  > join\n    We sent you a mail." in text
+    assert "  > fly\n  > me\n    The moon is closed.\n" in text
+    assert "  > dance\n    new-code\n" in text
+
+
+@pytest.mark.parametrize(("mode", "said"), [("each", "every mail"), ("digest", "one mail a day"), ("none", "no mail;")])
+def test_how_somebody_reads_is_told_in_the_same_words_everywhere(mode, said):
+    for text in (
+        _render("notice/changed", mode=mode).text,
+        _render("notice/confirm", action="set", mode=mode).text,
+        _render("notice/settings", rows=[["pmo@lists.example.org", mode, "active"]]).text,
+    ):
+        assert said in text
+
+
+def test_a_member_whose_mail_came_back_reads_how_to_get_it_again():
+    rows = [["a@example.org", "each", "active"], ["b@example.org", "each", "suspended"]]
+    text = _render("notice/settings", rows=rows).text
+    assert text.count("came back") == 1
+    assert 'write "set mail on"\n        to b-request@example.org' in text
+    assert "is on no list here" in _render("notice/settings", rows=[]).text
+
+
+def test_the_page_of_the_unsubscribe_link_asks_before_anything_happens(own):
+    texts = Texts([own])
+    page = HTMLParser(texts.page("leave"))
+    assert page.css_first("form").attributes == {"method": "post"}
+    assert page.css_first("title").text() == "Leave the list?"
+    assert page.css("script, img, link") == []
+    assert not any(HTMLParser(texts.page(name)).css("form") for name in ("left", "invalid"))
+    with pytest.raises(LookupError):
+        texts.page("enter")
+    _write(own, "en/page/left.html", "<p>{{ nothing }}</p>")
+    assert "You have left the list" in texts.page("left")
+    assert "nothing" in texts.check()[0]
 
 
 def test_a_list_without_a_title_is_called_by_its_name():

@@ -26,8 +26,8 @@ from email.message import EmailMessage
 from pathlib import Path
 from typing import cast
 
-from tests.support.site import Answer, Site
 from tests.support.sink import Mail
+from tests.support.site import Answer, Site
 
 _SEND = re.compile(r"(?P<sender>\S+) -> (?P<rcpts>[^:]+?)(?: : (?P<file>\S+))?")
 _REPLY = re.compile(r"(?P<who>\S+) replies(?:: (?P<file>\S+))?")

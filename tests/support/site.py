@@ -1,10 +1,10 @@
 """A whole mailforum for tests: the real service on free ports, with a sink for a relay.
 
-    async with running_site(tmp_path) as site:
-        await site.cli("list", "create", "pmo")
-        reply = await site.send("ada@example.org", ["pmo@lists.example.test"], mail)
-        await site.quiet()
-        assert site.sink.to("bob@example.com")
+async with running_site(tmp_path) as site:
+    await site.cli("list", "create", "pmo")
+    reply = await site.send("ada@example.org", ["pmo@lists.example.test"], mail)
+    await site.quiet()
+    assert site.sink.to("bob@example.com")
 """
 
 from __future__ import annotations

@@ -2,6 +2,9 @@
 INSERT INTO seen (rcpt, digest, at) VALUES (:rcpt, :digest, :now)
 ON CONFLICT (rcpt, digest) DO NOTHING
 
+-- name: seen_count
+SELECT count(*) AS n FROM seen
+
 -- name: forget_seen
 DELETE FROM seen WHERE at < :before
 

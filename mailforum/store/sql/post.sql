@@ -1,8 +1,8 @@
 -- name: add
 INSERT INTO post (list_id, thread_id, label, parent_id, reach, message_id, from_address, from_name,
-                  subject, date, received_at, size)
+                  subject, date, received_at, size, fingerprint, imported)
 VALUES (:list_id, :thread_id, :label, :parent_id, :reach, :message_id, :from_address, :from_name,
-        :subject, :date, :received_at, :size)
+        :subject, :date, :received_at, :size, :fingerprint, :imported)
 RETURNING id
 
 -- name: add_body
@@ -33,7 +33,15 @@ WHERE thread_id = :thread_id ORDER BY id
 
 -- name: between
 SELECT * FROM listed_post
-WHERE list_id = :list_id AND id > :after AND id <= :last ORDER BY id
+WHERE list_id = :list_id AND id > :after AND id <= :last AND NOT imported ORDER BY id
 
 -- name: newest
-SELECT coalesce(max(id), 0) AS id, count(*) AS posts FROM post WHERE list_id = :list_id AND id > :after
+SELECT coalesce(max(id), 0) AS id, count(*) AS posts FROM post
+WHERE list_id = :list_id AND id > :after AND NOT imported
+
+-- name: by_fingerprint
+SELECT id FROM post WHERE list_id = :list_id AND fingerprint = :fingerprint LIMIT 1
+
+-- name: imported
+SELECT count(DISTINCT thread_id) AS threads, min(date) AS first, max(date) AS last FROM post
+WHERE list_id = :list_id AND id >= :since AND imported

@@ -54,8 +54,11 @@ CREATE TABLE post (
     date REAL NOT NULL,
     received_at REAL NOT NULL,
     size INTEGER NOT NULL,
+    fingerprint BLOB NOT NULL,              -- what makes the same mail known again
+    imported INTEGER NOT NULL,              -- from an archive: never sent, in no digest
     UNIQUE (list_id, label)
 );
+CREATE INDEX post_fingerprint ON post (list_id, fingerprint);
 CREATE INDEX post_thread ON post (thread_id);
 CREATE INDEX post_list ON post (list_id, id);
 CREATE INDEX post_parent ON post (parent_id);
@@ -64,7 +67,7 @@ CREATE INDEX post_parent ON post (parent_id);
 CREATE VIEW listed_post AS
 SELECT post.id, post.list_id, post.thread_id, thread.number AS thread, post.label, post.parent_id,
        parent.message_id AS parent, post.message_id, post.from_address, post.from_name, post.subject,
-       post.date, post.received_at, post.size
+       post.date, post.received_at, post.size, post.imported
 FROM post JOIN thread ON thread.id = post.thread_id LEFT JOIN post AS parent ON parent.id = post.parent_id;
 
 CREATE TABLE body (

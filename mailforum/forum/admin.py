@@ -1,0 +1,262 @@
+"""What an admin does to a list: create it, change its options and its members' settings."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass, replace
+from typing import Any, Literal, TypeVar, get_args, get_origin, get_type_hints
+from zoneinfo import ZoneInfo
+
+import msgspec
+from msgspec import Meta
+
+from mailforum.config import Size
+from mailforum.errors import UsageError
+from mailforum.forum import digests, route
+from mailforum.forum.site import Site
+from mailforum.mail import address, words
+from mailforum.model import ListSettings, MailingList, Member, MemberStatus, Mode, Role
+from mailforum.store import lists, posts
+from mailforum.store.database import Tx
+
+T = TypeVar("T")
+
+PRESETS: dict[str, ListSettings] = {
+    "discussion": ListSettings(),
+    "announce": ListSettings(posting="moderators", digest=False),
+    "private": ListSettings(joining="moderated", listed=False),
+}
+# The longest thing that is made of a list's name is `NAME-confirm+TOKEN`, a token has 26 characters.
+MAX_NAME = address.MAX_LOCAL - len("-confirm+") - 26
+MAX_TITLE = 200
+MAX_PREFIX = 60
+
+_NAME = re.compile(r"[a-z0-9](?:[a-z0-9_-]|\.(?=[a-z0-9_-]))*")
+_LABEL = r"[a-z0-9](?:[a-z0-9-]{0,61}[a-z0-9])?"
+_DOMAIN = re.compile(rf"{_LABEL}(?:\.{_LABEL})*")
+_LANGUAGE = re.compile(r"[a-z]{2,3}(?:[-_][A-Za-z0-9]{2,8})?")
+_URL = re.compile(r"https?://[A-Za-z0-9.:-]+(?:/[!-z|~]*)?")
+_BOOLEANS = {
+    **dict.fromkeys(("on", "yes", "true", "1"), True),
+    **dict.fromkeys(("off", "no", "false", "0"), False),
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Created:
+    """A new list, and what its admin should know about its name."""
+
+    mlist: MailingList
+    warnings: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Option:
+    """One option of a list: its name, what it takes, its help, and its type."""
+
+    name: str
+    takes: str
+    help: str
+    kind: Any
+
+
+TITLE = Option("title", "text", "What people call the list", str)
+
+
+@dataclass(frozen=True, slots=True)
+class Outlook:
+    """The next digest of a list: when it is due, how many posts wait for it, and how many readers."""
+
+    mlist: MailingList
+    due_at: float
+    posts: int
+    readers: int
+
+
+def create(tx: Tx, site: Site, text: str, title: str, preset: str, now: float) -> Created:
+    """Make a list. `text` is its address, or its name in the site's domain. Raises UsageError."""
+    list_address = new_address(text, site.domain)
+    title = _value(TITLE, title)
+    list_id = lists.add(tx, list_address, title, PRESETS[preset], now)
+    mlist = lists.by_id(tx, list_id) if list_id else None
+    if mlist is None:
+        raise UsageError(f"there is a list {list_address} already")
+    return Created(mlist, tuple(_clashes(tx, mlist)))
+
+
+def new_address(text: str, site_domain: str) -> str:
+    """Return the address of a list to be: `name@domain` in lower case. Raises UsageError."""
+    name, at, domain = text.strip().lower().rpartition("@")
+    if not at:
+        name, domain = domain, site_domain
+    if not _NAME.fullmatch(name):
+        raise UsageError(f"`{name}` is no name for a list: it takes a-z, 0-9, and within it . _ -")
+    if len(name) > MAX_NAME:
+        raise UsageError(
+            f"`{name}` is too long: {MAX_NAME} characters at most, because {name[:3]}…-confirm+TOKEN "
+            f"has to stay within {address.MAX_LOCAL} (RFC 5321)"
+        )
+    if name in route.RESERVED:
+        raise UsageError(f"`{name}` is reserved for the site itself")
+    ascii_domain = address.domain_of(address.key(f"{name}@{domain}"))
+    if not _DOMAIN.fullmatch(ascii_domain) or len(ascii_domain) > address.MAX_DOMAIN:
+        raise UsageError(f"`{domain}` is no domain")
+    return f"{name}@{ascii_domain}"
+
+
+def _clashes(tx: Tx, mlist: MailingList) -> Iterator[str]:
+    """Name the addresses that mean two things: the list `x-leave` takes the mail for leaving `x`."""
+    for other in lists.every(tx):
+        if other.domain == mlist.domain and other.id != mlist.id:
+            for short, long in ((other, mlist), (mlist, other)):
+                role = long.name.removeprefix(f"{short.name}-")
+                if role != long.name and role.removesuffix("-digest") in route.ROLES:
+                    yield f"{long.address} is a list, so it no longer means `{role}` for {short.address}"
+
+
+def options() -> tuple[Option, ...]:
+    """Return the options of a list, the title first, in the order in which they are shown."""
+    hints = get_type_hints(ListSettings, include_extras=True)
+    return (TITLE, *(_option(name, hints[name]) for name in ListSettings.__struct_fields__))
+
+
+def _option(name: str, kind: Any) -> Option:
+    base, meta = get_args(kind)[:2]
+    return Option(name, "a size such as 300K" if name == "max_size" else _takes(base, meta), meta.description, kind)
+
+
+def _takes(kind: Any, meta: Meta) -> str:
+    if get_origin(kind) is Literal:
+        return _or(get_args(kind))
+    if kind is bool:
+        return "on or off"
+    if kind is int:
+        return f"a number from {meta.ge} to {meta.le}"
+    return "text"
+
+
+def _or(words: Iterable[str]) -> str:
+    *first, last = words
+    return f"{', '.join(first)} or {last}" if first else last
+
+
+def change(tx: Tx, mlist: MailingList, assignments: Sequence[str]) -> MailingList:
+    """Set options from words such as `footer=on`, all or none; return the list as it is then.
+
+    Raises UsageError, which names the option and what it takes.
+    """
+    known = {option.name: option for option in options()}
+    values = {name: _value(known[name], text) for name, text in _assigned(assignments, known)}
+    title = values.pop("title", mlist.title)
+    changed = replace(mlist, title=title, settings=msgspec.structs.replace(mlist.settings, **values))
+    lists.change(tx, changed.id, changed.title, changed.settings)
+    return changed
+
+
+def _assigned(assignments: Iterable[str], known: Iterable[str]) -> Iterator[tuple[str, str]]:
+    """Yield name and text of each `name=text`; a name may have `-` for `_`."""
+    for assignment in assignments:
+        name, equals, text = assignment.partition("=")
+        name = name.strip().lower().replace("-", "_")
+        if not equals:
+            raise UsageError(f"`{assignment}` sets nothing; write OPTION=VALUE")
+        if name not in known:
+            raise UsageError(f"there is no option `{name}`; there are {', '.join(known)}")
+        yield name, text.strip()
+
+
+def _value(option: Option, text: str) -> Any:
+    try:
+        check = _CHECKS.get(option.name)
+        value = check(text) if check else text
+        if option.takes == "on or off":
+            value = _BOOLEANS[text.lower()]
+        return msgspec.convert(value, option.kind, strict=False)
+    except (ValueError, KeyError) as error:  # msgspec.ValidationError is a ValueError
+        takes = str(error) if type(error) is ValueError else option.takes
+        raise UsageError(f"{option.name} takes {takes}, not `{text}`") from None
+
+
+def _title(text: str) -> str:
+    if not text.isprintable() or len(text) > MAX_TITLE:
+        raise ValueError(f"one line of at most {MAX_TITLE} characters")
+    return text
+
+
+def _prefix(text: str) -> str:
+    if not text.isprintable() or len(text) > MAX_PREFIX:
+        raise ValueError(f"one line of at most {MAX_PREFIX} characters")
+    return text
+
+
+def _timezone(text: str) -> str:
+    try:
+        ZoneInfo(text)
+    except Exception:  # ZoneInfo opens a file of that name: any OSError, ValueError or KeyError
+        raise ValueError("the name of a time zone such as Europe/Vienna or UTC") from None
+    return text
+
+
+def _language(text: str) -> str:
+    if not _LANGUAGE.fullmatch(text):
+        raise ValueError("a language such as en or de")
+    return text
+
+
+def _archive_url(text: str) -> str:
+    if not text:
+        return text
+    bare = text.replace("{id}", "").replace("{msgid}", "")
+    if bare == text or not _URL.fullmatch(bare):
+        raise ValueError("a web address with {id} or {msgid} in it, such as https://lists.example.org/pmo/{id}")
+    return text
+
+
+_CHECKS = {
+    "title": _title,
+    "prefix": _prefix,
+    "max_size": Size.parse,
+    "timezone": _timezone,
+    "language": _language,
+    "archive_url": _archive_url,
+}
+
+MEMBER_OPTIONS = {
+    "role": Option("role", _or(Role), "What they may do", Role),
+    "mode": Option("mode", _or(Mode), "How they read the list", Mode),
+    "status": Option("status", _or(MemberStatus), "Whether they get mail at all", MemberStatus),
+    "name": Option("name", "text", "What they are called", str),
+    "own_posts": Option("own_posts", "on or off", "Whether they get their own posts", bool),
+}
+
+
+def change_member(tx: Tx, member: Member, assignments: Sequence[str]) -> Member:
+    """Set what a member has, from words such as `mode=digest`; return the member as it is then.
+
+    Raises UsageError, which names the option and what it takes.
+    """
+    values = {name: _value(MEMBER_OPTIONS[name], text) for name, text in _assigned(assignments, MEMBER_OPTIONS)}
+    if "name" in values:
+        values["name"] = words.shown(values["name"], address.MAX_NAME)
+    changed = replace(member, **values)
+    lists.change_member(tx, changed)
+    return changed
+
+
+def find_member(tx: Tx, mlist: MailingList, text: str) -> Member:
+    """Return the member with that address. Raises UsageError when there is none."""
+    member = lists.member(tx, mlist.id, address.key(text))
+    if member is None:
+        raise UsageError(f"{text} is no member of {mlist.address}")
+    return member
+
+
+def outlook(tx: Tx, mlist: MailingList) -> Outlook:
+    """Return when the next digest of a list is due, and what waits for it."""
+    mark = tx.one("issue.watermark", list_id=mlist.id)
+    readers = tx.one("issue.readers", list_id=mlist.id)
+    assert mark is not None
+    assert readers is not None
+    _, waiting = posts.newest(tx, mlist.id, mark["digested_post"])
+    return Outlook(mlist, digests.next_time(mlist, mark["digested_at"]), waiting, readers["readers"])

@@ -1,0 +1,227 @@
+"""Archives: mails of old become posts, and posts become a mailbox again.
+
+What is imported is stored and threaded, and that is all: it is sent to nobody, is in no digest, and
+commands in it are not read. Each batch is one transaction. A mail that the list has already, from
+wherever it came, is not stored again, so an import that was stopped is simply run once more.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import traceback
+from collections.abc import AsyncIterator, Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass, replace
+from functools import partial
+
+from mailforum.clock import Clock
+from mailforum.errors import Deferred, Refused
+from mailforum.forum import posts
+from mailforum.mail import mime
+from mailforum.mail.message import Message
+from mailforum.model import MailingList, Post
+from mailforum.store import intake
+from mailforum.store import posts as rows
+from mailforum.store.database import Database, Tx
+
+BATCH = 200  # mails a transaction
+BATCH_BYTES = 8 * 1024**2
+NAMED = 100  # how many bad mails a report names
+
+
+@dataclass(frozen=True, slots=True)
+class Mail:
+    """A mail of an archive: its bytes, when its mailbox received it if that is known, and where it stands.
+
+    `fault` says why it could not be read; `raw` is then not kept.
+    """
+
+    where: str
+    raw: bytes
+    received: float | None = None
+    fault: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Bad:
+    """A mail that was not imported: where it stands, and why not."""
+
+    where: str
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class Report:
+    """What an import has done so far.
+
+    `bad` counts all bad mails, `named` tells of the first hundred; `first` and `last` are the earliest
+    and the latest date of the posts; `since` is the id of the first post imported, 0 if there is none.
+    """
+
+    imported: int = 0
+    duplicates: int = 0
+    bad: int = 0
+    named: tuple[Bad, ...] = ()
+    threads: int = 0
+    first: float | None = None
+    last: float | None = None
+    since: int = 0
+
+    @property
+    def mails(self) -> int:
+        """How many mails were looked at."""
+        return self.imported + self.duplicates + self.bad
+
+
+@dataclass(frozen=True, slots=True)
+class _Read:
+    """A mail that can be stored."""
+
+    mail: Mail
+    msg: Message
+    raw: bytes
+
+
+async def take_in(
+    db: Database,
+    mlist: MailingList,
+    mails: Iterable[Mail],
+    clock: Clock,
+    room: Callable[[], bool] = lambda: True,
+    done: Callable[[Report], None] = lambda report: None,
+) -> Report:
+    """Store and thread `mails` as posts of `mlist`; return what became of them.
+
+    `done` is called after each batch, which then is durable. A bad mail is kept aside (`mailforum shunt`)
+    and the import goes on. Raises Deferred when the disk is full (`room` says no) or the database
+    cannot be written; what was taken in before stays.
+    """
+    report = Report()
+    for batch in _batches(mails):
+        if not room():
+            raise Deferred("There is no room for more mail.", "the disk is nearly full", code=452, enhanced="4.3.1")
+        report = await _take_batch(db, mlist, batch, clock.now(), report)
+        done(report)
+    if not report.since:
+        return report
+    threads, first, last = await db.read(lambda tx: rows.imported(tx, mlist.id, report.since))
+    return replace(report, threads=threads, first=first, last=last)
+
+
+def _batches(mails: Iterable[Mail]) -> Iterator[list[Mail]]:
+    batch: list[Mail] = []
+    size = 0
+    for mail in mails:
+        batch.append(mail)
+        size += len(mail.raw)
+        if len(batch) >= BATCH or size >= BATCH_BYTES:
+            yield batch
+            batch, size = [], 0
+    if batch:
+        yield batch
+
+
+async def _take_batch(db: Database, mlist: MailingList, batch: Sequence[Mail], now: float, report: Report) -> Report:
+    good: list[_Read] = []
+    bad: list[tuple[Mail, str]] = []
+    for mail in batch:
+        read = _read(mail)
+        if isinstance(read, str):
+            bad.append((mail, read))
+        else:
+            good.append(read)
+    stored, refused = await _store(db, mlist, good, now)
+    bad += refused
+    if bad:
+        await db.write(lambda tx: _keep_aside(tx, mlist, bad, now))
+    return replace(
+        report,
+        imported=report.imported + len(stored),
+        duplicates=report.duplicates + len(batch) - len(stored) - len(bad),
+        bad=report.bad + len(bad),
+        named=(*report.named, *(Bad(mail.where, reason) for mail, reason in bad))[:NAMED],
+        since=report.since or min(stored, default=0),
+    )
+
+
+def _read(mail: Mail) -> _Read | str:
+    """Read a mail as the way in does; return why not if that fails."""
+    if mail.fault:
+        return mail.fault
+    try:
+        msg, raw = posts.parse(mail.raw)
+        mime.parts(msg)
+    except Refused as refused:
+        return refused.text
+    except Exception as error:
+        return _fault(error)
+    return _Read(mail, msg, raw) if any(header.name for header in msg.headers) else "This is no mail: it has no header."
+
+
+def _fault(error: Exception) -> str:
+    return "A fault of ours: " + "".join(traceback.format_exception_only(error)).strip()
+
+
+async def _store(
+    db: Database, mlist: MailingList, good: Sequence[_Read], now: float
+) -> tuple[list[int], list[tuple[Mail, str]]]:
+    """Store what is new; return the ids of the posts, and the mails that could not be stored, with why."""
+    try:
+        return await db.write(partial(_store_new, mlist, good, now)), []
+    except Deferred:
+        raise
+    except Exception as error:
+        if len(good) == 1:
+            return [], [(good[0].mail, _fault(error))]
+    # One of them is to blame: each on its own, so that it takes no other with it.
+    stored: list[int] = []
+    bad: list[tuple[Mail, str]] = []
+    for one in good:
+        new, refused = await _store(db, mlist, [one], now)
+        stored += new
+        bad += refused
+    return stored, bad
+
+
+def _store_new(mlist: MailingList, mails: Sequence[_Read], now: float, tx: Tx) -> list[int]:
+    stored = []
+    for read in mails:
+        if not rows.has(tx, mlist.id, posts.fingerprint(read.msg)):
+            received = _first_known(read.mail.received, read.msg.date, now)
+            stored.append(posts.store(tx, mlist, read.msg, read.raw, received, imported=True).id)
+    return stored
+
+
+def _first_known(received: float | None, written: float | None, now: float) -> float:
+    if received is not None:
+        return received
+    return now if written is None else written
+
+
+def _keep_aside(tx: Tx, mlist: MailingList, bad: Iterable[tuple[Mail, str]], now: float) -> None:
+    """Keep bad mails, each once however often the import is run; for no recipient, as nobody is to be sent them."""
+    for mail, reason in bad:
+        if not mail.fault:
+            digest = hashlib.sha256(b"import " + mlist.address.encode() + b"\0" + mail.raw).digest()
+            text = f"import into {mlist.address}: {reason}"
+            intake.shunt(tx, digest=digest, mail_from="", rcpts=(), reason=text, raw=mail.raw, now=now)
+
+
+async def give_out(db: Database, mlist: MailingList) -> AsyncIterator[tuple[Post, bytes]]:
+    """Yield the posts of a list with their bytes as they were taken in, in order of arrival."""
+    after = 0
+    while page := await db.read(lambda tx, after=after: _page(tx, mlist.id, after)):  # type: ignore[misc]
+        for post, raw in page:
+            yield post, raw
+        after = page[-1][0].id
+
+
+def _page(tx: Tx, list_id: int, after: int) -> list[tuple[Post, bytes]]:
+    """Return the next posts, as many as a batch may hold: at least one if there is any."""
+    page: list[tuple[Post, bytes]] = []
+    size = 0
+    for post in rows.of_list(tx, list_id, after, BATCH):
+        if page and size + post.size > BATCH_BYTES:
+            break
+        page.append((post, rows.raw(tx, post.id)))
+        size += post.size
+    return page

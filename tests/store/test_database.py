@@ -1,0 +1,190 @@
+"""What every database promises (the contract in store/database.py)."""
+
+import asyncio
+import sqlite3
+import subprocess
+import sys
+from collections.abc import AsyncIterator
+from pathlib import Path
+
+import pytest
+
+from mailforum.errors import ConfigError, Deferred
+from mailforum.store import intake
+from mailforum.store.database import Database, Tx, load_queries
+from mailforum.store.migrate import steps
+from mailforum.store.sqlite import open_sqlite
+
+
+@pytest.fixture
+async def db(tmp_path: Path) -> AsyncIterator[Database]:
+    database = await open_sqlite(tmp_path / "test.db")
+    yield database
+    await database.close()
+
+
+def see(name: bytes):  # type: ignore[no-untyped-def]
+    return lambda tx: intake.see(tx, "pmo", name, 1.0)
+
+
+async def count(db: Database) -> int:
+    def all_seen(tx: Tx) -> int:
+        row = tx.one("intake.seen_count")
+        assert row is not None
+        return int(row["n"])
+
+    return await db.read(all_seen)
+
+
+async def test_what_write_returns_is_committed(db: Database) -> None:
+    assert await db.write(see(b"a"))
+    assert await count(db) == 1
+    assert not await db.write(see(b"a"))
+
+
+async def test_a_unit_that_fails_leaves_nothing_and_takes_no_other_with_it(db: Database) -> None:
+    def bad(tx: Tx) -> None:
+        intake.see(tx, "pmo", b"bad", 1.0)
+        raise KeyError("mine")
+
+    units = [see(b"%d" % n) for n in range(20)]
+    results = await asyncio.gather(
+        *[db.write(u) for u in units[:10]], db.write(bad), *[db.write(u) for u in units[10:]], return_exceptions=True
+    )
+    assert [r for r in results if isinstance(r, KeyError)] == [results[10]]
+    assert await count(db) == 20
+
+
+async def test_a_caller_that_is_cancelled_does_not_stop_its_unit(db: Database) -> None:
+    task = asyncio.create_task(db.write(see(b"a")))
+    await asyncio.sleep(0)
+    task.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await task
+    await db.write(see(b"b"))
+    assert await count(db) == 2
+
+
+async def test_units_that_wait_together_share_commits(db: Database) -> None:
+    commits = 0
+
+    def committed() -> None:
+        nonlocal commits
+        commits += 1
+
+    db.on_commit(committed)
+    await asyncio.gather(*[db.write(see(b"%d" % n)) for n in range(50)])
+    assert commits < 10
+    assert await count(db) == 50
+
+
+async def test_a_reader_cannot_write(db: Database) -> None:
+    with pytest.raises(Deferred):
+        await db.read(see(b"a"))
+    assert await count(db) == 0
+
+
+async def test_what_waits_is_finished_before_closing(tmp_path: Path) -> None:
+    database = await open_sqlite(tmp_path / "test.db")
+    tasks = [asyncio.create_task(database.write(see(b"%d" % n))) for n in range(5)]
+    await asyncio.sleep(0)
+    await database.close()
+    assert await asyncio.gather(*tasks) == [True] * 5
+    with pytest.raises(Deferred) as caught:
+        await database.write(see(b"late"))
+    assert caught.value.code == 421
+
+
+async def test_a_locked_database_defers_and_does_not_block_the_event_loop(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("mailforum.store.sqlite.BUSY_SECONDS", 0.3)
+    database = await open_sqlite(tmp_path / "test.db")
+    other = sqlite3.connect(tmp_path / "test.db", isolation_level=None)
+    other.execute("BEGIN IMMEDIATE")
+    ticks = 0
+    task = asyncio.create_task(database.write(see(b"a")))
+    while not task.done():
+        await asyncio.sleep(0.01)
+        ticks += 1
+    with pytest.raises(Deferred) as caught:
+        await task
+    assert (caught.value.code, ticks > 5) == (451, True)
+    other.execute("ROLLBACK")
+    assert await database.write(see(b"a"))
+    other.close()
+    await database.close()
+
+
+async def test_a_full_disk_is_452_and_mail_flows_again_when_there_is_room(tmp_path: Path) -> None:
+    database = await open_sqlite(tmp_path / "test.db")
+    fill = b"x" * 200_000
+
+    def limit(pages: int):  # type: ignore[no-untyped-def]
+        return lambda connection: connection.execute(f"PRAGMA max_page_count = {pages}").fetchone()
+
+    await database._writer.work(limit(60))
+    with pytest.raises(Deferred) as caught:
+        await database.write(see(fill))
+    assert (caught.value.code, caught.value.enhanced) == (452, "4.3.1")
+    results = await asyncio.gather(database.write(see(b"small")), database.write(see(fill)), return_exceptions=True)
+    assert results[0] is True
+    assert isinstance(results[1], Deferred)
+    await database._writer.work(limit(100000))
+    assert await database.write(see(fill))
+    await database.close()
+
+
+async def test_a_backup_is_a_database_to_go_on_with(tmp_path: Path, db: Database) -> None:
+    await db.write(see(b"a"))
+    await db.backup(str(tmp_path / "copy.db"))
+    await db.write(see(b"b"))
+    copy = await open_sqlite(tmp_path / "copy.db")
+    assert await count(copy) == 1
+    assert await copy.write(see(b"b"))
+    await copy.close()
+
+
+async def test_a_newer_database_is_refused_with_a_clear_line(tmp_path: Path) -> None:
+    await (await open_sqlite(tmp_path / "test.db")).close()
+    connection = sqlite3.connect(tmp_path / "test.db")
+    connection.execute(f"PRAGMA user_version = {steps()[-1][0] + 1}")
+    connection.close()
+    with pytest.raises(ConfigError, match="newer mailforum"):
+        await open_sqlite(tmp_path / "test.db")
+
+
+def test_a_kill_in_the_middle_of_the_first_start_leaves_a_database_that_starts(tmp_path: Path) -> None:
+    script = (
+        "import os, sys\nfrom pathlib import Path\nfrom mailforum.store import migrate\n"
+        "real = migrate._statements\n"
+        "def some(sql):\n    for n, s in enumerate(real(sql)):\n"
+        "        if n == 5: os.kill(os.getpid(), 9)\n        yield s\n"
+        "migrate._statements = some\nmigrate.migrate(Path(sys.argv[1]))\n"
+    )
+    path = tmp_path / "test.db"
+    assert subprocess.run([sys.executable, "-c", script, str(path)], check=False).returncode == -9
+
+    async def start() -> int:
+        database = await open_sqlite(path)
+        await database.write(see(b"a"))
+        number = await count(database)
+        await database.close()
+        return number
+
+    assert asyncio.run(start()) == 1
+
+
+def test_every_query_is_good_sql_for_the_schema(tmp_path: Path) -> None:
+    import re
+
+    from mailforum.store.migrate import migrate
+
+    migrate(tmp_path / "test.db")
+    connection = sqlite3.connect(tmp_path / "test.db")
+    queries = load_queries()
+    assert len(queries) > 60
+    for name, query in queries.items():
+        parameters = dict.fromkeys(re.findall(r":(\w+)", query))
+        assert connection.execute(f"EXPLAIN {query}", parameters).fetchall(), name
+    connection.close()

@@ -1,0 +1,103 @@
+"""The configuration: one table, and errors that say where."""
+
+from pathlib import Path
+
+import pytest
+
+from mailforum import config
+from mailforum.errors import ConfigError
+
+
+def load(folder: Path, text: str, **environ: str) -> config.Config:
+    file = folder / "mailforum.toml"
+    file.write_text(text)
+    return config.load(file, environ)
+
+
+def test_the_sample_file_is_the_defaults(tmp_path: Path) -> None:
+    uncommented = config.sample({}).replace("\n# ", "\n")
+    text = "\n".join(
+        line for line in uncommented.splitlines() if (" = " in line and not line.endswith(").")) or line[:1] == "["
+    )
+    assert load(tmp_path, text) == config.Config(base=tmp_path)
+
+
+def test_the_manual_in_docs_is_the_table_in_the_code() -> None:
+    manual = Path(__file__).parent.parent / "docs" / "configuration.md"
+    assert manual.read_text(encoding="utf-8") == config.manual()
+
+
+def test_every_option_says_what_it_is() -> None:
+    for section in config.SECTIONS:
+        for option in config.options(section):
+            assert option.help, f"[{section}] {option.name}"
+
+
+def test_what_config_prints_can_be_read_again(tmp_path: Path) -> None:
+    first = load(tmp_path, '[smtp]\nmax_size = "5M"\nlisten = ["127.0.0.1:2525", "[::1]:2525"]\n')
+    assert load(tmp_path, config.show(first)) == first
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("[smtp]\n\nmax_sze = 3", ":3: [smtp] max_sze: unknown option"),
+        ("[foo]\n", ":1: [foo]: unknown section"),
+        ('[smtp]\nlisten = ["here"]', ":2: [smtp] listen: expected host:port"),
+        ('[delivery]\nconnections = "many"', ":2: [delivery] connections: expected `int`, got `str`"),
+        ("[delivery]\nconnections = 0", ":2: [delivery] connections: expected `int` >= 1"),
+        ("[site]\ndomain = 3", ":2: [site] domain: expected `str`, got `int`"),
+        ('[delivery]\nrelay = "ftp://x"', ":2: [delivery] relay: expected `str` matching"),
+        ('[delivery]\nrelay = "smtp://me:secret@host"', ":2: [delivery] relay: name and password go into"),
+        ('[delivery]\nretry = ["5x"]', ":2: [delivery] retry: expected a time such as"),
+        ('[dns]\nservers = ["a.b"]', ":2: [dns] servers: `a.b` is no IP address"),
+        ('[smtp]\ntls_cert = "cert.pem"', ":2: [smtp] tls_cert: tls_cert and tls_key go together"),
+        ("domain = ", "Invalid value"),
+    ],
+)
+def test_a_mistake_is_named_with_its_line(tmp_path: Path, text: str, message: str) -> None:
+    with pytest.raises(ConfigError) as caught:
+        load(tmp_path, text)
+    assert message in str(caught.value)
+    assert str(tmp_path / "mailforum.toml") in str(caught.value)
+
+
+def test_a_missing_file_is_one_clear_sentence(tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match="cannot be read: No such file"):
+        config.load(tmp_path / "none.toml", {})
+
+
+def test_the_environment_outweighs_the_file(tmp_path: Path) -> None:
+    changed = load(
+        tmp_path,
+        '[site]\ndomain = "a.example.org"\n',
+        MAILFORUM_SITE_DOMAIN="b.example.org",
+        MAILFORUM_SITE_SPECIAL_DOMAINS="true",
+        MAILFORUM_DELIVERY_CONNECTIONS="7",
+        MAILFORUM_SMTP_LISTEN="127.0.0.1:1025, [::1]:1025",
+    )
+    assert (changed.site.domain, changed.site.special_domains) == ("b.example.org", True)
+    assert changed.delivery.connections == 7
+    assert [str(address) for address in changed.smtp.listen] == ["127.0.0.1:1025", "[::1]:1025"]
+
+
+def test_a_wrong_value_in_the_environment_is_refused_too(tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match=r"\[delivery\] connections"):
+        load(tmp_path, "", MAILFORUM_DELIVERY_CONNECTIONS="many")
+
+
+def test_a_password_may_stand_in_a_file_and_is_never_shown(tmp_path: Path) -> None:
+    (tmp_path / "password").write_text("hunter2\n")
+    read = load(tmp_path, '[delivery]\npassword_file = "password"\npassword = "other"\n')
+    assert read.password == "hunter2"
+    assert "other" not in config.show(read)
+
+
+@pytest.mark.parametrize(("text", "seconds"), [("30s", 30), ("5m", 300), ("4h", 14400), ("5d", 432000), (7, 7)])
+def test_times_are_read_in_the_units_people_write(text: object, seconds: int) -> None:
+    assert config.Duration.parse(text) == seconds
+
+
+@pytest.mark.parametrize(("text", "size"), [("300K", 307200), ("25M", 26214400), ("1G", 1 << 30), (10, 10)])
+def test_sizes_are_read_in_the_units_people_write(text: object, size: int) -> None:
+    assert config.Size.parse(text) == size
