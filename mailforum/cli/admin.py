@@ -11,6 +11,7 @@ from mailforum.cli.common import (
     Commands,
     add_list,
     completes,
+    counted,
     emit,
     find_list,
     load_config,
@@ -153,7 +154,7 @@ def delete_list(args: argparse.Namespace) -> None:
     from mailforum.store import lists
 
     mlist, counts = read(args, lambda core, tx: ((found := find_list(tx, args.list)), lists.counts(tx, found.id)))
-    what = f"{mlist.address} with {counts['members']} members and {counts['posts']} posts"
+    what = f"{mlist.address} with {counted(counts['members'], 'member')} and {counted(counts['posts'], 'post')}"
     if not args.yes and sys.stdin.isatty() and not _agreed(f"Delete {what}? [y/N] "):
         raise UsageError("nothing was deleted")
     write(args, lambda core, tx: lists.delete(tx, mlist.id))

@@ -124,7 +124,7 @@ def _of_maildir(folders: list[Path]) -> Iterator[Mail]:
     from mailforum.forum.archive import Mail
     from mailforum.mail import mbox
 
-    for path in sorted((file for folder in folders for file in folder.iterdir()), key=_delivered):
+    for path in sorted(_files(folders), key=_delivered):
         try:
             with path.open("rb") as file:
                 raw = file.read(mbox.LIMIT + 1)
@@ -132,6 +132,10 @@ def _of_maildir(folders: list[Path]) -> Iterator[Mail]:
             yield Mail(str(path), raw, _delivered(path)[0] or path.stat().st_mtime, fault)
         except OSError as error:
             yield Mail(str(path), b"", fault=error.strerror or "It cannot be read.")
+
+
+def _files(folders: list[Path]) -> Iterator[Path]:
+    return (file for folder in folders for file in folder.iterdir() if file.is_file())
 
 
 def _delivered(path: Path) -> tuple[int, str]:

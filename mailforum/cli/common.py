@@ -7,20 +7,17 @@ Tab key have to be quick.
 from __future__ import annotations
 
 import argparse
-import json
 import os
 import re
-import shutil
 import sys
 import time
 import unicodedata
 from collections.abc import Awaitable, Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeAlias, TypeVar
 
-from mailforum.errors import ConfigError, UsageError
+from mailforum.errors import ConfigError, Deferred, MailforumError, Refused, UsageError
 
 if TYPE_CHECKING:
     from mailforum.app import Core
@@ -82,8 +79,12 @@ def load_config(args: argparse.Namespace) -> Config:
 def run_core(args: argparse.Namespace, unit: Callable[[Core], Awaitable[T]]) -> T:
     """Open the database and what stands on it, run `unit`, and close it again."""
     import asyncio
+    import logging
 
     from mailforum import app
+
+    if not logging.getLogger("mailforum").handlers:  # commands say themselves what there is to say
+        logging.getLogger("mailforum").addHandler(logging.NullHandler())
 
     async def run() -> T:
         async with app.core(load_config(args)) as core:
@@ -127,29 +128,42 @@ def safe_text(text: str) -> str:
 
 def when(seconds: float) -> str:
     """Write a time (seconds since the epoch) as ISO 8601 in UTC."""
-    return datetime.fromtimestamp(seconds, UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
+    return time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime(seconds))
 
 
 def emit(args: argparse.Namespace, rows: Sequence[Mapping[str, object]], columns: Sequence[str]) -> None:
     """Print rows: a table of `columns`, or with --json each whole row as one object a line."""
     if getattr(args, "json", False):
         for row in rows:
-            print(json.dumps(row, ensure_ascii=False))
+            print(as_json(row))
     else:
         for line in table(rows, columns):
             print(line)
+
+
+def as_json(row: Mapping[str, object]) -> str:
+    """Write one row as JSON on one line."""
+    import json
+
+    return json.dumps(row, ensure_ascii=False)
 
 
 def table(rows: Sequence[Mapping[str, object]], columns: Sequence[str]) -> Iterator[str]:
     """Yield the lines of an aligned table; on a terminal they are cut to its width."""
     cells = [[name.upper().replace("_", " ") for name in columns]]
     cells += [[safe(shown(row[name])) for name in columns] for row in rows]
-    widths = [max(map(_width, column)) for column in zip(*cells, strict=True)]
-    limit = shutil.get_terminal_size().columns if sys.stdout.isatty() else 0
+    widths = [max(map(text_width, column)) for column in zip(*cells, strict=True)]
+    limit = _columns() if sys.stdout.isatty() else 0
     for line in cells:
-        padded = (cell + " " * (width - _width(cell)) for cell, width in zip(line, widths, strict=True))
+        padded = (cell + " " * (wide - text_width(cell)) for cell, wide in zip(line, widths, strict=True))
         text = "  ".join(padded).rstrip()
-        yield _cut(text, limit) if limit and _width(text) > limit else text
+        yield _cut(text, limit) if limit and text_width(text) > limit else text
+
+
+def _columns() -> int:
+    import shutil
+
+    return shutil.get_terminal_size().columns
 
 
 def shown(value: object) -> object:
@@ -159,7 +173,7 @@ def shown(value: object) -> object:
     return "" if value is None else value
 
 
-def _width(text: str) -> int:
+def text_width(text: str) -> int:
     """How many columns a terminal needs: two for what East Asian fonts draw wide, none for accents."""
     if text.isascii():
         return len(text)
@@ -171,7 +185,7 @@ def _width(text: str) -> int:
 def _cut(text: str, limit: int) -> str:
     used = 0
     for at, char in enumerate(text):
-        used += _width(char)
+        used += text_width(char)
         if used > limit - 1:
             return text[:at] + "…"
     return text
@@ -180,16 +194,33 @@ def _cut(text: str, limit: int) -> str:
 def show(args: argparse.Namespace, row: Mapping[str, object]) -> None:
     """Print one thing: `name: value` lines, or with --json one object."""
     if getattr(args, "json", False):
-        print(json.dumps(row, ensure_ascii=False))
+        print(as_json(row))
         return
-    width = max(map(len, row), default=0) + 1
+    wide = max(map(len, row), default=0) + 1
     for name, value in row.items():
-        print(f"{name.replace('_', ' ') + ':':<{width}} {safe(shown(value))}".rstrip())
+        print(f"{name.replace('_', ' ') + ':':<{wide}} {safe(shown(value))}".rstrip())
+
+
+def counted(number: int, noun: str) -> str:
+    """Return `1 post`, `2 posts`."""
+    return f"{number} {noun}{'' if number == 1 else 's'}"
 
 
 def note(text: str) -> None:
     """Say something to the person at the terminal that is no part of the output."""
     print(f"mailforum: {text}", file=sys.stderr)
+
+
+def explain(error: Exception) -> str:
+    """Say on one line what went wrong. An admin may know what a sender may not: the private reason."""
+    text = str(error)
+    if isinstance(error, Refused | Deferred):
+        text = error.text if error.reason in error.text else f"{error.text} ({error.reason})"
+    elif isinstance(error, OSError):
+        text = f"{error.filename}: {error.strerror}" if error.filename else error.strerror or text
+    elif not isinstance(error, MailforumError):
+        text = f"{type(error).__name__}: {text}"
+    return safe(" ".join(text.split()))
 
 
 @contextmanager

@@ -7,8 +7,21 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from mailforum.cli.common import Commands, completes, emit, list_addresses, note, read, run_core, safe, show, when
-from mailforum.cli.common import with_json, write
+from mailforum.cli.common import (
+    Commands,
+    completes,
+    emit,
+    explain,
+    list_addresses,
+    note,
+    read,
+    run_core,
+    safe,
+    show,
+    when,
+    with_json,
+    write,
+)
 from mailforum.cli.posts import print_body, readable, write_bytes
 from mailforum.errors import Deferred, Refused, UsageError
 
@@ -58,10 +71,15 @@ def inject_mail(args: argparse.Namespace) -> int:
     """Take one mail in; print a line for each recipient."""
     rcpts, file = _recipients(args)
     raw = sys.stdin.buffer.read() if file in (None, "-") else Path(file or "").read_bytes()
-    mail_from = args.mail_from
-    if mail_from is None:
-        mail_from = _author(raw)
-    outcomes = run_core(args, lambda core: take_in(core, mail_from, rcpts, raw))
+    mail_from = _author(raw) if args.mail_from is None else args.mail_from
+    try:
+        outcomes = run_core(args, lambda core: take_in(core, mail_from, rcpts, raw))
+    except Refused:
+        raise
+    except Exception as error:
+        # Whatever goes wrong here is our fault: a mail server that pipes mail into us must keep it.
+        note(explain(error))
+        return EX_TEMPFAIL
     for outcome in outcomes:
         print(f"{safe(outcome.rcpt)}: {outcome.code} {outcome.enhanced} {safe(outcome.text)}")
     return _exit_code(outcomes)
@@ -94,6 +112,7 @@ async def take_in(core: Core, mail_from: str, rcpts: list[str], raw: bytes) -> l
     from mailforum.mail import address
     from mailforum.model import Envelope
 
+    sender = address.envelope(mail_from)
     routes: dict[str, Route] = {}
     outcomes: dict[str, Outcome] = {}
     for rcpt in rcpts:
@@ -103,7 +122,7 @@ async def take_in(core: Core, mail_from: str, rcpts: list[str], raw: bytes) -> l
             outcomes[rcpt] = _outcome(rcpt, error)
     if routes:
         # As in LMTP each recipient has an answer of its own, so nobody needs to be told by mail.
-        envelope = Envelope(address.envelope(mail_from), tuple(routes.values()), peer="inject", lmtp=True)
+        envelope = Envelope(sender, tuple(routes.values()), peer="inject", lmtp=True)
         try:
             if len(raw) > core.site.max_size:
                 raise Refused("The mail is too large", code=552, enhanced="5.3.4")
@@ -144,9 +163,10 @@ def list_shunts(args: argparse.Namespace) -> None:
     """Print what is kept aside."""
     from mailforum.store import intake
 
-    rows = [_shunt_row(shunt) for shunt in read(args, lambda core, tx: intake.shunts(tx))]
+    found = read(args, lambda core, tx: intake.shunts(tx))
+    rows = [_shunt_row(shunt) for shunt in found]
     if not args.json:
-        rows = [row | {"rcpts": ", ".join(map(str, shunted_rcpts(row)))} for row in rows]
+        rows = [row | {"rcpts": ", ".join(shunt.rcpts)} for row, shunt in zip(rows, found, strict=True)]
     emit(args, rows, ("id", "at", "times", "mail_from", "rcpts", "reason"))
 
 

@@ -4,16 +4,15 @@ from __future__ import annotations
 
 import argparse
 import io
-import logging
 import os
 import sys
 from collections.abc import Sequence
 
-from mailforum.cli import admin, archive, demo, members, operate, queue
-from mailforum.cli.common import Parser
-from mailforum.errors import Deferred, MailforumError, Refused
+from mailforum.cli import admin, archive, check, demo, intake, members, operate, posts, queue
+from mailforum.cli.common import Parser, explain, note
+from mailforum.errors import MailforumError
 
-MODULES = (operate, demo, admin, members, archive, queue)
+MODULES = (operate, check, demo, admin, members, posts, archive, queue, intake)
 
 
 def parser() -> Parser:
@@ -44,9 +43,6 @@ def _prepare_streams() -> None:
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, io.TextIOWrapper):
             stream.reconfigure(errors="backslashreplace")
-    logger = logging.getLogger("mailforum")
-    if not logger.handlers:  # `serve` sets up its own; commands say what they have to say themselves
-        logger.addHandler(logging.NullHandler())
 
 
 def _run(args: argparse.Namespace) -> int:
@@ -59,21 +55,7 @@ def _run(args: argparse.Namespace) -> int:
         return 141
     except KeyboardInterrupt:
         return 130
-    except MailforumError as error:
-        return _failed(_explain(error))
-    except OSError as error:
-        place = f"{error.filename}: " if error.filename else ""
-        return _failed(f"{place}{error.strerror or error}")
+    except (MailforumError, OSError) as error:
+        note(explain(error))
+        return 1
     return int(code or 0)
-
-
-def _explain(error: MailforumError) -> str:
-    """An admin may know what a sender may not: the private reason."""
-    if isinstance(error, Refused | Deferred):
-        return error.text if error.reason in error.text else f"{error.text} ({error.reason})"
-    return str(error)
-
-
-def _failed(text: str) -> int:
-    print(f"mailforum: {' '.join(text.split())}", file=sys.stderr)
-    return 1

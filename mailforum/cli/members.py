@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import csv
 import sys
 from collections import Counter
 from collections.abc import Sequence
@@ -279,6 +278,8 @@ def _try(core: Core, tx: Tx, mlist: MailingList, entry: Entry, seen: set[str]) -
 
 def export_members(args: argparse.Namespace) -> None:
     """Print the members as CSV that `import` reads."""
+    import csv
+
     from mailforum.store import lists
 
     found = read(args, lambda core, tx: lists.members(tx, find_list(tx, args.list).id))

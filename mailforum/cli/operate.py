@@ -1,4 +1,242 @@
-from mailforum.cli.common import Commands
+"""`mailforum init`, `serve` and what else it takes to run a site."""
+
+from __future__ import annotations
+
+import argparse
+import os
+import re
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from mailforum import __version__
+from mailforum.cli.common import Commands, config_path, load_config, note, run_core
+from mailforum.errors import ConfigError, MailforumError, UsageError
+
+if TYPE_CHECKING:
+    import asyncio
+    from collections.abc import Callable
+
+    from mailforum.app import Service
+
+FALLBACK_DOMAIN = "lists.example.org"
 
 
-def add(commands: Commands) -> None: ...
+def add(commands: Commands) -> None:
+    """Add `init`, `serve`, `config`, `version`, `completion`, `backup` and `dkim`."""
+    init = commands.add_parser("init", help="make a folder with a configuration to start from")
+    init.add_argument("dir", metavar="DIR")
+    init.add_argument("--domain", help="domain of the lists, such as lists.example.org")
+    init.set_defaults(run=make_site)
+    serve = commands.add_parser(
+        "serve", help="run the server, until SIGTERM or Ctrl-C; SIGHUP: read texts and keys again"
+    )
+    serve.set_defaults(run=run_server)
+    config = commands.add_parser("config", help="print the configuration in force")
+    config.set_defaults(run=show_config)
+    version = commands.add_parser("version", help="print the version")
+    version.set_defaults(run=lambda args: print(f"mailforum {__version__}"))
+    completion = commands.add_parser("completion", help="print what makes the Tab key work in a shell")
+    completion.add_argument("shell", choices=("bash", "zsh", "fish"))
+    completion.set_defaults(run=print_completion)
+    backup = commands.add_parser("backup", help="write a copy of the database, also while the server runs")
+    backup.add_argument("file", metavar="FILE", help="a file that is not there yet")
+    backup.set_defaults(run=back_up)
+    dkim = commands.add_parser("dkim", help="keys that sign what leaves").add_subparsers(metavar="VERB", required=True)
+    new = dkim.add_parser("new", help="make a key; print what goes into DNS and the configuration")
+    new.add_argument("domain", metavar="DOMAIN", help="the domain that signs")
+    new.add_argument("--selector", metavar="S", help="the key's name in DNS (mailforum, or mailforum-ed25519)")
+    new.add_argument("--type", choices=("rsa", "ed25519"), default="rsa", help="rsa is understood everywhere")
+    new.add_argument("--out", metavar="FILE", help="where the private key goes")
+    new.set_defaults(run=make_dkim_key)
+
+
+def make_site(args: argparse.Namespace) -> None:
+    """Make a folder with a commented configuration and a secret key; overwrites nothing."""
+    from mailforum import app, config
+
+    folder = Path(args.dir)
+    file = folder / "mailforum.toml"
+    domain = (args.domain or _own_domain()).lower().rstrip(".")
+    if not re.fullmatch(r"[a-z0-9](?:[a-z0-9.-]{0,251}[a-z0-9])?", domain):
+        raise UsageError(f"`{domain}` is no domain")
+    folder.mkdir(mode=0o750, parents=True, exist_ok=True)
+    text = config.sample({("site", "domain"): config.to_toml(domain)})
+    try:
+        with file.open("x", encoding="utf-8") as out:
+            out.write(text)
+    except FileExistsError:
+        raise UsageError(f"{file} is there already; nothing was changed") from None
+    app.site_of(config.load(file))  # makes the secret key
+    print(_next_steps(file, domain))
+
+
+def _own_domain() -> str:
+    """This host's name where it is one that mail can be sent to. DNS is not asked: it may not answer."""
+
+    import socket
+
+    name = socket.gethostname().lower()
+    return name if re.fullmatch(r"[a-z0-9-]+(\.[a-z0-9-]+)*\.(?!local)[a-z]{2,}", name) else FALLBACK_DOMAIN
+
+
+def _next_steps(file: Path, domain: str) -> str:
+
+    name = shlex.quote(str(file))
+    return (
+        f"made {file} for {domain}, and the secret key beside it\n\n"
+        f"Next:\n"
+        f"  $EDITOR {name}    domain, admin, and the relay that mail leaves by\n"
+        f"  export MAILFORUM_CONFIG={shlex.quote(str(file.resolve()))}\n"
+        f"  mailforum list create pmo --title 'PMO circle'\n"
+        f"  mailforum member add pmo you@example.org --role owner\n"
+        f"  mailforum check\n"
+        f"  mailforum serve"
+    )
+
+
+def run_server(args: argparse.Namespace) -> int:
+    """Serve until asked to stop; 1 if it stopped because a part of it failed."""
+    import asyncio
+
+    from mailforum import log
+
+    config = load_config(args)
+    log.setup(config.site.log_level)
+    with asyncio.Runner(loop_factory=_loop_factory()) as runner:
+        return runner.run(_serve(args))
+
+
+def _loop_factory() -> Callable[[], asyncio.AbstractEventLoop] | None:
+    try:
+        import uvloop
+    except ImportError:
+        return None
+    return uvloop.new_event_loop
+
+
+async def _serve(args: argparse.Namespace) -> int:
+    import asyncio
+    import signal
+
+    from mailforum.app import Service
+
+    loop = asyncio.get_running_loop()
+    service = Service(load_config(args))
+    for name in (signal.SIGTERM, signal.SIGINT):
+        loop.add_signal_handler(name, service.stop)
+    loop.add_signal_handler(signal.SIGHUP, lambda: None)  # not before there is something to reload
+    async with service:
+        loop.add_signal_handler(signal.SIGHUP, _reload, service, args)
+        print(_ready(service), flush=True)
+        _notify("READY=1")
+        await service.until_stopped()
+        _notify("STOPPING=1")
+    return int(service.failed)
+
+
+def _ready(service: Service) -> str:
+    places = {
+        "SMTP": service.server.addresses,
+        "LMTP": service.server.lmtp_addresses,
+        "HTTP": service.web_addresses,
+    }
+    listening = (f"{name} on {', '.join(addresses)}" for name, addresses in places.items() if addresses)
+    return f"mailforum is ready: {'; '.join(listening)}"
+
+
+def _reload(service: Service, args: argparse.Namespace) -> None:
+    """Take over a changed configuration; one that is wrong is logged, and the old one stays."""
+    from mailforum import log
+
+    try:
+        config = load_config(args)
+        service.reload(config)
+        log.logger.setLevel(config.site.log_level.upper())
+    except MailforumError as error:
+        log.logger.error("the configuration was not taken over: %s", error)
+
+
+def _notify(state: str) -> None:
+    """Tell systemd how we are (sd_notify(3)), where it has asked for that by NOTIFY_SOCKET."""
+
+    name = os.environ.get("NOTIFY_SOCKET", "")
+    if not name:
+        return
+    try:
+        with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as sock:
+            sock.connect("\0" + name[1:] if name.startswith("@") else name)
+            sock.sendall(state.encode())
+    except OSError as error:
+        note(f"systemd could not be told {state}: {error}")
+
+
+def show_config(args: argparse.Namespace) -> None:
+    """Print the configuration in force as TOML."""
+    from mailforum import config
+
+    path = config_path(args)
+    overlaid = [name for section in config.SECTIONS for name in os.environ if _names_option(section, name)]
+    print(f"# {path.resolve()}")
+    if overlaid:
+        print(f"# and from the environment: {', '.join(sorted(overlaid))}")
+    print(f"\n{config.show(config.load(path))}", end="")
+
+
+def _names_option(section: str, variable: str) -> bool:
+    from mailforum import config
+
+    return any(variable == f"MAILFORUM_{section}_{option.name}".upper() for option in config.options(section))
+
+
+def print_completion(args: argparse.Namespace) -> None:
+    """Print the shell code of argcomplete for this command."""
+    from argcomplete.shell_integration import shellcode
+
+    print(shellcode(["mailforum"], shell=args.shell))
+
+
+def back_up(args: argparse.Namespace) -> None:
+    """Write a consistent copy of the database to a new file that only we may read."""
+    path = Path(args.file)
+    try:
+        os.close(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600))
+    except FileExistsError:
+        raise UsageError(f"{path} is there already; a backup overwrites nothing") from None
+    try:
+        run_core(args, lambda core: core.db.backup(str(path)))
+    except BaseException:
+        path.unlink(missing_ok=True)
+        raise
+    config = load_config(args)
+    print(f"wrote {path} ({path.stat().st_size} bytes)")
+    note(f"keep {config.path(config.site.secret_file)} and the configuration with it; they are not in the copy")
+
+
+def make_dkim_key(args: argparse.Namespace) -> None:
+    """Make a key; print its DNS record and the lines for the configuration."""
+    from mailforum.delivery import sign
+
+    selector = args.selector or ("mailforum" if args.type == "rsa" else "mailforum-ed25519")
+    path = Path(args.out) if args.out else _folder(args) / f"dkim-{selector}.pem"
+    pem, _ = sign.new_key(args.type)
+    key = sign.load_key(pem, args.domain, selector)  # refuses a domain or selector that DNS cannot have
+    try:
+        with os.fdopen(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "wb") as file:
+            file.write(pem)
+    except FileExistsError:
+        raise UsageError(f"{path} is there already; a key is never overwritten") from None
+    prefix = "" if args.type == "rsa" else "extra_"
+    print(f"# wrote the private key to {path}; this goes into DNS:")
+    print(sign.dns_record(selector, key.domain, key.txt))
+    print("\n# and this into the configuration:\n[dkim]")
+    if not prefix:
+        print(f'domain = "{key.domain}"')
+    print(f'{prefix}selector = "{selector}"\n{prefix}key_file = "{path.resolve()}"')
+
+
+def _folder(args: argparse.Namespace) -> Path:
+    """The configuration's folder, or this one where there is no configuration yet."""
+    try:
+        return config_path(args).parent
+    except ConfigError:
+        return Path()

@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 from typing import TYPE_CHECKING
 
-from mailforum.cli.common import Commands, add_list, emit, find_list, read, show, when, with_json, write
+from mailforum.cli.common import Commands, add_list, counted, emit, find_list, read, show, when, with_json, write
 from mailforum.errors import Refused, UsageError
 
 if TYPE_CHECKING:
@@ -174,4 +174,7 @@ def send_digest(args: argparse.Namespace) -> None:
         print("no new posts, so no digest")
         return
     list_address, number, posts, readers = done
-    print(f"{list_address}: digest {number} with {posts} posts queued to {readers} readers; the server sends it")
+    print(
+        f"{list_address}: digest {number} with {counted(posts, 'post')} queued to {counted(readers, 'reader')}; "
+        "it leaves when the server runs"
+    )

@@ -147,7 +147,7 @@ async def _start_tls(wire: Wire, relay: Relay, offered: Features) -> Features | 
         except (OSError, RelayDown) as error:
             reason = getattr(error, "verify_message", "") or getattr(error, "text", "") or error
             raise _TlsBroken(f"TLS with the relay failed: {reason}") from error
-    if False:
+    if relay.tls == "required":
         text = f"the relay refused TLS: {reply.text}" if reply else "the relay offers no TLS"
         raise RelayDown(text, enhanced="4.7.5")
     return None

@@ -74,11 +74,12 @@ class Report:
 
 @dataclass(frozen=True, slots=True)
 class _Read:
-    """A mail that can be stored."""
+    """A mail that can be stored, and the fingerprint by which it is known again."""
 
     mail: Mail
     msg: Message
     raw: bytes
+    mark: bytes
 
 
 async def take_in(
@@ -150,11 +151,13 @@ def _read(mail: Mail) -> _Read | str:
     try:
         msg, raw = posts.parse(mail.raw)
         mime.parts(msg)
+        if not any(header.name for header in msg.headers):
+            return "This is no mail: it has no header."
+        return _Read(mail, msg, raw, posts.fingerprint(msg))
     except Refused as refused:
         return refused.text
     except Exception as error:
         return _fault(error)
-    return _Read(mail, msg, raw) if any(header.name for header in msg.headers) else "This is no mail: it has no header."
 
 
 def _fault(error: Exception) -> str:
@@ -185,9 +188,9 @@ async def _store(
 def _store_new(mlist: MailingList, mails: Sequence[_Read], now: float, tx: Tx) -> list[int]:
     stored = []
     for read in mails:
-        if not rows.has(tx, mlist.id, posts.fingerprint(read.msg)):
+        if not rows.has(tx, mlist.id, read.mark):
             received = _first_known(read.mail.received, read.msg.date, now)
-            stored.append(posts.store(tx, mlist, read.msg, read.raw, received, imported=True).id)
+            stored.append(posts.store(tx, mlist, read.msg, read.raw, received, mark=read.mark, imported=True))
     return stored
 
 

@@ -19,7 +19,8 @@ def accept(tx: Tx, mlist: MailingList, msg: Message, raw: bytes, now: float, und
 
     `under` is the Message-ID of the post it answers where our own reply address has told us.
     """
-    post = store(tx, mlist, msg, raw, now, under)
+    post = posts.by_id(tx, store(tx, mlist, msg, raw, now, under, mark=fingerprint(msg)))
+    assert post is not None
     mailing = queue.add_mailing(
         tx, Kind.POST, list_id=mlist.id, ref_id=post.id, mail_from=mlist.sub("bounces"), now=now
     )
@@ -28,9 +29,17 @@ def accept(tx: Tx, mlist: MailingList, msg: Message, raw: bytes, now: float, und
 
 
 def store(
-    tx: Tx, mlist: MailingList, msg: Message, raw: bytes, now: float, under: str = "", *, imported: bool = False
-) -> Post:
-    """Store and thread a post without sending it to anyone.
+    tx: Tx,
+    mlist: MailingList,
+    msg: Message,
+    raw: bytes,
+    now: float,
+    under: str = "",
+    *,
+    mark: bytes,
+    imported: bool = False,
+) -> int:
+    """Store and thread a post without sending it to anyone; return its id. `mark` is its `fingerprint`.
 
     An `imported` one will not be in a digest either; `now` then is when its mailbox received it.
     """
@@ -51,23 +60,22 @@ def store(
         date=now if msg.date is None else msg.date,
         received_at=now,
         size=len(raw),
-        fingerprint=fingerprint(msg),
+        fingerprint=mark,
         imported=int(imported),
     )
     assert row is not None
     tx.run("post.add_body", post_id=row["id"], raw=raw)
     threads.settle(tx, row["id"], newcomer, place, now)
-    post = posts.by_id(tx, row["id"])
-    assert post is not None
-    return post
+    return int(row["id"])
 
 
 def _newcomer(mlist: MailingList, msg: Message, raw: bytes, under: str) -> threads.Newcomer:
     own = identity(msg, raw, mlist.domain)
-    references = msgid.references(
-        " ".join([under, *msg.get_all("In-Reply-To")]), " ".join(msg.get_all("References")), own=own
-    )
-    return threads.Newcomer(mlist.id, own, msg.text("Subject"), references)
+    named = msgid.references(" ".join(msg.get_all("In-Reply-To")), " ".join(msg.get_all("References")), own=own)
+    if under:
+        # Our reply address is believed before anything that the mail program wrote.
+        named = (under, *(name for name in named if name != under))
+    return threads.Newcomer(mlist.id, own, msg.text("Subject"), named)
 
 
 def reply_token(signer: Signer, mlist: MailingList, post_id: int) -> str:

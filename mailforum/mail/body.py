@@ -15,7 +15,7 @@ from typing import Literal
 from mailforum.mail import html, mime
 from mailforum.mail.message import Message
 
-MAX_TEXT = 1_000_000  # characters; nobody writes more, and what is behind them is not shown
+MAX_TEXT = 500_000  # characters; nobody writes more, and what is behind them is not shown
 _MAX_ATTRIBUTION = 400
 _MAX_QUOTES = 500  # further ones are shown as text
 _SIGNATURE_TYPES = frozenset(("application/pgp-signature", "application/pkcs7-signature"))

@@ -12,7 +12,7 @@ import re
 from collections.abc import Iterator
 from dataclasses import dataclass
 from email.utils import mktime_tz, parsedate_tz
-from itertools import groupby
+from itertools import groupby, islice
 
 from mailforum.errors import Refused
 from mailforum.mail import address, msgid, words
@@ -169,7 +169,7 @@ def read_header(
     it is not when it has more than `limit` bytes or `most` fields. `raw` has normalised line ends.
     """
     block, whole = _block(raw, start, end, limit)
-    found = _FIELD.findall(block)
+    found = [match.group(1, 2) for match in islice(_FIELD.finditer(block), most + 1)]
     if len(found) > most:
         found, whole = found[:most], False
     whole = whole or bool(found and not found[-1][1])
@@ -179,7 +179,7 @@ def read_header(
         # Would become a part of whatever field is put before it.
         start += len(found.pop(0)[0])
     body = start + sum([len(field) for field, _ in found])
-    headers = tuple([Header(name.decode("ascii"), field) for field, name in found])
+    headers = tuple([Header((name or b"").decode("ascii"), field) for field, name in found])
     return headers, body + 2 if raw.startswith(b"\r\n", body, end) else body, whole
 
 

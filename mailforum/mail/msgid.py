@@ -66,8 +66,11 @@ def _cleaned(inner: list[str]) -> list[str]:
     """Return the ids with blanks and control characters out, without those that are none."""
     found = []
     for text in inner:
+        left_right = "".join(text.split())
+        if not left_right.isprintable():
+            left_right = "".join(filter(str.isprintable, left_right))
         # The end is kept of one that is too long, so that cleaning it again changes nothing.
-        left_right = "".join(char for char in "".join(text.split()) if char.isprintable())[2 - MAX_ID :]
+        left_right = left_right[2 - MAX_ID :]
         left, at, right = left_right.partition("@")
         if left and at and right:
             found.append(f"<{left_right}>")

@@ -97,7 +97,7 @@ class SqliteDatabase:
         reader = await self._reader()
         try:
             return await reader.work(partial(_snapshot, self._queries, unit))
-        except sqlite3.OperationalError as error:
+        except sqlite3.DatabaseError as error:
             raise _unavailable(error) from error
         finally:
             self._readers.put_nowait(reader)
@@ -144,6 +144,8 @@ class SqliteDatabase:
         reader = await self._reader()
         try:
             await reader.work(copy)
+        except sqlite3.Error as error:
+            raise _unavailable(error) from error
         finally:
             self._readers.put_nowait(reader)
 

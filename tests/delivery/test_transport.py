@@ -699,8 +699,8 @@ async def test_a_reader_that_stops_is_given_up():
 async def test_an_early_no_in_the_middle_of_a_large_mail_is_heard():
     async def early(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         await until_data(reader, writer)
-        writer.write(b"552 5.3.4 too big after all\r\n")
         end = await reader.readexactly(1024)
+        writer.write(b"552 5.3.4 too big after all\r\n")
         while not end.endswith(b"\r\n.\r\nQUIT\r\n"):
             end = end[-16:] + await reader.read(65536)
         writer.write(b"221 bye\r\n")

@@ -38,7 +38,7 @@ PDF = "Content-Type: application/pdf; name=a.pdf\nContent-Transfer-Encoding: bas
         (multipart("mixed", multipart("alternative", PLAIN, HTML, boundary="i"), "\nfooter"), "Grüße\n\nfooter"),
         (multipart("alternative", PLAIN, multipart("related", HTML, PDF, boundary="i")), "Grüße"),
         (multipart("mixed", PDF), ""),
-        (multipart("mixed"), "--b--"),
+        (multipart("mixed"), ""),
         ("Content-Type: multipart/mixed; boundary=b\n\nno parts\n", "no parts"),
         (HTML, "Grüße & mehr"),
         ("Content-Type: text/html\n\n<p>a&#0;&#27;&#x202e;b", "a\ufffd\u202eb"),
@@ -232,19 +232,30 @@ def test_any_mail_has_a_text(raw):
     assert not set(text) & set("\r\0\x1b")
 
 
-@pytest.mark.parametrize(
-    "text",
-    ["> > > " * 900_000, "> > >\n" * 900_000, "".join(">" * n + " x\n" for n in range(2500)), "x\n>\n" * 300_000]
-    + ["\n" * 2_000_000, "> \n\n" * 500_000, " \n" * 1_000_000, "-- \n" * 500_000, "_" * 2_000_000, "-" * 2_000_000]
-    + [
-        "From: x\n" * 100_000,
-        "On 5" * 500_000 + ":\n> x",
-        "On 5 wrote " * 300 + "x:\n> x\n",
-        "> x\n" + "\n \n" * 500_000,
-    ]
-    + ["Sent from my " * 100_000, ("x" * 395 + " wrote:\n> \n") * 5000, "On 1:\n> \n" * 100_000, "a \n" * 500_000],
-    ids=range(18),
-)
+HOSTILE = {
+    "one line of quotes": "> > > " * 900_000,
+    "lines of quotes": "> > >\n" * 900_000,
+    "ever deeper quotes": "".join(">" * n + " x\n" for n in range(2500)),
+    "a quote every other line": "x\n>\n" * 300_000,
+    "empty lines": "\n" * 2_000_000,
+    "quotes with empty lines": "> \n\n" * 500_000,
+    "blank lines": " \n" * 1_000_000,
+    "blank lines behind a quote": "> x\n" + "\n \n" * 500_000,
+    "signatures": "-- \n" * 500_000,
+    "underscores": "_" * 2_000_000,
+    "lines of underscores": ("_" * 40 + "\n\n") * 40_000,
+    "dashes": "-" * 2_000_000,
+    "senders": "From: x\n" * 100_000,
+    "a long attribution": "On 5" * 500_000 + ":\n> x",
+    "many words in an attribution": "On 5 wrote " * 300 + "x:\n> x\n",
+    "long attributions": ("x" * 395 + " wrote:\n> \n") * 5000,
+    "short attributions": "On 1:\n> \n" * 100_000,
+    "telephones": "Sent from my " * 100_000,
+    "flowing lines": "a \n" * 500_000,
+}
+
+
+@pytest.mark.parametrize("text", HOSTILE.values(), ids=HOSTILE.keys())
 def test_hostile_text_is_folded_in_no_time(text):
     start = time.process_time()
     fold_quotes(text)
@@ -257,7 +268,7 @@ def test_hostile_text_is_folded_in_no_time(text):
 def test_five_megabytes_of_quotes_cost_no_more_than_a_blink():
     text = "> > > > >\n" * 500_000
     assert fold_quotes(text) == [Block("quote", ("> > > > >", "> > > > >"), hidden=499_998)]
-    assert min(_seconds(lambda: fold_quotes(text)) for _ in range(5)) < 0.2
+    assert min(_seconds(lambda: fold_quotes(text)) for _ in range(5)) < 0.5
 
 
 def _seconds(call):

@@ -4,6 +4,7 @@ A flow is a folder with a `flow.txt` and the mails it sends. Lines of `flow.txt`
 
     $ list create pmo                     a command of the admin
     = #1  Budget                          its output holds this line (blanks do not count)
+    =~ Secret                             its output does not hold this
     ! list delete nobody                  a command that fails
     bob@example.org -> pmo@lists… : FILE  sends FILE over SMTP (no FILE: an empty mail)
     < 250                                 how the answer begins
@@ -60,10 +61,12 @@ class Flow:
         if mark in "$!":
             self.answer = await self.site.cli(*_words(rest), check=False)
             assert (self.answer.code == 0) == (mark == "$"), self.answer
+        elif line.startswith("=~"):
+            assert line[3:] not in self.answer.out, self.answer.out
         elif mark == "=":
             shown = [" ".join(each.split()) for each in (self.answer.out + self.answer.err).splitlines()]
             assert any(" ".join(rest.split()) in each for each in shown), self.answer.out + self.answer.err
-        elif mark == "<":
+        elif line.startswith("< "):
             assert self.reply.startswith(rest), self.reply
         elif line.startswith("|~"):
             assert line[3:] not in self.mail_text, self.mail_text

@@ -48,9 +48,9 @@ ON CONFLICT (list_id, msgid) DO NOTHING
 
 -- name: refer
 INSERT INTO reference (post_id, position, message_id)
-SELECT :post_id, wanted.key, message_id.id
-FROM json_each(:msgids) AS wanted JOIN message_id ON message_id.msgid = wanted.value
-WHERE message_id.list_id = :list_id
+SELECT :post_id, wanted.key,
+       (SELECT id FROM message_id WHERE list_id = :list_id AND msgid = wanted.value)
+FROM json_each(:msgids) AS wanted
 
 -- name: own
 INSERT INTO message_id (list_id, msgid, post_id) VALUES (:list_id, :msgid, :post_id)

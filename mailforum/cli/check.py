@@ -1,0 +1,198 @@
+"""`mailforum check`: what would keep this site from working, one line each."""
+
+from __future__ import annotations
+
+import argparse
+import os
+import stat
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING, Literal, NamedTuple
+
+from mailforum.cli.common import Commands, config_path, explain, load_config, run_core, safe, show, with_json
+from mailforum.errors import ConfigError
+
+if TYPE_CHECKING:
+    from mailforum.app import Core
+    from mailforum.config import Config
+    from mailforum.store.database import Tx
+
+RELAY_PATIENCE = 10.0
+
+
+class Finding(NamedTuple):
+    """One line: `error` is something that does not work, `warning` something that will surprise."""
+
+    level: Literal["ok", "warning", "error"]
+    text: str
+
+
+Findings = Iterator[Finding]
+
+
+def add(commands: Commands) -> None:
+    """Add the command `check`."""
+    parser = commands.add_parser("check", help="look for what would keep this site from working")
+    with_json(parser)
+    parser.set_defaults(run=check_site)
+
+
+def check_site(args: argparse.Namespace) -> int:
+    """Print a line for each finding; 1 if something does not work."""
+    worst = 0
+    for finding in findings(args):
+        worst |= finding.level == "error"
+        if args.json:
+            show(args, {"level": finding.level, "text": finding.text})
+        else:
+            print(f"{finding.level + ':':<9}{safe(finding.text)}")
+    return int(worst)
+
+
+def findings(args: argparse.Namespace) -> Findings:
+    """Yield what there is to say of the configuration, and if it can be read, of everything else."""
+    try:
+        config = load_config(args)
+    except ConfigError as error:
+        yield Finding("error", str(error))
+        return
+    yield Finding("ok", f"configuration: {config_path(args)}")
+    for look in (_site, _folders, _secret, _texts, _dkim, _tls, _relay):
+        yield from _guarded(look, config)
+    try:
+        yield from run_core(args, lambda core: core.db.read(lambda tx: list(_database(core, tx))))
+    except Exception as error:  # whatever is wrong with a database, it is a finding
+        yield Finding("error", f"database: {explain(error)}")
+
+
+def _guarded(look: Callable[[Config], Findings], config: Config) -> Findings:
+    """Look, and make what stops us from looking a finding as well."""
+    try:
+        yield from look(config)
+    except Exception as error:
+        yield Finding("error", f"{look.__name__.strip('_')}: {explain(error)}")
+
+
+def _site(config: Config) -> Findings:
+    domain = config.site.domain
+    if domain == "localhost" or domain.endswith(".localhost"):
+        yield Finding("warning", f"[site] domain is {domain}: nobody else can write to these lists")
+    if not config.site.admin:
+        yield Finding("warning", "[site] admin is empty: postmaster's mail, and that of lists without owners, is lost")
+    if not config.web.url:
+        yield Finding("warning", "[web] url is empty: mail has no one-click unsubscribe, which Gmail and Yahoo ask for")
+
+
+def _folders(config: Config) -> Findings:
+    import shutil
+
+    database = config.database
+    if not os.access(database.parent, os.W_OK | os.X_OK):
+        yield Finding("error", f"{database.parent}: we may not write here, so nothing can be kept")
+        return
+    if database.exists() and not os.access(database, os.R_OK | os.W_OK):
+        yield Finding("error", f"{database}: we may not read and write it")
+    if database.exists() and database.stat().st_mode & (stat.S_IROTH | stat.S_IWOTH) and _open_to_all(database.parent):
+        yield Finding("warning", f"{database}: everybody on this machine can read the members and the mail")
+    free = shutil.disk_usage(database.parent).free
+    if free < config.store.min_free:
+        yield Finding(
+            "error", f"{database.parent}: {free // 2**20} MiB are free, so no mail is taken in ([store] min_free)"
+        )
+
+
+def _open_to_all(folder: Path) -> bool:
+    return bool(folder.stat().st_mode & stat.S_IXOTH)
+
+
+def _secret(config: Config) -> Findings:
+    from mailforum import app
+
+    path = config.path(config.site.secret_file)
+    fresh = not path.exists()
+    keys = app.site_of(config).signer.keys
+    if path.stat().st_mode & (stat.S_IRWXG | stat.S_IRWXO):
+        yield Finding("error", f"{path}: others can read the key that proves our tokens; chmod 600 it")
+    else:
+        yield Finding(
+            "ok", f"secret: {len(keys)} key{'s' if len(keys) > 1 else ''}{', made just now' if fresh else ''}"
+        )
+
+
+def _texts(config: Config) -> Findings:
+    from mailforum import app
+
+    problems = app.texts_of(config).check()
+    for problem in problems:
+        yield Finding("error", problem)
+    if not problems:
+        yield Finding("ok", "texts")
+
+
+def _dkim(config: Config) -> Findings:
+    from mailforum import app
+
+    keys = app.keys_of(config)(config.site.domain)
+    for key in keys:
+        where = f"{key.selector}._domainkey.{key.domain if config.dkim.domain else 'DOMAIN OF THE LIST'}"
+        yield Finding("ok", f"dkim: signs with {key.algorithm}; DNS has to have {where}")
+    for name in filter(None, (config.dkim.key_file, config.dkim.extra_key_file)):
+        if config.path(name).stat().st_mode & (stat.S_IRWXG | stat.S_IRWXO):
+            yield Finding("error", f"{config.path(name)}: others can read the key that signs our mail; chmod 600 it")
+    if not keys:
+        yield Finding("warning", "dkim: nothing is signed; `mailforum dkim new DOMAIN` makes a key")
+
+
+def _tls(config: Config) -> Findings:
+    import ssl
+
+    if config.smtp.tls_cert:
+        context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+        cert, key = config.path(config.smtp.tls_cert), config.path(config.smtp.tls_key)
+        context.load_cert_chain(cert, key, password=lambda: "")
+        yield Finding("ok", f"certificate: {cert}")
+
+
+def _relay(config: Config) -> Findings:
+    import asyncio
+
+    if config.delivery.relay.startswith("maildir:"):
+        yield Finding("warning", f"relay: mail is put into {config.delivery.relay}; nothing leaves this machine")
+        return
+    asyncio.run(_say_hello(config))
+    yield Finding("ok", f"relay: {config.delivery.relay} takes mail from us")
+
+
+async def _say_hello(config: Config) -> None:
+    """Connect, start TLS and log in as a delivery would. Raises RelayDown."""
+    from dataclasses import replace
+
+    from mailforum.delivery.hello import connect
+    from mailforum.delivery.smtp import SmtpTransport
+    from mailforum.delivery.transport import RelayDown, transport_for
+
+    transport = transport_for(config)
+    assert isinstance(transport, SmtpTransport)
+    relay = replace(transport.relay, connect_timeout=RELAY_PATIENCE, command_timeout=RELAY_PATIENCE)
+    session = await connect(relay)
+    if await session.wire.send(b"QUIT\r\n", RELAY_PATIENCE):
+        await session.wire.replies(1, RELAY_PATIENCE)
+    session.wire.fail(RelayDown("done"))
+
+
+def _database(core: Core, tx: Tx) -> Findings:
+    from mailforum.store import health, intake, lists, queue
+
+    problems = health.problems(tx)
+    for problem in problems:
+        yield Finding("error", f"database: {problem}")
+    if not problems:
+        yield Finding("ok", f"database: {core.config.database}")
+    for mlist in lists.every(tx):
+        if not lists.in_charge(tx, mlist.id) and not core.site.admin:
+            yield Finding("warning", f"{mlist.address}: nobody is in charge; `mailforum member add … --role owner`")
+    counts = queue.stats(tx)
+    if counts["deferred"][0] or counts["failed"][0]:
+        yield Finding("warning", f"queue: {counts['deferred'][0]} deferred, {counts['failed'][0]} failed (`queue ls`)")
+    if kept := len(intake.shunts(tx)):
+        yield Finding("error", f"shunt: {kept} mails could not be handled by a fault of ours (`mailforum shunt ls`)")

@@ -1,4 +1,0 @@
-from mailforum.cli.common import Commands
-
-
-def add(commands: Commands) -> None: ...

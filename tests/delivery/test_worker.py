@@ -1,0 +1,192 @@
+"""From the queue to the relay: what is sent, put off, given up, and never sent twice."""
+
+import asyncio
+import json
+from collections import Counter
+from collections.abc import AsyncIterator, Callable
+from pathlib import Path
+
+import pytest
+
+from mailforum.store import queue
+from tests.support.sink import Mail, Sink
+from tests.support.site import Site, free_port, running_site
+
+POST = b"From: ada@example.org\r\nSubject: Hello\r\nMessage-ID: <%d@example.org>\r\n\r\nHello, all.\r\n"
+
+
+async def make_list(site: Site, members: int = 3, **settings: str) -> list[str]:
+    addresses = [f"m{number}@example.com" for number in range(members)]
+    await site.cli("list", "create", "pmo")
+    await site.cli("list", "set", "pmo", "posting=anyone", *(f"{key}={value}" for key, value in settings.items()))
+    (site.config_file.parent / "members").write_text("\n".join(addresses))
+    await site.cli("member", "import", "pmo", str(site.config_file.parent / "members"))
+    return addresses
+
+
+async def post(site: Site, number: int = 1) -> None:
+    reply = await site.send("ada@example.org", ["pmo@lists.example.test"], POST % number)
+    assert reply.startswith("250"), reply
+
+
+async def stats(site: Site) -> dict[str, int]:
+    answer = await site.cli("queue", "stats", "--json")
+    return {state: count for state, count in json.loads(answer.out).items() if state in ("sent", "failed", "deferred")}
+
+
+async def until(condition: Callable[[], object]) -> None:
+    async with asyncio.timeout(20):
+        while not condition():
+            await asyncio.sleep(0.01)
+
+
+def copies(sink: Sink) -> Counter[str]:
+    return Counter(rcpt for mail in sink.mails for rcpt in mail.rcpts)
+
+
+async def test_personal_mail_has_a_transaction_and_a_return_path_for_each(site: Site) -> None:
+    addresses = await make_list(site)
+    await post(site)
+    await site.quiet()
+    paths = {mail.rcpts: mail.mail_from for mail in site.sink.mails}
+    assert paths == {(to,): f"pmo-bounces+{to.replace('@', '=')}@lists.example.test" for to in addresses}
+    leave = {line for mail in site.sink.mails for line in mail.data.split(b"\r\n") if b"List-Unsubscribe:" in line}
+    assert len(leave) == 3
+
+
+async def test_shared_mail_goes_to_many_in_one_transaction(site: Site) -> None:
+    addresses = await make_list(site, members=130, personal="off")
+    await post(site)
+    await site.quiet()
+    assert sorted(len(mail.rcpts) for mail in site.sink.mails) == [30, 100]
+    assert copies(site.sink) == Counter(addresses)
+    assert {mail.mail_from for mail in site.sink.mails} == {"pmo-bounces@lists.example.test"}
+
+
+async def test_who_is_refused_fails_and_who_is_put_off_waits_while_the_others_get_it(tmp_path: Path) -> None:
+    answers = {"m0@example.com": "550 5.1.1 no such user", "m1@example.com": "451 4.2.0 come back later"}
+    async with running_site(tmp_path, Sink(rcpt=answers.get)) as site:
+        await make_list(site)
+        await post(site)
+        await site.quiet()
+        assert await stats(site) == {"sent": 1, "deferred": 1, "failed": 1}
+        rows = [json.loads(line) for line in (await site.cli("queue", "ls", "--json")).out.splitlines()]
+        said = {row["rcpt"]: row["reply"] for row in rows}
+        assert "no such user" in said["m0@example.com"] or "m0@example.com" not in said
+        assert "come back later" in said["m1@example.com"]
+        answers.clear()
+        await site.cli("queue", "retry", "--all")
+        await site.quiet()
+        assert copies(site.sink) == {"m1@example.com": 1, "m2@example.com": 1}
+
+
+async def test_a_deferred_delivery_is_tried_again_when_it_is_due(tmp_path: Path) -> None:
+    tries: list[str] = []
+
+    def greylist(rcpt: str) -> str | None:
+        tries.append(rcpt)
+        return "450 4.7.1 greylisted" if tries.count(rcpt) == 1 else None
+
+    async with running_site(tmp_path, Sink(rcpt=greylist)) as site:
+        await make_list(site, members=1)
+        await post(site)
+        await site.quiet()
+        assert site.sink.mails == []
+        site.clock.shift += 301
+        await site.sink.wait(1)
+        await site.quiet()
+        assert await stats(site) == {"sent": 1, "deferred": 0, "failed": 0}
+
+
+async def test_a_delivery_is_given_up_after_five_days(tmp_path: Path) -> None:
+    async with running_site(tmp_path, Sink(rcpt="450 4.2.1 mailbox busy")) as site:
+        await make_list(site, members=1)
+        await post(site)
+        await site.quiet()
+        site.clock.shift += 5 * 86400
+        async with asyncio.timeout(20):
+            while (await stats(site))["failed"] == 0:
+                await asyncio.sleep(0.05)
+        answer = await site.cli("queue", "ls", "--state", "failed", "--json")
+        assert "given up" in answer.out
+        assert "mailbox busy" in answer.out
+
+
+async def test_a_relay_that_is_down_loses_nothing_and_gets_all_when_it_is_back(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("mailforum.delivery.worker.PAUSE", (0.1, 0.4))
+    down = Sink(port=free_port())
+    async with running_site(tmp_path, down) as site:
+        addresses = await make_list(site, members=20)
+        await down.stop()
+        for number in range(3):
+            await post(site, number)
+        await asyncio.sleep(0.5)
+        assert await stats(site) | {"deferred": 0} == {"sent": 0, "deferred": 0, "failed": 0}
+        async with Sink(port=down.port) as back:
+            await back.wait(60)
+            assert copies(back) == Counter(dict.fromkeys(addresses, 3))
+
+
+async def test_what_was_in_hand_at_a_crash_is_put_back_and_named(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    async with running_site(tmp_path) as site:
+        await make_list(site, members=2)
+        site.service.worker.stop()
+        await asyncio.sleep(0)
+        await post(site)
+        claimed = await site.service.core.db.write(lambda tx: queue.claim(tx, site.clock.now(), 1))
+    async with running_site(tmp_path) as again:
+        await again.sink.wait(2)
+        assert copies(again.sink) == {"m0@example.com": 1, "m1@example.com": 1}
+    named = [record.getMessage() for record in caplog.records if "event=uncertain" in record.getMessage()]
+    assert len(named) == 1
+    assert claimed[0].rcpt in named[0]
+
+
+@pytest.fixture
+async def dropping(tmp_path: Path) -> AsyncIterator[tuple[Site, list[Mail]]]:
+    """A relay that keeps the first mail and hangs up before it says so."""
+    kept: list[Mail] = []
+
+    def dot(mail: Mail) -> str | None:
+        kept.append(mail)
+        return "drop" if len(kept) == 1 else None
+
+    async with running_site(tmp_path, Sink(dot=dot)) as site:
+        yield site, kept
+
+
+async def test_a_repeated_send_is_byte_identical(dropping: tuple[Site, list[Mail]]) -> None:
+    site, kept = dropping
+    await make_list(site, members=1, footer="on", prefix="[x]")
+    await post(site)
+    await until(lambda: len(kept) == 1)
+    site.clock.shift += 301
+    await until(lambda: len(kept) == 2)
+    assert kept[0].data == kept[1].data
+    assert kept[0].mail_from == kept[1].mail_from
+
+
+async def test_who_leaves_gets_no_more_of_what_waits(tmp_path: Path) -> None:
+    async with running_site(tmp_path, Sink(rcpt="450 4.2.0 later")) as site:
+        await make_list(site, members=2)
+        await post(site)
+        await site.quiet()
+        await site.cli("member", "remove", "pmo", "m0@example.com")
+        site.sink.hooks["rcpt"] = None
+        await site.cli("queue", "retry", "--all")
+        await site.quiet()
+        assert copies(site.sink) == {"m1@example.com": 1}
+
+
+async def test_a_list_that_is_deleted_takes_its_deliveries_with_it(tmp_path: Path) -> None:
+    async with running_site(tmp_path, Sink(rcpt="450 4.2.0 later")) as site:
+        await make_list(site, members=5)
+        await post(site)
+        await site.quiet()
+        await site.cli("list", "delete", "pmo", "--yes")
+        assert await stats(site) == {"sent": 0, "deferred": 0, "failed": 0}
+        assert await site.send("ada@example.org", ["pmo@lists.example.test"], POST) != "250"

@@ -1,0 +1,348 @@
+"""Threading: the tree is a function of the set of posts, and numbers once given stay good."""
+
+from __future__ import annotations
+
+import sqlite3
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from random import Random
+
+import pytest
+from hypothesis import example, given, settings
+from hypothesis import strategies as st
+
+from mailforum.forum import posts, threads
+from mailforum.model import ListSettings, MailingList, Post
+from mailforum.store import lists
+from mailforum.store import posts as rows
+from mailforum.store.database import Tx, load_queries
+from mailforum.store.migrate import migrate
+from mailforum.store.sqlite import SqliteTx, connect
+
+GOLDEN = Path(__file__).parents[1] / "golden" / "threads"
+
+
+@dataclass(frozen=True)
+class Letter:
+    """A mail as far as threading looks at it; the last of `references` is the nearest."""
+
+    msgid: str
+    references: tuple[str, ...] = ()
+    in_reply_to: str = ""
+    date: int = 0
+    text: str = ""
+
+    @property
+    def raw(self) -> bytes:
+        lines = ["From: Ada <ada@example.org>", f"Message-ID: {self.msgid}", f"Subject: about {self.msgid}"]
+        lines += [f"Date: {self.date // 3600 + 1} Mar 2021 {self.date % 24:02}:00:00 +0000"]
+        lines += [f"In-Reply-To: {self.in_reply_to}"] if self.in_reply_to else []
+        lines += [f"References: {' '.join(self.references)}"] if self.references else []
+        return "\r\n".join([*lines, "", self.text, ""]).encode()
+
+
+class Forum:
+    """A list in a real database, without the event loop: what is stored is taken back at the end."""
+
+    def __init__(self, tx: Tx, mlist: MailingList) -> None:
+        self.tx, self.mlist = tx, mlist
+        self.given: dict[str, int] = {}  # labels, and the posts that got them
+
+    def store(self, raw: bytes) -> None:
+        msg, raw = posts.parse(raw)
+        post_id = posts.store(self.tx, self.mlist, msg, raw, 0.0, mark=posts.fingerprint(msg))
+        post = rows.by_id(self.tx, post_id)
+        assert post
+        self.given[post.label] = post_id
+
+    def play(self, letters: Iterable[Letter]) -> Forum:
+        for letter in letters:
+            self.store(letter.raw)
+        return self
+
+    @property
+    def posts(self) -> list[Post]:
+        return rows.of_list(self.tx, self.mlist.id)
+
+    def parents(self) -> dict[str, str | None]:
+        return {post.message_id: post.parent for post in self.posts}
+
+    def partition(self) -> set[frozenset[str]]:
+        groups: dict[int, set[str]] = {}
+        for post in self.posts:
+            groups.setdefault(post.thread, set()).add(post.message_id)
+        return {frozenset(group) for group in groups.values()}
+
+    def titles(self) -> dict[frozenset[str], str]:
+        return {
+            frozenset(post.message_id for post in rows.of_thread(self.tx, thread.id)): thread.subject
+            for thread in rows.threads(self.tx, self.mlist.id)
+        }
+
+
+@pytest.fixture(scope="module")
+def tx(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Tx]:
+    path = tmp_path_factory.mktemp("threads") / "mailforum.db"
+    migrate(path)
+    connection = connect(path)
+    yield SqliteTx(connection, load_queries())
+    connection.close()
+
+
+@contextmanager
+def forum(tx: Tx) -> Iterator[Forum]:
+    """A new list, gone afterwards."""
+    assert isinstance(tx, SqliteTx)
+    connection: sqlite3.Connection = tx._connection
+    connection.execute("BEGIN")
+    try:
+        list_id = lists.add(tx, "pmo@lists.example.org", "PMO", ListSettings(), 0.0)
+        mlist = lists.by_id(tx, list_id or 0)
+        assert mlist
+        yield Forum(tx, mlist)
+    finally:
+        connection.execute("ROLLBACK")
+
+
+# What the docstring of forum/threads.py says, written down once more without a thought for speed.
+
+
+@dataclass
+class Rule:
+    """The tree of a set of mails: parents by Message-ID, and threads as sets of mails (by position)."""
+
+    parents: dict[int, str | None]
+    groups: set[frozenset[int]]
+
+
+def by_the_rule(letters: Sequence[Letter]) -> Rule:
+    owners: dict[str, int] = {}
+    for number, letter in enumerate(letters):
+        owners.setdefault(letter.msgid, number)
+    parents: dict[int, str | None] = {}
+    ties: dict[int, set[str]] = {}
+    for number, letter in enumerate(letters):
+        names = _nearest_first(letter)
+        known = [name for name in names if name in owners]
+        parents[number] = known[0] if known else None
+        ties[number] = set(names[: names.index(known[0]) + 1] if known else names)
+        if owners[letter.msgid] == number:
+            ties[number].add(letter.msgid)
+    for circle in _circles(parents, owners):
+        parents[owners[min(circle)]] = None
+    return Rule(parents, _connected(ties))
+
+
+def _nearest_first(letter: Letter) -> list[str]:
+    names: list[str] = []
+    for name in [letter.in_reply_to, *reversed(letter.references)]:
+        if name and name != letter.msgid and name not in names:
+            names.append(name)
+    return names
+
+
+def _circles(parents: Mapping[int, str | None], owners: Mapping[str, int]) -> set[frozenset[str]]:
+    circles = set()
+    for start in owners:
+        seen: list[str] = []
+        at: str | None = start
+        while at is not None and at not in seen:
+            seen.append(at)
+            at = parents[owners[at]]
+        if at == start:
+            circles.add(frozenset(seen))
+    return circles
+
+
+def _connected(ties: Mapping[int, set[str]]) -> set[frozenset[int]]:
+    groups = [({number}, set(names)) for number, names in ties.items()]
+    merged = True
+    while merged:
+        merged = False
+        for one in groups:
+            for other in groups:
+                if one is not other and one[1] & other[1]:
+                    one[0].update(other[0])
+                    one[1].update(other[1])
+                    groups.remove(other)
+                    merged = True
+                    break
+            if merged:
+                break
+    return {frozenset(numbers) for numbers, _ in groups}
+
+
+_MAILS = [f"<m{number}@example.org>" for number in range(7)]
+_GHOSTS = [f"<ghost{number}@example.org>" for number in range(3)]
+_names = st.sampled_from([*_MAILS, *_GHOSTS])
+
+
+def _letter(msgid: str) -> st.SearchStrategy[Letter]:
+    return st.builds(
+        Letter,
+        st.just(msgid),
+        st.lists(_names, max_size=4).map(tuple),
+        st.one_of(st.just(""), _names),
+        st.integers(0, 5),
+    )
+
+
+@st.composite
+def _archives(draw: st.DrawFn) -> list[Letter]:
+    """Mails that name each other, themselves and what is not there, in any order."""
+    msgids = draw(st.lists(st.sampled_from(_MAILS), min_size=1, unique=True))
+    return [draw(_letter(msgid)) for msgid in msgids]
+
+
+@st.composite
+def _conversations(draw: st.DrawFn) -> list[Letter]:
+    """Threads as people make them: whole chains of References, some cut, some mails missing."""
+    letters: list[Letter] = []
+    for number in range(draw(st.integers(2, 9))):
+        answered = draw(st.sampled_from(letters)) if letters and draw(st.integers(0, 4)) else None
+        chain = (*answered.references, answered.msgid) if answered else ()
+        cut = draw(st.integers(0, len(chain)))
+        kept = chain[:1] + chain[cut:] if draw(st.booleans()) else chain[cut:]
+        near = chain[-1] if chain and draw(st.booleans()) else ""
+        letters.append(Letter(f"<c{number}@example.org>", tuple(dict.fromkeys(kept)), near, number))
+    missing = draw(st.sets(st.sampled_from(letters), max_size=3))
+    return draw(st.permutations([letter for letter in letters if letter not in missing]))
+
+
+@given(st.one_of(_archives(), _conversations()))
+@example([Letter("<b@x>", ("<g@x>", "<a@x>")), Letter("<c@x>", ("<g@x>",)), Letter("<a@x>")])
+@example([Letter("<a@x>", ("<b@x>",)), Letter("<b@x>", ("<c@x>",)), Letter("<c@x>", ("<a@x>",))])
+@settings(max_examples=400)
+def test_what_is_stored_is_what_the_rule_says(tx: Tx, letters: list[Letter]) -> None:
+    with forum(tx) as played:
+        played.play(letters)
+        rule = by_the_rule(letters)
+        assert played.parents() == {letters[number].msgid: parent for number, parent in rule.parents.items()}
+        assert played.partition() == {frozenset(letters[n].msgid for n in group) for group in rule.groups}
+
+
+@given(st.one_of(_archives(), _conversations()), st.randoms(use_true_random=False))
+@settings(max_examples=200)
+def test_any_order_of_arrival_gives_the_same_tree(tx: Tx, letters: list[Letter], random: Random) -> None:
+    shuffled = random.sample(letters, len(letters))
+    with forum(tx) as one:
+        one.play(letters)
+        expected = one.parents(), one.partition(), one.titles()
+    with forum(tx) as other:
+        other.play(shuffled)
+        assert (other.parents(), other.partition(), other.titles()) == expected
+
+
+@given(_archives(), st.randoms(use_true_random=False))
+@settings(max_examples=150)
+def test_of_two_mails_with_one_id_the_first_to_arrive_owns_it(
+    tx: Tx, letters: list[Letter], random: Random
+) -> None:
+    copies = [Letter(one.msgid, tuple(random.sample(_MAILS, 2)), "", 3, "again") for one in letters[:2]]
+    arrived = random.sample([*letters, *copies], len(letters) + len(copies))
+    with forum(tx) as played:
+        played.play(arrived)
+        stored = played.posts
+        rule = by_the_rule(arrived)
+        assert [post.parent for post in stored] == [rule.parents[number] for number in range(len(arrived))]
+        groups: dict[int, set[int]] = {}
+        for number, post in enumerate(stored):
+            groups.setdefault(post.thread, set()).add(number)
+        assert {frozenset(group) for group in groups.values()} == rule.groups
+
+
+@given(st.one_of(_archives(), _conversations()))
+@settings(max_examples=150)
+def test_numbers_and_labels_once_given_stay_good(tx: Tx, letters: list[Letter]) -> None:
+    with forum(tx) as played:
+        for letter in letters:
+            played.store(letter.raw)
+            for label, post_id in played.given.items():
+                post = rows.by_label(tx, played.mlist.id, label)
+                assert post and post.id == post_id
+                number = int(label.partition(".")[0])
+                thread = rows.thread_by_number(tx, played.mlist.id, number)
+                assert thread and rows.of_thread(tx, thread.id), f"#{number} leads to nothing"
+        assert len(played.given) == len(letters)
+        assert all(thread.posts for thread in rows.threads(tx, played.mlist.id))
+
+
+def test_a_merged_thread_leads_to_the_one_with_the_lower_number(tx: Tx) -> None:
+    first, second, third = "<1@example.org>", "<2@example.org>", "<3@example.org>"
+    with forum(tx) as played:
+        played.play([Letter(first), Letter(third, (second,), date=2), Letter(second, (first,), date=1)])
+        assert [post.label for post in played.posts] == ["1.1", "2.1", "1.2"]
+        merged = rows.thread_by_number(tx, played.mlist.id, 2)
+        assert merged and (merged.number, merged.posts, merged.subject) == (1, 3, "about <1@example.org>")
+        assert [thread.number for thread in rows.threads(tx, played.mlist.id)] == [1]
+        assert {post.thread for post in played.posts} == {1}
+
+
+def test_a_merge_of_merged_threads_still_leads_on(tx: Tx) -> None:
+    names = [f"<{number}@example.org>" for number in range(5)]
+    chain = [Letter(name, (names[number - 1],) if number else (), date=number) for number, name in enumerate(names)]
+    with forum(tx) as played:
+        played.play([chain[number] for number in (0, 2, 4, 3, 1)])
+        for number in (1, 2, 3):
+            thread = rows.thread_by_number(tx, played.mlist.id, number)
+            assert thread and (thread.number, thread.posts) == (1, 5)
+
+
+def test_a_thread_of_ten_thousand_levels_is_no_problem(tx: Tx) -> None:
+    chain = [Post(n, 1, 1, f"1.{n}", n - 1 or None, None, f"<{n}@x>", "", "", "", n, n, 1) for n in range(1, 10_001)]
+    assert max(depth for depth, _ in threads.tree(reversed(chain))) == 9_999
+
+
+def test_a_long_thread_that_arrives_backwards_is_put_together(tx: Tx) -> None:
+    names = [f"<{number}@example.org>" for number in range(120)]
+    chain = [Letter(name, tuple(names[max(0, number - 9) : number]), date=number) for number, name in enumerate(names)]
+    with forum(tx) as played:
+        played.play(reversed(chain))
+        assert played.parents() == {name: names[number - 1] if number else None for number, name in enumerate(names)}
+        assert len(played.partition()) == 1
+
+
+def test_looking_for_neighbours_needs_no_scan_of_the_list(tx: Tx) -> None:
+    """A query that reads all ids of a list is not noticed on a small one."""
+    assert isinstance(tx, SqliteTx)
+    values = dict.fromkeys(("list_id", "post_id", "id", "number"), 1)
+    values |= dict.fromkeys(("msgid", "msgids", "threads", "subject", "now", "into", "thread_id", "parent_id"), "[]")
+    for name, query in load_queries().items():
+        if name.startswith("thread.") and name != "thread.of_list":
+            plan = [row[3] for row in tx._connection.execute(f"EXPLAIN QUERY PLAN {query}", values | {"reach": 0})]
+            assert not [step for step in plan if step.startswith("SCAN") and "VIRTUAL" not in step], (name, plan)
+            assert not [step for step in plan if step.endswith("(list_id=?)")], (name, plan)
+
+
+# Golden trees: NAME.txt holds mails, NAME.tree what they are to look like. A new .txt without a .tree
+# fails and shows the tree to check and keep.
+
+
+def _mails(path: Path) -> list[bytes]:
+    return [mail.strip().encode() + b"\n" for mail in path.read_text().split("\n%%\n")]
+
+
+def _drawn(played: Forum) -> str:
+    """Draw the threads in the order of their first mails; siblings by date, then by id."""
+    drawings = []
+    for thread in rows.threads(played.tx, played.mlist.id):
+        content = rows.of_thread(played.tx, thread.id)
+        lines = [f"# {thread.subject}"]
+        lines += [f"{'  ' * (depth + 1)}{post.message_id} {post.from_name}" for depth, post in threads.tree(content)]
+        drawings.append((min(post.date for post in content), "\n".join(lines)))
+    return "\n".join(drawing for _, drawing in sorted(drawings)) + "\n"
+
+
+@pytest.mark.parametrize("way", ["forward", "backward", "shuffled"])
+@pytest.mark.parametrize("name", sorted(path.stem for path in GOLDEN.glob("*.txt")))
+def test_the_golden_trees(tx: Tx, name: str, way: str) -> None:
+    mails = _mails(GOLDEN / f"{name}.txt")
+    orders = {"forward": [mails], "backward": [mails[::-1]]}
+    orders["shuffled"] = [Random(seed).sample(mails, len(mails)) for seed in range(10)]
+    for order in orders[way]:
+        with forum(tx) as played:
+            for raw in order:
+                played.store(raw)
+            assert _drawn(played) == (GOLDEN / f"{name}.tree").read_text()

@@ -1,0 +1,193 @@
+"""From bytes to commit: what is durable, what is kept aside, and who is told what."""
+
+import asyncio
+import json
+from pathlib import Path
+
+import pytest
+
+from mailforum.errors import Deferred
+from mailforum.forum import dispatch
+from mailforum.store import intake, lists, posts
+from mailforum.store.database import Tx
+from tests.support.site import Site, running_site
+
+POST = b"From: Ada <ada@example.org>\r\nSubject: Hello\r\nMessage-ID: <1@example.org>\r\n\r\nHello, all.\r\n"
+PMO = "pmo@lists.example.test"
+
+
+async def make_list(site: Site, *names: str) -> None:
+    for name in names or ("pmo",):
+        await site.cli("list", "create", name)
+        await site.cli("member", "add", name, "ada@example.org", "bob@example.com", "--no-welcome")
+
+
+def count(tx: Tx) -> int:
+    return sum(len(posts.of_list(tx, mlist.id)) for mlist in lists.every(tx))
+
+
+async def test_a_fault_of_ours_is_a_451_the_mail_is_kept_aside_once_and_can_be_retried(
+    site: Site, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    await make_list(site)
+
+    def broken(tx: Tx, mail: object) -> object:
+        raise ZeroDivisionError("a bug")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(dispatch, "handle", broken)
+        for _ in range(2):
+            reply = await site.send("ada@example.org", [PMO], POST)
+            assert reply.startswith("451 4.3.0"), reply
+            assert "ZeroDivision" not in reply
+    shunts = await site.service.core.db.read(intake.shunts)
+    assert [(shunt.times, shunt.rcpts) for shunt in shunts] == [(2, (PMO,))]
+    assert "ZeroDivisionError" in (await site.cli("shunt", "ls")).out
+    assert await site.service.core.db.read(count) == 0
+    await site.cli("shunt", "retry")
+    assert await site.service.core.db.read(count) == 1
+    assert await site.service.core.db.read(intake.shunts) == []
+    await site.sink.wait(2)
+
+
+async def test_a_mail_that_gets_through_after_all_is_no_longer_kept_aside(
+    site: Site, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    await make_list(site)
+    with monkeypatch.context() as patch:
+        patch.setattr(dispatch, "handle", lambda tx, mail: 1 / 0)
+        assert (await site.send("ada@example.org", [PMO], POST)).startswith("451")
+    assert (await site.send("ada@example.org", [PMO], POST)).startswith("250")
+    assert await site.service.core.db.read(intake.shunts) == []
+
+
+async def test_a_client_that_hangs_up_after_the_dot_leaves_a_whole_post_or_none(site: Site) -> None:
+    await make_list(site)
+    for number in range(20):
+        mail = POST.replace(b"<1@", b"<%d@" % number)
+        _, writer = await asyncio.open_connection(*site.smtp)
+        writer.write(b"EHLO x\r\nMAIL FROM:<ada@example.org>\r\nRCPT TO:<%s>\r\nDATA\r\n" % PMO.encode())
+        await writer.drain()
+        await asyncio.sleep(0.01)
+        writer.write(mail + b".\r\n")
+        await writer.drain()
+        writer.transport.abort()
+    reply = await site.send("ada@example.org", [PMO], POST.replace(b"<1@", b"<last@"))
+    assert reply.startswith("250")
+    await site.quiet()
+    taken = await site.service.core.db.read(count)
+    assert len(site.sink.mails) == taken * 2
+
+
+async def test_the_same_mail_again_is_taken_and_not_posted_twice(site: Site) -> None:
+    await make_list(site)
+    for _ in range(3):
+        assert (await site.send("ada@example.org", [PMO], POST)).startswith("250")
+    changed = POST.replace(b"Hello, all.", b"Hello again.")
+    assert (await site.send("ada@example.org", [PMO], changed)).startswith("250")
+    assert await site.service.core.db.read(count) == 2
+
+
+async def test_the_same_mail_by_twenty_connections_at_once_is_one_post(site: Site) -> None:
+    await make_list(site)
+    replies = await asyncio.gather(*[site.send("ada@example.org", [PMO], POST) for _ in range(20)])
+    assert all(reply.startswith("250") for reply in replies)
+    assert await site.service.core.db.read(count) == 1
+
+
+async def test_lmtp_answers_for_each_recipient(site: Site) -> None:
+    await make_list(site)
+    await site.cli("list", "create", "closed")
+    dialogue = (
+        b"LHLO x\r\nMAIL FROM:<ada@example.org>\r\nRCPT TO:<pmo@lists.example.test>\r\n"
+        b"RCPT TO:<nobody@lists.example.test>\r\nRCPT TO:<closed@lists.example.test>\r\nDATA\r\n"
+        + POST
+        + b".\r\nQUIT\r\n"
+    )
+    lines = (await site.raw(dialogue, lmtp=True)).decode().split("\r\n")
+    after = lines[next(i for i, line in enumerate(lines) if line.startswith("354")) + 1 :]
+    assert [line[:9] for line in after[:2]] == ["250 2.0.0", "550 5.7.1"]
+    assert any(line.startswith("550 5.1.1") for line in lines)
+    await site.quiet()
+    assert not site.sink.to("ada@example.org") or all(
+        b"Only members" not in mail.data for mail in site.sink.to("ada@example.org")
+    )
+
+
+async def test_no_mail_is_taken_in_while_the_disk_is_nearly_full(tmp_path: Path) -> None:
+    async with running_site(tmp_path, store_min_free='"900000G"') as site:
+        await make_list(site)
+        assert (await site.send("ada@example.org", [PMO], POST)).startswith("452 4.3.1")
+
+
+async def test_a_locked_database_is_a_451_and_mail_flows_again_afterwards(
+    site: Site, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    await make_list(site)
+
+    async def locked(unit: object) -> object:
+        raise Deferred("Mail cannot be stored just now; please try again later.", "database is locked")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(type(site.service.core.db), "write", lambda self, unit: locked(unit))
+        assert (await site.send("ada@example.org", [PMO], POST)).startswith("451 4.3.0")
+    assert (await site.send("ada@example.org", [PMO], POST)).startswith("250")
+
+
+async def test_a_confirmation_used_by_twenty_connections_at_once_joins_once(site: Site) -> None:
+    await site.cli("list", "create", "pmo")
+    ask = b"From: eve@example.net\r\nSubject: x\r\nMessage-ID: <ask@example.net>\r\n\r\n"
+    await site.send("eve@example.net", ["pmo-join@lists.example.test"], ask)
+    mail = (await site.sink.wait(1))[0]
+    to = mail.data.partition(b"Reply-To: ")[2].partition(b"\r\n")[0].decode()
+    replies = [ask.replace(b"<ask@", b"<%d@" % n) for n in range(20)]
+    answers = await asyncio.gather(*[site.send("eve@example.net", [to], reply) for reply in replies])
+    assert all(answer.startswith("250") for answer in answers)
+    await site.quiet()
+    welcomes = [mail for mail in site.sink.to("eve@example.net") if b"Subject: Welcome" in mail.data]
+    assert len(welcomes) == 1
+    rows = [json.loads(line) for line in (await site.cli("member", "ls", "pmo", "--json")).out.splitlines()]
+    assert [row["address"] for row in rows] == ["eve@example.net"]
+
+
+@pytest.mark.parametrize("change", ["last", "first", "other-list"])
+async def test_a_confirmation_that_was_tampered_with_is_refused(site: Site, change: str) -> None:
+    await make_list(site, "pmo", "lab")
+    ask = b"From: eve@example.net\r\nSubject: x\r\nMessage-ID: <ask@example.net>\r\n\r\n"
+    await site.send("eve@example.net", ["pmo-join@lists.example.test"], ask)
+    mail = (await site.sink.wait(1))[0]
+    to = mail.data.partition(b"Reply-To: ")[2].partition(b"\r\n")[0].decode()
+    local, _, domain = to.partition("@")
+    flip = {"a": "b"}
+    changed = {
+        "last": f"{local[:-2]}{flip.get(local[-2], 'a')}{local[-1]}@{domain}",
+        "first": local[:-26] + flip.get(local[-26], "a") + local[-25:] + f"@{domain}",
+        "other-list": to,
+    }[change]
+    if change == "other-list":  # a leave address made of a join token
+        changed = changed.replace("pmo-confirm+", "pmo-leave+")
+    answer = await site.send("eve@example.net", [changed], ask.replace(b"<ask@", b"<again@"))
+    members = (await site.cli("member", "ls", "pmo", "--json")).out
+    assert "eve@example.net" not in members
+    assert "bob@example.com" in members
+    assert answer.startswith("550") or change == "other-list"
+
+
+async def test_an_expired_confirmation_is_refused_with_a_sentence(site: Site) -> None:
+    await site.cli("list", "create", "pmo")
+    ask = b"From: eve@example.net\r\nSubject: x\r\nMessage-ID: <ask@example.net>\r\n\r\n"
+    await site.send("eve@example.net", ["pmo-join@lists.example.test"], ask)
+    mail = (await site.sink.wait(1))[0]
+    to = mail.data.partition(b"Reply-To: ")[2].partition(b"\r\n")[0].decode()
+    site.clock.shift += 4 * 86400
+    answer = await site.send("eve@example.net", [to], ask.replace(b"<ask@", b"<late@"))
+    assert answer.startswith("550 5.7.1 This confirmation has expired")
+
+
+async def test_one_forged_address_is_not_buried_in_our_answers(site: Site) -> None:
+    await site.cli("list", "create", "pmo")
+    for number in range(40):
+        ask = b"From: victim@example.net\r\nSubject: x\r\nMessage-ID: <%d@example.net>\r\n\r\n" % number
+        assert (await site.send("x@example.com", ["pmo-join@lists.example.test"], ask)).startswith("250")
+    await site.quiet()
+    assert len(site.sink.to("victim@example.net")) == site.service.config.limits.answers_per_day
