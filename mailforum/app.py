@@ -77,6 +77,7 @@ def site_of(config: Config) -> Site:
         signer=Signer(load_keys(_secret(config.path(config.site.secret_file)))),
         special_domains=config.site.special_domains,
         answers_per_day=config.limits.answers_per_day,
+        owner_notices_per_day=config.limits.owner_notices_per_day,
         confirm_seconds=config.limits.confirm_days * 86400,
         max_size=config.smtp.max_size,
     )

@@ -206,7 +206,10 @@ class Limits(_Section, frozen=True):
 
     answers_per_day: Annotated[
         int, Meta(description="Most automatic answers to one unproved address from one list in a day", ge=1)
-    ] = 10
+    ] = 20
+    owner_notices_per_day: Annotated[
+        int, Meta(description="Most notices of held posts and people who want to join to a list's owners in a day", ge=1)
+    ] = 50
     confirm_days: Annotated[int, Meta(description="Days until a request for confirmation expires", ge=1)] = 3
 
 

@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from mailforum.app import Service
+    from mailforum.config import Config
 
 FALLBACK_DOMAIN = "lists.example.org"
 
@@ -72,7 +73,6 @@ def make_site(args: argparse.Namespace) -> None:
 
 def _own_domain() -> str:
     """This host's name where it is one that mail can be sent to. DNS is not asked: it may not answer."""
-
     import socket
 
     name = socket.gethostname().lower()
@@ -80,6 +80,7 @@ def _own_domain() -> str:
 
 
 def _next_steps(file: Path, domain: str) -> str:
+    import shlex
 
     name = shlex.quote(str(file))
     return (
@@ -103,7 +104,7 @@ def run_server(args: argparse.Namespace) -> int:
     config = load_config(args)
     log.setup(config.site.log_level)
     with asyncio.Runner(loop_factory=_loop_factory()) as runner:
-        return runner.run(_serve(args))
+        return runner.run(_serve(args, config))
 
 
 def _loop_factory() -> Callable[[], asyncio.AbstractEventLoop] | None:
@@ -114,14 +115,14 @@ def _loop_factory() -> Callable[[], asyncio.AbstractEventLoop] | None:
     return uvloop.new_event_loop
 
 
-async def _serve(args: argparse.Namespace) -> int:
+async def _serve(args: argparse.Namespace, config: Config) -> int:
     import asyncio
     import signal
 
     from mailforum.app import Service
 
     loop = asyncio.get_running_loop()
-    service = Service(load_config(args))
+    service = Service(config)
     for name in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(name, service.stop)
     loop.add_signal_handler(signal.SIGHUP, lambda: None)  # not before there is something to reload
@@ -152,16 +153,17 @@ def _reload(service: Service, args: argparse.Namespace) -> None:
         config = load_config(args)
         service.reload(config)
         log.logger.setLevel(config.site.log_level.upper())
-    except MailforumError as error:
+    except (MailforumError, OSError) as error:
         log.logger.error("the configuration was not taken over: %s", error)
 
 
 def _notify(state: str) -> None:
     """Tell systemd how we are (sd_notify(3)), where it has asked for that by NOTIFY_SOCKET."""
-
     name = os.environ.get("NOTIFY_SOCKET", "")
     if not name:
         return
+    import socket
+
     try:
         with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as sock:
             sock.connect("\0" + name[1:] if name.startswith("@") else name)

@@ -185,7 +185,7 @@ class Wire(asyncio.Protocol):
                 break
             self._lines.append(line[4 : 4 + KEPT].rstrip())
             self._size += len(line)
-            if self._size > MOST_BYTES:
+            if len(self._lines) > MOST_LINES or self._size > MOST_BYTES:
                 self.fail(RelayDown("the relay's answer is too long", enhanced="4.5.0"))
                 break
             if mark == b"-":

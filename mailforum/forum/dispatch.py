@@ -11,7 +11,7 @@ from mailforum.errors import Refused
 from mailforum.forum import bounces, commands, members, moderation, owners, policy, posts
 from mailforum.forum.site import Incoming
 from mailforum.mail import address
-from mailforum.model import Outcome, RouteRole, Verdict
+from mailforum.model import Outcome, Route, RouteRole, Verdict
 from mailforum.store import intake, lists
 from mailforum.store.database import Tx
 
@@ -29,15 +29,21 @@ def handle(tx: Tx, mail: Incoming) -> Outcome:
         verdict = policy.automatic(mail, command=mail.route.role not in _FOR_POSTS)
         if verdict:
             return _not_accepted(tx, mail, verdict)
-    if not intake.see(tx, _key(mail), posts.fingerprint(mail.msg), mail.now):
+    key, fingerprint = _key(mail.route), posts.fingerprint(mail.msg)
+    if intake.was_seen(tx, key, fingerprint):
         return mail.done("duplicate", "This mail is here already.")
-    return HANDLERS[mail.route.role](tx, mail)
+    outcome = HANDLERS[mail.route.role](tx, mail)
+    # Only now: who is refused may join, and send the very same mail again.
+    intake.see(tx, key, fingerprint, mail.now)
+    return outcome
 
 
-def _key(mail: Incoming) -> str:
+def _key(route: Route) -> str:
     """What a repeated mail is recognised under: the list and role, however the address was spelt."""
-    list_address = mail.route.mlist.address if mail.route.mlist else ""
-    return f"{mail.route.role} {list_address} {mail.route.detail}"
+    list_address = route.mlist.address if route.mlist else ""
+    if route.role in _FOR_POSTS:
+        return f"{RouteRole.POST} {list_address}"
+    return f"{route.role} {list_address} {route.detail}"
 
 
 def _post(tx: Tx, mail: Incoming) -> Outcome:

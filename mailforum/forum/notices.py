@@ -15,6 +15,9 @@ from mailforum.store import intake, lists, queue
 from mailforum.store.database import Tx
 
 
+OWNERS = "owners"  # what their notices are counted under; no address is spelt like that
+
+
 def send(
     tx: Tx,
     template: str,
@@ -56,7 +59,12 @@ def may_answer(tx: Tx, site: Site, mlist: MailingList | None, to: str, now: floa
 
 
 def tell_owners(tx: Tx, site: Site, mlist: MailingList, template: str, now: float, **values: object) -> None:
-    """Queue the text `template` to those in charge of the list, or to the site's admin if nobody is."""
+    """Queue the text `template` to those in charge of the list, or to the site's admin if nobody is.
+
+    A flood of forged mail must not become one to them: after so many in a day they hear no more.
+    """
+    if intake.count_answer(tx, mlist.id, OWNERS, now) > site.owner_notices_per_day:
+        return
     addresses = [member.address for member in lists.in_charge(tx, mlist.id)] or [site.admin]
     for to in filter(None, addresses):
         send(tx, template, to, now, mlist=mlist, values=values)

@@ -20,6 +20,8 @@ def forward(tx: Tx, mail: Incoming) -> Outcome:
         raise Refused("This mail has been here before.", "loop", enhanced="5.4.6")
     addresses = [member.address for member in lists.in_charge(tx, mlist.id)] if mlist else []
     addresses = addresses or [to for to in (mail.site.admin,) if to]
+    if not addresses:
+        raise Refused("Nobody reads this address yet.", "no owner and no [site] admin", enhanced="5.2.1")
     list_id = mlist.id if mlist else None
     mailing = queue.add_mailing(
         tx, Kind.FORWARD, list_id=list_id, mail_from="", now=mail.now, template=mail.route.rcpt, raw=mail.raw

@@ -17,7 +17,8 @@ class Site:
     admin: str
     signer: Signer
     special_domains: bool = False
-    answers_per_day: int = 10
+    answers_per_day: int = 20
+    owner_notices_per_day: int = 50
     confirm_seconds: float = 3 * 86400
     max_size: int = 25 * 1024**2
 

@@ -8,6 +8,9 @@ The rule is a function of the set of posts, so it cannot depend on the order the
    A name that nobody has sent is a ghost: posts tied to the same ghost share a thread.
 3. Should posts name each other in a circle, the one of them with the smallest Message-ID has no parent.
 
+A thread is called after the earliest of its posts without a parent. Of two posts with one Message-ID
+the first to arrive owns it; nothing else depends on the order.
+
 Placing a new post looks only at its neighbours. When a post turns up that others have been waiting
 for, or that joins threads, `_regroup` applies the rule anew to the threads it touches, and to these
 only. Thread numbers and labels, once given, stay valid: a merged thread leads to the one it went into.
@@ -56,7 +59,7 @@ def place(tx: Tx, post: Newcomer, now: float) -> Place:
     threads = awaiting | _tied_to(tx, post, post.references[:reach])
     if parent:
         threads.add(parent["thread_id"])
-    thread_id = parent["thread_id"] if parent else min(threads, default=0) or open_thread(tx, post, now)
+    thread_id = parent["thread_id"] if parent else min(threads, default=0) or _open(tx, post.list_id, now)
     row = tx.one("thread.next_label", id=thread_id)
     assert row is not None
     touched = tuple(sorted(threads)) if awaiting or len(threads) > 1 else ()
@@ -76,14 +79,20 @@ def _tied_to(tx: Tx, post: Newcomer, names: Sequence[str]) -> set[int]:
     return {row["thread_id"] for row in rows}
 
 
-def open_thread(tx: Tx, post: Newcomer, now: float) -> int:
-    """Open a thread for `post`; return the thread's id."""
-    number = tx.one("thread.next_number", list_id=post.list_id)
+def _open(tx: Tx, list_id: int, now: float) -> int:
+    """Open a thread, which has no subject yet; return its id."""
+    number = tx.one("thread.next_number", list_id=list_id)
     assert number is not None
-    title = subject.base(post.subject)
-    row = tx.one("thread.add", list_id=post.list_id, number=number["number"], subject=title, now=now)
+    row = tx.one("thread.add", list_id=list_id, number=number["number"], now=now)
     assert row is not None
     return int(row["id"])
+
+
+def _name(tx: Tx, thread_id: int) -> None:
+    """Give a thread the subject of its first post: the earliest of those without a parent."""
+    row = tx.one("thread.first", id=thread_id)
+    assert row is not None
+    tx.run("thread.rename", id=thread_id, subject=subject.base(row["subject"]))
 
 
 def settle(tx: Tx, post_id: int, post: Newcomer, place: Place, now: float) -> None:
@@ -95,6 +104,8 @@ def settle(tx: Tx, post_id: int, post: Newcomer, place: Place, now: float) -> No
     tx.run("thread.own", list_id=post.list_id, msgid=post.message_id, post_id=post_id)
     if place.touched:
         _regroup(tx, post.list_id, {*place.touched, place.thread_id}, now)
+    elif place.parent_id is None:
+        _name(tx, place.thread_id)
 
 
 @dataclass(slots=True)
@@ -114,8 +125,9 @@ def _regroup(tx: Tx, list_id: int, threads: set[int], now: float) -> None:
     for node in nodes.values():
         _find_parent(node)
     _cut_circles(nodes)
-    for group in _groups(nodes):
-        _write_group(tx, list_id, [nodes[post_id] for post_id in group], threads, now)
+    groups = [[nodes[post_id] for post_id in group] for group in _groups(nodes)]
+    for thread_id in [_write_group(tx, list_id, group, threads, now) for group in groups]:
+        _name(tx, thread_id)
 
 
 def _load(tx: Tx, threads: set[int]) -> dict[int, _Node]:
@@ -174,29 +186,19 @@ def _groups(nodes: dict[int, _Node]) -> list[list[int]]:
     return sorted(groups.values(), key=lambda group: group[0])
 
 
-def _write_group(tx: Tx, list_id: int, group: list[_Node], free: set[int], now: float) -> None:
+def _write_group(tx: Tx, list_id: int, group: list[_Node], free: set[int], now: float) -> int:
     """Give a group its thread: of those its posts are in, the one with the lowest number not yet taken."""
     candidates = sorted({(node.row["number"], node.row["thread_id"]) for node in group})
     mine = [thread_id for _, thread_id in candidates if thread_id in free]
-    first = _first(group)
-    thread_id = mine[0] if mine else _open_for(tx, list_id, first, now)
+    thread_id = mine[0] if mine else _open(tx, list_id, now)
     free.discard(thread_id)
     for node in group:
         _write_node(tx, node, thread_id)
-    tx.run("thread.rename", id=thread_id, subject=subject.base(first["subject"]))
     for other in mine[1:]:
         if not tx.all("thread.members", threads=json.dumps([other])):
             tx.run("thread.merge", id=other, into=thread_id)
             free.discard(other)
-
-
-def _first(group: list[_Node]) -> Row:
-    """The post that gives the thread its subject: the earliest of those without a parent."""
-    return min((node.row for node in group if node.parent is None), key=lambda row: (row["date"], row["message_id"]))
-
-
-def _open_for(tx: Tx, list_id: int, row: Row, now: float) -> int:
-    return open_thread(tx, Newcomer(list_id, row["message_id"], row["subject"], ()), now)
+    return thread_id
 
 
 def _write_node(tx: Tx, node: _Node, thread_id: int) -> None:

@@ -14,6 +14,11 @@ def see(tx: Tx, rcpt: str, digest: bytes, now: float) -> bool:
     return tx.run("intake.see", rcpt=rcpt, digest=digest, now=now) > 0
 
 
+def was_seen(tx: Tx, rcpt: str, digest: bytes) -> bool:
+    """Say whether a mail has come to `rcpt` before."""
+    return tx.one("intake.was_seen", rcpt=rcpt, digest=digest) is not None
+
+
 def forget(tx: Tx, seen_before: float, now: float) -> None:
     """Delete what is too old to matter: mail seen, answers counted, requests long expired."""
     tx.run("intake.forget_seen", before=seen_before)

@@ -191,3 +191,32 @@ async def test_one_forged_address_is_not_buried_in_our_answers(site: Site) -> No
         assert (await site.send("x@example.com", ["pmo-join@lists.example.test"], ask)).startswith("250")
     await site.quiet()
     assert len(site.sink.to("victim@example.net")) == site.service.config.limits.answers_per_day
+
+
+async def test_who_was_refused_can_send_the_very_same_mail_after_joining(site: Site) -> None:
+    await make_list(site)
+    mail = POST.replace(b"ada@example.org>\r\nS", b"eve@example.net>\r\nS")
+    assert (await site.send("eve@example.net", [PMO], mail)).startswith("550 5.7.1")
+    await site.cli("member", "add", "pmo", "eve@example.net", "--no-welcome")
+    assert (await site.send("eve@example.net", [PMO], mail)).startswith("250")
+    assert await site.service.core.db.read(count) == 1
+
+
+async def test_a_flood_of_held_posts_is_no_flood_to_the_owners(tmp_path: Path) -> None:
+    async with running_site(tmp_path, limits_owner_notices_per_day="5") as site:
+        await make_list(site)
+        await site.cli("list", "set", "pmo", "nonmembers=hold")
+        await site.cli("member", "add", "pmo", "chair@example.org", "--role", "owner", "--no-welcome")
+        for number in range(30):
+            mail = POST.replace(b"<1@", b"<%d@" % number).replace(b"ada@", b"eve@")
+            assert (await site.send("eve@example.net", [PMO], mail)).startswith("250")
+        await site.quiet()
+        assert len(site.sink.to("chair@example.org")) == 5
+        assert len((await site.cli("held", "ls", "pmo", "--json")).out.splitlines()) == 30
+
+
+async def test_mail_to_an_address_that_nobody_reads_is_refused_and_not_lost(tmp_path: Path) -> None:
+    async with running_site(tmp_path, site_admin='""') as site:
+        await site.cli("list", "create", "pmo")
+        for to in ("pmo-owner@lists.example.test", "postmaster@lists.example.test"):
+            assert (await site.send("ada@example.org", [to], POST)).startswith("550 5.2.1")

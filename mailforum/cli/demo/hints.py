@@ -42,10 +42,11 @@ def lines(server: Address, place: Path) -> Iterator[str]:
         yield ""
         yield from _filled(_CURL, server).splitlines()
         yield ""
-    yield f"   Look, in another terminal, at what went out, in {place / folder.OUTBOX}/new/, and at what there is:"
+    yield f"   What went out lies in {place / folder.OUTBOX}/new/. What there is, in another terminal:"
     yield ""
+    config = shlex.quote(str((place / folder.CONFIG).resolve()))
     for command in ("thread ls pmo", "thread show pmo 1", "post show 1.7", "member ls pmo", "queue stats"):
-        yield f"{program()} --config {shlex.quote(str(place / folder.CONFIG))} {command}"
+        yield f"{program()} --config {config} {command}"
     yield ""
     yield "   Ctrl-C ends it. What the service logs from here on:"
 
@@ -68,11 +69,11 @@ def _filled(text: str, server: Address) -> str:
 
 
 def program() -> str:
-    """Return how this mailforum was called, so that it can be called again."""
+    """Return how this mailforum was called, so that it can be called again from anywhere."""
     called = Path(sys.argv[0])
     if called.name == "__main__.py":
         return f"{shlex.quote(sys.executable)} -m mailforum"
     found = shutil.which(called.name)
     if found and Path(found).resolve() == called.resolve():
         return shlex.quote(called.name)
-    return shlex.quote(str(called))
+    return shlex.quote(str(called.absolute()))

@@ -26,7 +26,7 @@ from mailforum.store import lists, queue
 from mailforum.store import posts as post_rows
 from mailforum.store.database import Tx
 
-_ID, _NAME, _HOW = 5, 22, 31  # columns
+_ID, _NAME, _HOW = 5, 22, 30  # columns
 _TAKEN_AS = re.compile(r"#\d+\.\d+")
 
 
@@ -126,7 +126,7 @@ class Play:
         msg = check.parse(raw)
         assert msg.author is not None
         reply = await self._send(msg.author.address, story.LIST, raw, 550 if scene.fate == "refused" else 250)
-        label, end = str(reply.code), scene.fate
+        label, end = str(reply.code), str(scene.fate)
         if scene.fate == "posted":
             readers = [person for person, mode in self._reading.items() if mode is Mode.EACH]
             self._due.add(msg.message_id, readers)
@@ -141,7 +141,7 @@ class Play:
     async def _play_choice(self, scene: Chooses) -> None:
         await self._ask_and_confirm(scene.who, self._mlist.sub("request"), scene.command)
         self._reading[scene.who] = Mode.DIGEST
-        self._line("", scene.who.name, f"mails “{scene.command}”", "and replies")
+        self._line("", scene.who.name, f"mails “{scene.command}”", "and confirms")
 
     def _line(self, label: str, name: str, how: str, end: str) -> None:
         self._screen.row((label, _ID), (safe(name), _NAME), (how, _HOW), (end, 0))

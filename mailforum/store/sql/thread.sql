@@ -3,11 +3,14 @@ UPDATE list SET last_thread = last_thread + 1 WHERE id = :list_id RETURNING last
 
 -- name: add
 INSERT INTO thread (list_id, number, subject, created_at)
-VALUES (:list_id, :number, :subject, :now)
+VALUES (:list_id, :number, '', :now)
 RETURNING id
 
 -- name: next_label
 UPDATE thread SET last_label = last_label + 1 WHERE id = :id RETURNING number, last_label AS label
+
+-- name: first
+SELECT subject FROM post WHERE thread_id = :id AND parent_id IS NULL ORDER BY date, message_id LIMIT 1
 
 -- name: rename
 UPDATE thread SET subject = :subject WHERE id = :id
@@ -57,7 +60,7 @@ INSERT INTO message_id (list_id, msgid, post_id) VALUES (:list_id, :msgid, :post
 ON CONFLICT (list_id, msgid) DO UPDATE SET post_id = excluded.post_id WHERE message_id.post_id IS NULL
 
 -- name: members
-SELECT post.id, post.thread_id, thread.number, post.parent_id, post.reach, post.message_id, post.subject, post.date
+SELECT post.id, post.thread_id, thread.number, post.parent_id, post.reach, post.message_id
 FROM post JOIN thread ON thread.id = post.thread_id
 WHERE post.thread_id IN (SELECT value FROM json_each(:threads)) ORDER BY post.id
 

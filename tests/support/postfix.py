@@ -1,0 +1,123 @@
+"""The real Postfix, with a configuration, a queue and a port of its own, for as long as a test needs it.
+
+    async with Postfix(lines, sink.port) as postfix:
+        ...                     # speak SMTP to 127.0.0.1:postfix.port
+
+`lines` is what is tested: they are put behind settings that keep Postfix on this machine and in its own
+folder. Whatever no transport is named for goes to the sink. Postfix's master needs root.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import re
+import shutil
+import subprocess
+import tempfile
+from pathlib import Path
+
+from tests.support.site import free_port
+
+DEPLOY = Path(__file__).parent.parent.parent / "deploy" / "postfix"
+PATIENCE = 60.0
+
+_MAIN = """
+compatibility_level = 3.6
+queue_directory = {folder}/queue
+data_directory = {folder}/data
+maillog_file = {folder}/log
+maillog_file_prefixes = {folder}
+inet_interfaces = 127.0.0.1
+inet_protocols = ipv4
+myhostname = mx.example.test
+mydestination =
+mynetworks = 127.0.0.0/8
+alias_maps =
+smtpd_peername_lookup = no
+default_transport = smtp:[127.0.0.1]:{sink}
+relay_transport = $default_transport
+"""
+_MASTER = """
+127.0.0.1:{port} inet n - n - - smtpd
+cleanup   unix  n - n - 0 cleanup
+qmgr      unix  n - n 300 1 qmgr
+rewrite   unix  - - n - - trivial-rewrite
+bounce    unix  - - n - 0 bounce
+defer     unix  - - n - 0 bounce
+trace     unix  - - n - 0 bounce
+verify    unix  - - n - 1 verify
+proxymap  unix  - - n - - proxymap
+smtp      unix  - - n - - smtp
+lmtp      unix  - - n - - lmtp
+error     unix  - - n - - error
+retry     unix  - - n - - error
+anvil     unix  - - n - 1 anvil
+scache    unix  - - n - 1 scache
+tlsmgr    unix  - - n 1000? 1 tlsmgr
+postlog   unix-dgram n - n - 1 postlogd
+"""
+
+
+def missing() -> str:
+    """Say why Postfix cannot be started here; "" if it can."""
+    if not shutil.which("postfix"):
+        return "Postfix is not installed"
+    return "" if os.geteuid() == 0 else "Postfix's master has to be started by root"
+
+
+def deployed(name: str, **instead: str) -> str:
+    """Return the lines of a file in deploy/postfix for a test: `lmtp` is the port of mailforum's LMTP."""
+    text = (DEPLOY / name).read_text()
+    replaced = {"lists.example.org": "lists.example.test", "127.0.0.1:8024": f"127.0.0.1:{instead.pop('lmtp')}"}
+    for old, new in (replaced | instead).items():
+        text = text.replace(old, new)
+    return text
+
+
+class Postfix:
+    """A Postfix of our own. `port` is known before it starts; `folder` is its to write to."""
+
+    def __init__(self, port: int = 0) -> None:
+        self.port = port or free_port()
+        # Not pytest's tmp_path: the user `postfix` may not enter the folders above that.
+        self._home = tempfile.TemporaryDirectory(prefix="mailforum-postfix-")
+        self.folder = Path(self._home.name)
+
+    def configure(self, lines: str, sink: int) -> Postfix:
+        """Write the configuration; `sink` is the port to which all other mail goes."""
+        self.folder.chmod(0o755)
+        (self.folder / "etc").mkdir()
+        (self.folder / "queue").mkdir()
+        (self.folder / "data").mkdir(mode=0o700)
+        shutil.chown(self.folder / "data", "postfix")
+        main = _MAIN.format(folder=self.folder, sink=sink) + lines
+        (self.folder / "etc" / "main.cf").write_text(main)
+        (self.folder / "etc" / "master.cf").write_text(_MASTER.format(port=self.port))
+        return self
+
+    @property
+    def log(self) -> str:
+        """What Postfix has logged."""
+        file = self.folder / "log"
+        return file.read_text(errors="replace") if file.exists() else ""
+
+    def complaints(self) -> list[str]:
+        """The warnings and errors in the log, but for one about this machine."""
+        lines = re.findall(r".*(?:warning|error|fatal|panic): .*", self.log)
+        return [line for line in lines if "NIS domain name not set" not in line]
+
+    async def _run(self, command: str) -> None:
+        arguments = ["postfix", "-c", str(self.folder / "etc"), command]
+        done = await asyncio.to_thread(
+            subprocess.run, arguments, capture_output=True, text=True, timeout=PATIENCE, check=False
+        )
+        assert done.returncode == 0, f"{' '.join(arguments)}\n{done.stdout}{done.stderr}{self.log}"
+
+    async def __aenter__(self) -> Postfix:
+        await self._run("start")
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        await self._run("stop")
+        self._home.cleanup()
