@@ -9,6 +9,7 @@ import json
 import logging
 import re
 from collections import Counter
+from collections.abc import Mapping, Sequence
 
 logger = logging.getLogger("mailforum")
 counters: Counter[str] = Counter()
@@ -23,10 +24,18 @@ def _value(value: object) -> str:
 
 def event(name: str, level: int = logging.INFO, **fields: object) -> None:
     """Write one line for the event `name` and count it. Fields that are None are left out."""
-    counters[name] += 1
-    if logger.isEnabledFor(level):
-        pairs = " ".join(f"{key}={_value(value)}" for key, value in fields.items() if value is not None)
-        logger.log(level, "event=%s %s", name, pairs)
+    events(name, [fields], level)
+
+
+def events(name: str, happened: Sequence[Mapping[str, object]], level: int = logging.INFO) -> None:
+    """Write a line for each thing that `happened`, all in one go."""
+    counters[name] += len(happened)
+    if happened and logger.isEnabledFor(level):
+        logger.log(level, "\n".join([f"event={name} {_pairs(fields)}" for fields in happened]))
+
+
+def _pairs(fields: Mapping[str, object]) -> str:
+    return " ".join([f"{key}={_value(value)}" for key, value in fields.items() if value is not None])
 
 
 def received(*, msgid: str, mail_from: str, rcpt: str, size: int, peer: str) -> None:
@@ -63,9 +72,9 @@ def queued(*, mailing: int, kind: str, readers: int) -> None:
     event("queued", mailing=mailing, kind=kind, readers=readers)
 
 
-def sent(*, delivery: int, mailing: int, rcpt: str, reply: str) -> None:
-    """The next hop took a delivery."""
-    event("sent", delivery=delivery, mailing=mailing, rcpt=rcpt, reply=reply)
+def sent(deliveries: Sequence[tuple[int, int, str, str]]) -> None:
+    """The next hop took these: (delivery, mailing, recipient, reply) of each."""
+    events("sent", [dict(zip(("delivery", "mailing", "rcpt", "reply"), one, strict=True)) for one in deliveries])
 
 
 def deferred(*, delivery: int, mailing: int, rcpt: str, reply: str, retry_in: float) -> None:
@@ -83,10 +92,18 @@ def uncertain(*, delivery: int, mailing: int, rcpt: str) -> None:
     event("uncertain", logging.WARNING, delivery=delivery, mailing=mailing, rcpt=rcpt)
 
 
+class _Lines(logging.Formatter):
+    """Puts time and level before each line of what happened at once."""
+
+    def formatMessage(self, record: logging.LogRecord) -> str:  # noqa: N802  logging's own name
+        start = f"{record.asctime} {record.levelname} "
+        return start + record.message.replace("\n", f"\n{start}")
+
+
 def setup(level: str = "info") -> None:
     """Send mailforum's own log to standard error, a line an event, from `level` up."""
     handler = logging.StreamHandler()
-    handler.setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(message)s"))
+    handler.setFormatter(_Lines("%(asctime)s"))
     logger.handlers[:] = [handler]
     logger.setLevel(level.upper())
     logger.propagate = False

@@ -11,7 +11,8 @@ import contextlib
 import shutil
 import sqlite3
 import subprocess
-from collections.abc import AsyncIterator
+import sys
+from collections.abc import AsyncIterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -22,7 +23,7 @@ from mailforum.mail import address, message
 from tests.support import postfix
 from tests.support.postfix import Postfix, deployed
 from tests.support.sink import Mail, Sink
-from tests.support.site import Site, free_port, run_cli, running_site
+from tests.support.site import Site, run_cli, running_site
 
 LIST = "pmo@lists.example.test"
 REFUSED_RCPT, REFUSED_MAIL = 24, 26  # swaks' exit codes
@@ -63,13 +64,26 @@ async def swaks(port: int, sender: str, rcpt: str, *options: str, expect: int = 
 
 
 @contextlib.asynccontextmanager
-async def world(folder: Path, lines: str = "", sink: Sink | None = None, **options: str) -> AsyncIterator[World]:
-    """Start mailforum and Postfix, each the other's next hop. `lines` for main.cf; else deploy/postfix/main.cf."""
+async def world(
+    folder: Path,
+    file: str = "main.cf",
+    instead: Mapping[str, str] | None = None,
+    *,
+    mailboxes: str = "",
+    sink: Sink | None = None,
+    **options: str,
+) -> AsyncIterator[World]:
+    """Start mailforum and Postfix, each the other's next hop.
+
+    Postfix runs with the lines of `file` in deploy/postfix, in which `instead` replaces what has to be
+    another here, and has the domain `mailboxes` for its own. `options` are mailforum's.
+    """
     server = Postfix()
     options |= {"delivery_relay": f'"smtp://127.0.0.1:{server.port}"'}
     async with running_site(folder, sink, **options) as site:
-        lines = lines or deployed("main.cf", lmtp=str(site.lmtp[1]))
-        async with server.configure(lines, site.sink.port):
+        here = {"lists.example.org": "lists.example.test", ":8024": f":{site.lmtp[1]}", **(instead or {})}
+        server.configure(deployed(file, here), site.sink.port, mailboxes)
+        async with server:
             yield World(site, server)
             assert not server.complaints(), server.log
 
@@ -122,15 +136,17 @@ async def test_joining_by_mail_through_postfix(tmp_path: Path) -> None:
 
 @needs_swaks
 @needs_postfix
-async def test_postfix_refuses_at_once_what_mailforum_does_not_know(tmp_path: Path) -> None:
-    async with world(tmp_path) as all_of:
-        said = await all_of.swaks("eve@example.net", "none@lists.example.test", expect=REFUSED_RCPT)
-        assert "550 5.1.1 <none@lists.example.test>: Recipient address rejected" in said
-        # And a list that is made then is known then.
-        await all_of.site.cli("list", "create", "none")
-        await all_of.site.cli("member", "add", "none", "eve@example.net", "--no-welcome")
-        await all_of.swaks("eve@example.net", "none@lists.example.test")
-        await all_of.sink.wait(1)
+async def test_postfix_refuses_at_once_what_mailforum_does_not_know_and_learns_of_new_lists(tmp_path: Path) -> None:
+    async with world(tmp_path, instead={"negative_refresh_time = 1m": "negative_refresh_time = 1s"}) as all_of:
+        said = await all_of.swaks("ada@example.org", LIST, expect=REFUSED_RCPT)
+        assert f"550 5.1.1 <{LIST}>: Recipient address rejected" in said
+        await all_of.site.cli("list", "create", "pmo")
+        await all_of.site.cli("member", "add", "pmo", "ada@example.org", "--no-welcome")
+        async with asyncio.timeout(30):
+            while not all_of.sink.mails:
+                with contextlib.suppress(AssertionError):
+                    await all_of.swaks("ada@example.org", LIST)
+                    await all_of.sink.wait(1)
 
 
 @needs_swaks
@@ -162,10 +178,8 @@ async def _bounces(database: Path) -> list[tuple[str, str, str]]:
 @needs_postfix
 async def test_a_list_can_share_its_domain_with_mailboxes(tmp_path: Path) -> None:
     table = tmp_path / "map"
-    lmtp = free_port()
-    lines = deployed("main.cf.shared", lmtp=str(lmtp), **{"/etc/postfix/mailforum": str(table)})
-    own = "mydestination = lists.example.test\nlocal_transport = $default_transport\n"
-    async with world(tmp_path, own + lines, smtp_lmtp=f'["127.0.0.1:{lmtp}"]') as all_of:
+    instead = {"/etc/postfix/mailforum": str(table)}
+    async with world(tmp_path, "main.cf.shared", instead, mailboxes="lists.example.test") as all_of:
         await all_of.site.cli("list", "create", "pmo")
         await all_of.site.cli("member", "add", "pmo", "ada@example.org", "--no-welcome")
         table.write_text(await _map(all_of.site))
@@ -180,14 +194,14 @@ async def test_a_list_can_share_its_domain_with_mailboxes(tmp_path: Path) -> Non
 
 async def _map(site: Site) -> str:
     command = [str(postfix.DEPLOY / "make-map"), "--config", str(site.config_file)]
-    environ = {"PATH": "/usr/bin:/bin", "MAILFORUM": shutil.which("mailforum") or "", "LMTP": _lmtp(site)}
+    environ = {
+        "PATH": "/usr/bin:/bin",
+        "MAILFORUM": str(Path(sys.executable).with_name("mailforum")),
+        "LMTP": f"lmtp:inet:127.0.0.1:{site.lmtp[1]}",
+    }
     done = await asyncio.to_thread(subprocess.run, command, capture_output=True, text=True, env=environ, check=False)
     assert done.returncode == 0, done.stderr
     return done.stdout
-
-
-def _lmtp(site: Site) -> str:
-    return f"lmtp:inet:127.0.0.1:{site.lmtp[1]}"
 
 
 @needs_swaks
@@ -210,7 +224,7 @@ async def test_swaks_speaks_lmtp_with_mailforum(site: Site) -> None:
     await site.cli("list", "create", "staff", "--preset", "announce")
     await site.cli("member", "add", "pmo", "ada@example.org", "--no-welcome")
     both = f"{LIST},staff@lists.example.test"
-    said = await swaks(site.lmtp[1], "ada@example.org", both, "--protocol", "LMTP", expect=REFUSED_MAIL)
+    said = await swaks(site.lmtp[1], "ada@example.org", both, "--protocol", "LMTP")
     assert "250 2.0.0 Taken as #1.1." in said
     assert "550 5.7.1 Only the moderators post to this list" in said
     await site.sink.wait(1)

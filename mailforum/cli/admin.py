@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 from mailforum.cli.common import (
     Commands,
     add_list,
+    complete_assignment,
     completes,
     counted,
     emit,
@@ -170,12 +171,7 @@ def _complete_option(prefix: str, **_: object) -> list[str]:
     """The Tab key: option names, and behind `=` the words that an option takes."""
     from mailforum.forum import admin
 
-    name, equals, _value = prefix.partition("=")
-    if not equals:
-        return [f"{option.name}=" for option in admin.options()]
-    takes = next((option.takes for option in admin.options() if option.name == name), "")
-    words = takes.replace(",", " ").replace(" or ", " ").split() if takes.count(" ") < 5 else []
-    return [f"{name}={word}" for word in words]
+    return complete_assignment(prefix, {option.name: option.words for option in admin.options()})
 
 
 def list_held(args: argparse.Namespace) -> None:

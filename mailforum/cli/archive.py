@@ -102,7 +102,7 @@ def _mails(files: ExitStack, source: str, *, unquote: bool) -> Iterator[Mail]:
 
 def _unpacked(files: ExitStack, stream: io.BufferedReader) -> BinaryIO:
     if stream.peek(2).startswith(b"\x1f\x8b"):
-        return files.enter_context(io.BufferedReader(gzip.GzipFile(fileobj=stream), 1024**2))
+        return cast(BinaryIO, files.enter_context(gzip.GzipFile(fileobj=stream)))
     return stream
 
 

@@ -225,17 +225,19 @@ def explain(error: Exception) -> str:
 
 @contextmanager
 def progress(what: str, total: int = 0) -> Iterator[Callable[[int], None]]:
-    """Show on a terminal how far something is; the function given takes what is done so far.
+    """Show on a terminal how far something is, and how fast; the function given takes what is done so far.
 
     Nothing is shown where standard error is no terminal. `total` 0: not known.
     """
-    tty, last = sys.stderr.isatty(), float("-inf")
+    tty, started, last = sys.stderr.isatty(), time.monotonic(), float("-inf")
 
     def advance(done: int) -> None:
         nonlocal last
         if tty and time.monotonic() - last > 0.1:
             last = time.monotonic()
-            print(f"\r{what}: {done}{f' of {total}' if total else ''}\x1b[K", end="", file=sys.stderr, flush=True)
+            rate = done / max(last - started, 0.001)
+            text = f"{what}: {done}{f' of {total}' if total else ''}, {rate:.0f}/s"
+            print(f"\r{text}\x1b[K", end="", file=sys.stderr, flush=True)
 
     try:
         yield advance
@@ -250,6 +252,12 @@ Completer = Callable[..., Iterable[str]]
 def completes(action: argparse.Action, completer: Completer) -> None:
     """Let the Tab key complete an argument: `completer(prefix, parsed_args, **other)` gives the words."""
     action.completer = completer  # type: ignore[attr-defined]
+
+
+def complete_assignment(prefix: str, words: Mapping[str, Sequence[str]]) -> list[str]:
+    """Complete KEY=VALUE: `words` has the values of each key, or none where these are free."""
+    name, equals, _ = prefix.partition("=")
+    return [f"{name}={word}" for word in words.get(name, ())] if equals else [f"{key}=" for key in words]
 
 
 def add_list(parser: argparse.ArgumentParser, **options: Any) -> None:

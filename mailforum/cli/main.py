@@ -8,6 +8,7 @@ import os
 import sys
 from collections.abc import Sequence
 
+from mailforum import __version__
 from mailforum.cli import admin, archive, check, demo, intake, members, operate, posts, queue
 from mailforum.cli.common import Parser, explain, note
 from mailforum.errors import MailforumError
@@ -18,6 +19,7 @@ MODULES = (operate, check, demo, admin, members, posts, archive, queue, intake)
 def parser() -> Parser:
     """Return the parser of the whole command line."""
     root = Parser(prog="mailforum", description="Mailing lists and their archive, in one process and one file.")
+    root.add_argument("--version", action="version", version=f"mailforum {__version__}")
     commands = root.add_subparsers(metavar="COMMAND", required=True, title="commands")
     for module in MODULES:
         module.add(commands)

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 from mailforum.cli.common import (
     Commands,
     add_list,
+    complete_assignment,
     completes,
     emit,
     find_list,
@@ -175,9 +176,9 @@ def set_member(args: argparse.Namespace) -> None:
 
 
 def _complete_setting(prefix: str, **_: object) -> list[str]:
-    words = {"role": ROLES, "mode": MODES, "status": ("active", "suspended"), "own_posts": ("on", "off"), "name": ()}
-    name, equals, _value = prefix.partition("=")
-    return [f"{name}={word}" for word in words.get(name, ())] if equals else [f"{each}=" for each in words]
+    from mailforum.forum import admin
+
+    return complete_assignment(prefix, {option.name: option.words for option in admin.MEMBER_OPTIONS.values()})
 
 
 def _row(member: Member) -> dict[str, object]:

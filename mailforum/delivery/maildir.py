@@ -47,6 +47,7 @@ class MaildirTransport:
             for number, rcpt in zip(job.ids, job.rcpts, strict=True):
                 if _outcome(rcpt) is _STORED:
                     self._write(number, _trace(job.mail_from, rcpt) + body)
+        _sync(self.folder / "new")
 
     def _make(self) -> None:
         for name in ("tmp", "new", "cur"):

@@ -43,6 +43,11 @@ class Prepared:
         """The envelope sender, before VERP."""
         return self.mailing.mail_from
 
+    @property
+    def slow(self) -> bool:
+        """Whether `data` takes long enough to be worth a thread: it does where RSA signs."""
+        return self.signing is not None and self.signing.slow
+
     def envelope_sender(self, delivery: Delivery) -> str:
         """The return path for one recipient; personal mail names its recipient in it (VERP)."""
         if self.personal and self.mail_from:

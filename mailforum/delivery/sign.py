@@ -127,6 +127,11 @@ class Signing:
         self._state = hashlib.sha256(_canonical(common))
         self._body_hash = base64.b64encode(hashlib.sha256(relaxed_body(body)).digest())
 
+    @property
+    def slow(self) -> bool:
+        """Whether a signature takes a millisecond, as RSA does, and not a fraction of one."""
+        return any(isinstance(key.private, rsa.RSAPrivateKey) for key in self._keys)
+
     def sign(self, personal: bytes, now: float) -> bytes:
         """Return a DKIM-Signature field for each key, for the mail `signature + personal + headers`.
 

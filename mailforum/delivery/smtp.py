@@ -17,6 +17,8 @@ A server without PIPELINING gets the same groups, one command at a time.
 
 from __future__ import annotations
 
+from collections import deque
+
 from mailforum.delivery.hello import Relay, Session, connect
 from mailforum.delivery.transport import Job, RelayDown, Settle, Take, bad_address
 from mailforum.delivery.wire import Reply
@@ -35,19 +37,20 @@ class SmtpTransport:
 
     async def run(self, take: Take, settle: Settle) -> None:
         """Send what `take` gives; see `Transport.run`."""
-        job = await take(True)
-        work = _Work(job) if job else None
-        while work:
-            try:
+        jobs = _Jobs(take)
+        try:
+            while await jobs.wait():
                 session = await connect(self.relay)
-            except RelayDown as down:
+                try:
+                    if await _Dialogue(self.relay, session, jobs, settle).carry():
+                        return
+                finally:
+                    session.wire.fail(RelayDown("done"))
+        except RelayDown as down:
+            for work in jobs.in_hand:
                 work.postpone(work.todo, down)
                 await work.settle(settle)
-                raise
-            try:
-                work = await _Dialogue(self.relay, session, take, settle).carry(work)
-            finally:
-                session.wire.fail(RelayDown("done"))
+            raise
 
 
 class _Work:
@@ -62,10 +65,34 @@ class _Work:
 
     def postpone(self, indexes: list[int], down: RelayDown, note: str = "") -> None:
         for index in indexes:
-            self.statuses[index] = Status(State.DEFERRED, "4" + down.enhanced[1:], down.text + note)
+            self.statuses[index] = Status(State.DEFERRED, down.enhanced, down.text + note)
 
     async def settle(self, settle: Settle) -> None:
         await settle(self.job, tuple(self.statuses[index] for index in range(len(self.job.rcpts))))
+
+
+class _Jobs:
+    """What `take` gives, and before it what was put back: its connection broke before it was sent."""
+
+    def __init__(self, take: Take) -> None:
+        self._take = take
+        self.in_hand: deque[_Work] = deque()
+
+    def put_back(self, work: _Work) -> None:
+        self.in_hand.appendleft(work)
+
+    async def next(self, *, wait: bool) -> _Work | None:
+        if self.in_hand:
+            return self.in_hand.popleft()
+        job = await self._take(wait)
+        return _Work(job) if job else None
+
+    async def wait(self) -> bool:
+        """Wait until there is something to send; False: there will be nothing more."""
+        work = await self.next(wait=True)
+        if work:
+            self.put_back(work)
+        return work is not None
 
 
 class _Dialogue:
@@ -76,36 +103,33 @@ class _Dialogue:
     `opened`: the envelope of the work in hand is on its way already.
     """
 
-    def __init__(self, relay: Relay, session: Session, take: Take, settle: Settle) -> None:
+    def __init__(self, relay: Relay, session: Session, jobs: _Jobs, settle: Settle) -> None:
         self.relay = relay
         self.session = session
         self.wire = session.wire
-        self.take = take
+        self.jobs = jobs
         self.settle = settle
         self.proven = False
         self.opened = False
 
-    async def carry(self, work: _Work) -> _Work | None:
-        """Send `work` and what comes after it; return what is in hand when the connection is gone.
+    async def carry(self) -> bool:
+        """Send until there are no more jobs (True), or until the connection is gone (False).
 
-        None: nothing is, and there are no more jobs.
+        RelayDown: it went before any recipient had an answer. What was not sent is put back.
         """
-        hand: _Work | None = work
-        while hand:
-            work = hand
+        work = await self.jobs.next(wait=True)
+        while work:
             try:
-                hand = await self._transact(work)
-            except RelayDown as down:
+                following = await self._transact(work)
+            except RelayDown:
+                self.jobs.put_back(work)
                 if self.proven:
-                    return work
-                work.postpone(work.todo, down)
-                await work.settle(self.settle)
+                    return False
                 raise
-            if hand is None and (job := await self.take(True)):
-                hand = _Work(job)
+            work = following or await self.jobs.next(wait=True)
         if await self.wire.send(b"QUIT\r\n", _BYE):
             await self.wire.replies(1, _BYE)
-        return None
+        return True
 
     async def _transact(self, work: _Work) -> _Work | None:
         """Make one transaction; return the work in hand after it.
@@ -120,6 +144,11 @@ class _Dialogue:
         replies = await self._open(work)
         accepted, ending = self._judge(work, replies)
         following = await self._next(work)
+        if accepted and self.wire.failure:  # it broke while we looked for the next: nothing was sent
+            if following and following is not work:
+                self.jobs.put_back(following)
+            work.todo = sorted(accepted + work.todo)
+            raise self.wire.failure
         announced = b"".join(self._envelope(following)) if following and self.opened else b""
         handed_over = await self.wire.send(ending + announced, self.relay.data_timeout)
         count = len(accepted) if accepted and self.relay.lmtp else 1
@@ -186,10 +215,10 @@ class _Dialogue:
 
     async def _next(self, work: _Work) -> _Work | None:
         """Return what comes after `work`: its own left-over recipients, or a job that is there now."""
-        following: _Work | None = work if work.todo else None
         ahead = self.session.pipelining and not self.wire.failure
-        if ahead and self.proven and following is None and (job := await self.take(False)):
-            following = _Work(job)
+        following: _Work | None = work if work.todo else None
+        if ahead and self.proven and following is None:
+            following = await self.jobs.next(wait=False)
         if ahead and following:
             self._drop_unsendable(following)
             self.opened = bool(following.todo)

@@ -14,9 +14,10 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections import OrderedDict, deque
+from collections import OrderedDict
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
+from itertools import groupby
 
 from mailforum import log
 from mailforum.clock import Clock
@@ -27,10 +28,12 @@ from mailforum.errors import Deferred
 from mailforum.model import Delivery, State, Status
 from mailforum.store import queue
 from mailforum.store.database import Database, Tx
+from mailforum.store.group import Group
 
 logger = logging.getLogger("mailforum")
 
 CLAIM = 500  # deliveries taken in hand at once
+MARKS = 500  # jobs whose ends are written down together
 KEPT = 8  # mailings kept ready at once
 IDLE = 3.0  # seconds without work after which a connection is given up
 LOOK = 1.0  # seconds between looks for work that another process has queued
@@ -44,6 +47,9 @@ class Task:
 
     prepared: Prepared
     deliveries: tuple[Delivery, ...]
+
+
+Ended = tuple[Delivery, Status]
 
 
 class Worker:
@@ -62,9 +68,11 @@ class Worker:
         self._options = options
         self._clock = clock
         self._ready: OrderedDict[int, Prepared] = OrderedDict()
-        self._tasks: deque[Task] = deque()
+        self._tasks: asyncio.Queue[Task | None] = asyncio.Queue()  # None: a lane shall end
+        self._ended: Group[list[Ended], None] = Group(self._write_down, MARKS)
         self._look = asyncio.Event()
         self._lanes: set[asyncio.Task[None]] = set()
+        self._idle = 0
         self._stopping = False
         self._pause = 0.0
         self._resume_at = 0.0
@@ -85,12 +93,14 @@ class Worker:
             if not claimed:
                 await _wait(self._look, LOOK)
         await asyncio.gather(*self._lanes, return_exceptions=True)
-        await self._put_back(self._tasks)
+        await self._put_back_all()
 
     def stop(self) -> None:
         """Take nothing more in hand; `run` returns when what is under way is settled."""
         self._stopping = True
         self._look.set()
+        for _ in range(self._idle):
+            self._tasks.put_nowait(None)
 
     def use(self, prepare: Callable[[Tx, int], Prepared], options: DeliveryOptions) -> None:
         """Go on with other texts, keys and options."""
@@ -100,16 +110,16 @@ class Worker:
     async def _claim(self) -> bool:
         """Take a batch in hand and open lanes for it; False if nothing is due or hands are full."""
         now = self._clock.now()
-        if len(self._tasks) > CLAIM // 2 or self._clock.monotonic() < self._resume_at:
+        if self._tasks.qsize() > CLAIM // 2 or self._clock.monotonic() < self._resume_at:
             return False
         due_at = await self._db.read(queue.next_due)
         if due_at is None or due_at > now:
             return False
         limit = 1 if self._pause else CLAIM  # a relay that was down is tried with one delivery
         deliveries = await self._db.write(lambda tx: queue.claim(tx, now, limit))
-        for mailing_id in dict.fromkeys(delivery.mailing_id for delivery in deliveries):
-            await self._make_tasks(mailing_id, [d for d in deliveries if d.mailing_id == mailing_id])
-        self._open_lanes()
+        for mailing_id, some in groupby(deliveries, lambda delivery: delivery.mailing_id):
+            await self._make_tasks(mailing_id, list(some))
+            self._open_lanes()
         return bool(deliveries)
 
     async def _make_tasks(self, mailing_id: int, deliveries: list[Delivery]) -> None:
@@ -120,7 +130,7 @@ class Worker:
             return
         size = 1 if prepared.personal else self._options.recipients
         for start in range(0, len(deliveries), size):
-            self._tasks.append(Task(prepared, tuple(deliveries[start : start + size])))
+            self._tasks.put_nowait(Task(prepared, tuple(deliveries[start : start + size])))
 
     async def _prepared(self, mailing_id: int) -> Prepared:
         if mailing_id not in self._ready:
@@ -137,7 +147,7 @@ class Worker:
 
     def _open_lanes(self) -> None:
         limit = 1 if self._pause else self._options.connections
-        for _ in range(min(limit - len(self._lanes), len(self._tasks))):
+        for _ in range(min(limit - len(self._lanes), self._tasks.qsize() - self._idle)):
             lane = asyncio.create_task(Lane(self).run())
             self._lanes.add(lane)
             lane.add_done_callback(self._lane_ended)
@@ -146,39 +156,55 @@ class Worker:
         self._lanes.discard(lane)
         if not lane.cancelled() and lane.exception() is not None:
             logger.error("a connection ended", exc_info=lane.exception())
-        if self._tasks and not self._stopping:
+        if not self._stopping:
             self._open_lanes()
 
     async def next_task(self, wait: bool) -> Task | None:
         """Hand a lane its next task; with `wait`, for as long as an idle connection is worth keeping."""
-        patience = self._clock.monotonic() + (IDLE if wait else 0.0)
-        while not self._tasks and not self._stopping and self._clock.monotonic() < patience:
-            await _wait(self._look, patience - self._clock.monotonic())
-        if not self._tasks or self._stopping:
+        if self._stopping:
             return None
-        task = self._tasks.popleft()
-        if len(self._tasks) == CLAIM // 2:
+        if self._tasks.empty():
+            return await self._wait_for_task() if wait else None
+        if self._tasks.qsize() == CLAIM // 2:
             self._look.set()
-        return task
+        return self._tasks.get_nowait()
+
+    async def _wait_for_task(self) -> Task | None:
+        self._idle += 1
+        try:
+            return await asyncio.wait_for(self._tasks.get(), IDLE)
+        except TimeoutError:
+            return None
+        finally:
+            self._idle -= 1
 
     async def job(self, task: Task) -> Job | None:
         """Make the mail of a task; None if that failed, and is written down."""
         first, prepared = task.deliveries[0], task.prepared
         try:
-            data = await asyncio.to_thread(prepared.data, first) if prepared.signing else prepared.data(first)
+            data = await self._data(prepared, first)
         except Exception as error:
             await self._cannot_make(task.deliveries, error)
             return None
         rcpts = tuple(delivery.rcpt for delivery in task.deliveries)
         return Job(prepared.envelope_sender(first), rcpts, tuple(delivery.id for delivery in task.deliveries), data)
 
-    async def settle(self, results: list[tuple[Delivery, Status]]) -> None:
-        """Write down how attempts ended; returns when that is durable.
+    async def _data(self, prepared: Prepared, delivery: Delivery) -> bytes:
+        if not prepared.slow:
+            return prepared.data(delivery)
+        return await asyncio.get_running_loop().run_in_executor(None, prepared.data, delivery)
+
+    async def settle(self, results: list[Ended]) -> None:
+        """Write down how attempts ended; returns when that is durable."""
+        await self._ended.add(results)
+
+    async def _write_down(self, ended: list[list[Ended]]) -> list[None]:
+        """Write down all that has ended at about the same time.
 
         While the database cannot be written nothing more is sent, or it would be sent twice.
         """
         now = self._clock.now()
-        final = [(delivery, *self._judge(delivery, status, now)) for delivery, status in results]
+        final = [(delivery, *self._judge(delivery, status, now)) for some in ended for delivery, status in some]
         rows = [(delivery.id, status, due_at) for delivery, status, due_at in final]
         while True:
             try:
@@ -187,8 +213,8 @@ class Worker:
             except Deferred as error:
                 logger.error("marks cannot be written, sending waits: %s", error.reason)
                 await self._clock.sleep(LOOK)
-        for delivery, status, due_at in final:
-            _log(delivery, status, due_at - now)
+        _log(final, now)
+        return [None] * len(ended)
 
     def _judge(self, delivery: Delivery, status: Status, now: float) -> tuple[Status, float]:
         """Return the status to keep and, if it is deferred, when to try again."""
@@ -211,12 +237,11 @@ class Worker:
         self._pause = min(self._pause * 2, longest) or first
         self._resume_at = self._clock.monotonic() + self._pause
         log.event("relay_down", logging.WARNING, reason=down.text, next_try_in=self._pause)
-        await self._put_back(self._tasks)
+        await self._put_back_all()
 
-    async def _put_back(self, tasks: deque[Task]) -> None:
-        ids = [delivery.id for task in tasks for delivery in task.deliveries]
-        tasks.clear()
-        await self.put_back(ids)
+    async def _put_back_all(self) -> None:
+        tasks = [self._tasks.get_nowait() for _ in range(self._tasks.qsize())]
+        await self.put_back([delivery.id for task in tasks if task for delivery in task.deliveries])
 
     async def put_back(self, ids: list[int]) -> None:
         """Give deliveries back to the queue that were in hand but not tried."""
@@ -262,11 +287,11 @@ async def _wait(event: asyncio.Event, seconds: float) -> None:
         return
 
 
-def _log(delivery: Delivery, status: Status, retry_in: float) -> None:
-    names = {"delivery": delivery.id, "mailing": delivery.mailing_id, "rcpt": delivery.rcpt, "reply": status.reply}
-    if status.state is State.SENT:
-        log.sent(**names)  # type: ignore[arg-type]
-    elif status.state is State.DEFERRED:
-        log.deferred(**names, retry_in=retry_in)  # type: ignore[arg-type]
-    else:
-        log.failed(**names)  # type: ignore[arg-type]
+def _log(final: list[tuple[Delivery, Status, float]], now: float) -> None:
+    log.sent([(d.id, d.mailing_id, d.rcpt, status.reply) for d, status, _ in final if status.state is State.SENT])
+    for delivery, status, due_at in final:
+        names = {"delivery": delivery.id, "mailing": delivery.mailing_id, "rcpt": delivery.rcpt, "reply": status.reply}
+        if status.state is State.DEFERRED:
+            log.deferred(**names, retry_in=due_at - now)  # type: ignore[arg-type]
+        elif status.state is State.FAILED:
+            log.failed(**names)  # type: ignore[arg-type]

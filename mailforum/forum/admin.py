@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
-from typing import Any, Literal, TypeVar, get_args, get_origin, get_type_hints
+from typing import Annotated, Any, Literal, get_args, get_origin, get_type_hints
 from zoneinfo import ZoneInfo
 
 import msgspec
@@ -19,8 +19,6 @@ from mailforum.mail import address, words
 from mailforum.model import ListSettings, MailingList, Member, MemberStatus, Mode, Role
 from mailforum.store import lists, posts
 from mailforum.store.database import Tx
-
-T = TypeVar("T")
 
 PRESETS: dict[str, ListSettings] = {
     "discussion": ListSettings(),
@@ -53,15 +51,13 @@ class Created:
 
 @dataclass(frozen=True, slots=True)
 class Option:
-    """One option of a list: its name, what it takes, its help, and its type."""
+    """One option: its name, what it takes, its help, its type, and the words it takes if these are all."""
 
     name: str
     takes: str
     help: str
     kind: Any
-
-
-TITLE = Option("title", "text", "What people call the list", str)
+    words: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,7 +73,7 @@ class Outlook:
 def create(tx: Tx, site: Site, text: str, title: str, preset: str, now: float) -> Created:
     """Make a list. `text` is its address, or its name in the site's domain. Raises UsageError."""
     list_address = new_address(text, site.domain)
-    title = _value(TITLE, title)
+    title = _value(options()[0], title)
     list_id = lists.add(tx, list_address, title, PRESETS[preset], now)
     mlist = lists.by_id(tx, list_id) if list_id else None
     if mlist is None:
@@ -118,27 +114,19 @@ def _clashes(tx: Tx, mlist: MailingList) -> Iterator[str]:
 def options() -> tuple[Option, ...]:
     """Return the options of a list, the title first, in the order in which they are shown."""
     hints = get_type_hints(ListSettings, include_extras=True)
-    return (TITLE, *(_option(name, hints[name]) for name in ListSettings.__struct_fields__))
+    title = Option("title", _TAKES["title"], "What people call the list", str)
+    return (title, *(_option(name, *get_args(hints[name])) for name in ListSettings.__struct_fields__))
 
 
-def _option(name: str, kind: Any) -> Option:
-    base, meta = get_args(kind)[:2]
-    return Option(name, "a size such as 300K" if name == "max_size" else _takes(base, meta), meta.description, kind)
-
-
-def _takes(kind: Any, meta: Meta) -> str:
-    if get_origin(kind) is Literal:
-        return _or(get_args(kind))
-    if kind is bool:
-        return "on or off"
-    if kind is int:
-        return f"a number from {meta.ge} to {meta.le}"
-    return "text"
+def _option(name: str, kind: Any, meta: Meta) -> Option:
+    words = get_args(kind) if get_origin(kind) is Literal else ("on", "off") if kind is bool else ()
+    takes = _TAKES.get(name) or (_or(words) if words else f"a number from {meta.ge} to {meta.le}")
+    return Option(name, takes, meta.description or "", Annotated[kind, meta], words)
 
 
 def _or(words: Iterable[str]) -> str:
     *first, last = words
-    return f"{', '.join(first)} or {last}" if first else last
+    return f"{', '.join(first)} or {last}"
 
 
 def change(tx: Tx, mlist: MailingList, assignments: Sequence[str]) -> MailingList:
@@ -168,54 +156,54 @@ def _assigned(assignments: Iterable[str], known: Iterable[str]) -> Iterator[tupl
 
 def _value(option: Option, text: str) -> Any:
     try:
-        check = _CHECKS.get(option.name)
-        value = check(text) if check else text
-        if option.takes == "on or off":
-            value = _BOOLEANS[text.lower()]
-        return msgspec.convert(value, option.kind, strict=False)
-    except (ValueError, KeyError) as error:  # msgspec.ValidationError is a ValueError
-        takes = str(error) if type(error) is ValueError else option.takes
-        raise UsageError(f"{option.name} takes {takes}, not `{text}`") from None
+        value = _READ[option.name](text) if option.name in _READ else text
+        return msgspec.convert(_BOOLEANS[text.lower()] if "on" in option.words else value, option.kind, strict=False)
+    except (ValueError, KeyError):  # msgspec.ValidationError is a ValueError
+        raise UsageError(f"{option.name} takes {option.takes}, not `{text}`") from None
 
 
-def _title(text: str) -> str:
-    if not text.isprintable() or len(text) > MAX_TITLE:
-        raise ValueError(f"one line of at most {MAX_TITLE} characters")
-    return text
+def _line(limit: int) -> Callable[[str], str]:
+    def read(text: str) -> str:
+        if not text.isprintable() or len(text) > limit:
+            raise ValueError
+        return text
 
-
-def _prefix(text: str) -> str:
-    if not text.isprintable() or len(text) > MAX_PREFIX:
-        raise ValueError(f"one line of at most {MAX_PREFIX} characters")
-    return text
+    return read
 
 
 def _timezone(text: str) -> str:
     try:
         ZoneInfo(text)
-    except Exception:  # ZoneInfo opens a file of that name: any OSError, ValueError or KeyError
-        raise ValueError("the name of a time zone such as Europe/Vienna or UTC") from None
+    except OSError as error:  # it opens a file of that name, and what is a folder is no time zone
+        raise ValueError from error
     return text
 
 
 def _language(text: str) -> str:
     if not _LANGUAGE.fullmatch(text):
-        raise ValueError("a language such as en or de")
+        raise ValueError
     return text
 
 
 def _archive_url(text: str) -> str:
-    if not text:
-        return text
     bare = text.replace("{id}", "").replace("{msgid}", "")
-    if bare == text or not _URL.fullmatch(bare):
-        raise ValueError("a web address with {id} or {msgid} in it, such as https://lists.example.org/pmo/{id}")
+    if text and (bare == text or not _URL.fullmatch(bare)):
+        raise ValueError
     return text
 
 
-_CHECKS = {
-    "title": _title,
-    "prefix": _prefix,
+# Options that take more than their type says: what they take, and how they are read.
+_TAKES = {
+    "title": f"one line of at most {MAX_TITLE} characters",
+    "prefix": f"one line of at most {MAX_PREFIX} characters",
+    "max_size": "a size such as 300K or 25M",
+    "timezone": "the name of a time zone such as Europe/Vienna or UTC",
+    "language": "a language such as en or de",
+    "archive_url": "a web address with {id} or {msgid} in it, such as https://lists.example.org/pmo/{id}, or nothing",
+}
+_READ: dict[str, Callable[[str], object]] = {
+    "title": _line(MAX_TITLE),
+    "prefix": _line(MAX_PREFIX),
     "max_size": Size.parse,
     "timezone": _timezone,
     "language": _language,
@@ -223,11 +211,11 @@ _CHECKS = {
 }
 
 MEMBER_OPTIONS = {
-    "role": Option("role", _or(Role), "What they may do", Role),
-    "mode": Option("mode", _or(Mode), "How they read the list", Mode),
-    "status": Option("status", _or(MemberStatus), "Whether they get mail at all", MemberStatus),
+    "role": Option("role", _or(Role), "What they may do", Role, tuple(Role)),
+    "mode": Option("mode", _or(Mode), "How they read the list", Mode, tuple(Mode)),
+    "status": Option("status", _or(MemberStatus), "Whether they get mail at all", MemberStatus, tuple(MemberStatus)),
     "name": Option("name", "text", "What they are called", str),
-    "own_posts": Option("own_posts", "on or off", "Whether they get their own posts", bool),
+    "own_posts": Option("own_posts", "on or off", "Whether they get their own posts", bool, ("on", "off")),
 }
 
 

@@ -189,24 +189,29 @@ def _store_new(mlist: MailingList, mails: Sequence[_Read], now: float, tx: Tx) -
     stored = []
     for read in mails:
         if not rows.has(tx, mlist.id, read.mark):
-            received = _first_known(read.mail.received, read.msg.date, now)
+            received = _received(read, now)
             stored.append(posts.store(tx, mlist, read.msg, read.raw, received, mark=read.mark, imported=True))
+            intake.unshunt_digest(tx, _digest(mlist, read.mail))  # it may have failed before
     return stored
 
 
-def _first_known(received: float | None, written: float | None, now: float) -> float:
-    if received is not None:
-        return received
-    return now if written is None else written
+def _received(read: _Read, now: float) -> float:
+    """Return when its mailbox received a mail: not before it was written, and not in the future."""
+    times = (read.mail.received, read.msg.date)
+    return max((time for time in times if time is not None and time <= now + posts.CLOCKS_DIFFER), default=now)
 
 
 def _keep_aside(tx: Tx, mlist: MailingList, bad: Iterable[tuple[Mail, str]], now: float) -> None:
     """Keep bad mails, each once however often the import is run; for no recipient, as nobody is to be sent them."""
     for mail, reason in bad:
         if not mail.fault:
-            digest = hashlib.sha256(b"import " + mlist.address.encode() + b"\0" + mail.raw).digest()
             text = f"import into {mlist.address}: {reason}"
-            intake.shunt(tx, digest=digest, mail_from="", rcpts=(), reason=text, raw=mail.raw, now=now)
+            intake.shunt(tx, digest=_digest(mlist, mail), mail_from="", rcpts=(), reason=text, raw=mail.raw, now=now)
+
+
+def _digest(mlist: MailingList, mail: Mail) -> bytes:
+    """By what a mail that was kept aside is known again."""
+    return hashlib.sha256(b"import " + mlist.address.encode() + b"\0" + mail.raw).digest()
 
 
 async def give_out(db: Database, mlist: MailingList) -> AsyncIterator[tuple[Post, bytes]]:

@@ -13,6 +13,8 @@ from mailforum.model import Kind, MailingList, Mode, Post
 from mailforum.store import posts, queue
 from mailforum.store.database import Tx
 
+CLOCKS_DIFFER = 86400.0  # seconds that an author's clock may be fast, wrong time zone and all
+
 
 def accept(tx: Tx, mlist: MailingList, msg: Message, raw: bytes, now: float, under: str = "") -> Post:
     """Store a post, thread it, and queue it to every reader.
@@ -57,7 +59,7 @@ def store(
         from_address=author.address if author else "",
         from_name=author.name if author else msg.text("From")[:200],
         subject=newcomer.subject,
-        date=now if msg.date is None else msg.date,
+        date=_date(msg, now),
         received_at=now,
         size=len(raw),
         fingerprint=mark,
@@ -67,6 +69,13 @@ def store(
     tx.run("post.add_body", post_id=row["id"], raw=raw)
     threads.settle(tx, row["id"], newcomer, place, now)
     return int(row["id"])
+
+
+def _date(msg: Message, now: float) -> float:
+    """Return when the author's clock says the mail was written, or ours where theirs is of the future:
+    it would stand behind everything else for years."""
+    date = msg.date
+    return now if date is None or date > now + CLOCKS_DIFFER else date
 
 
 def _newcomer(mlist: MailingList, msg: Message, raw: bytes, under: str) -> threads.Newcomer:

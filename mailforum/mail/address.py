@@ -18,6 +18,7 @@ MAX_LOCAL, MAX_DOMAIN, MAX_ADDRESS = 64, 255, 254  # octets; RFC 5321 section 4.
 MAX_MAILBOXES = 1000
 MAX_TOKENS = 20_000  # what hostile headers may cost: some 40 ms
 MAX_NAME = 200
+MAX_FROM = 20_000  # characters of a field that says who wrote; longer ones say nothing
 
 # RFC 5321 `Atom`, with UTF-8 (RFC 6531). Dots may stand anywhere: the addresses of Japanese phones
 # (`bob..b.@…`) have them at the end and in a row.
@@ -150,6 +151,8 @@ def mailbox(header_value: str) -> Mailbox | None:
     address, and an unquoted other address as the name: `alice@example.org <bob@example.com>` is
     alice to some programs and bob to others.
     """
+    if len(header_value) > MAX_FROM:
+        return None
     tokens = list(islice(_tokens(header_value), MAX_NAME + 1))
     if len(tokens) > MAX_NAME or any(token.kind in ("bad", ":", ";") for token in tokens):
         return None

@@ -53,9 +53,9 @@ class Intake:
         started = self.clock.monotonic()
         if not self.room():
             raise Deferred("There is no room for mail just now.", "the disk is nearly full", code=452, enhanced="4.3.1")
-        msg, raw = _read(raw) if len(raw) < SMALL else await asyncio.to_thread(_read, raw)
-        _log_received(envelope, msg, raw)
         try:
+            msg, raw = _read(raw) if len(raw) < SMALL else await asyncio.to_thread(_read, raw)
+            _log_received(envelope, msg, raw)
             outcomes = await self.db.write(partial(self._handle_all, envelope, msg, raw))
         except (Refused, Deferred):
             raise

@@ -8,15 +8,25 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterable, Mapping
-from dataclasses import fields
 
 from mailforum.model import Delivery, Kind, Mailing, Mode, State, Status
 from mailforum.store.database import Row, Tx
 
 
 def _delivery(row: Row) -> Delivery:
-    values = {field.name: row[field.name] for field in fields(Delivery)}
-    return Delivery(**values | {"state": State(row["state"])})
+    return Delivery(
+        row["id"],
+        row["mailing_id"],
+        row["list_id"],
+        row["member_id"],
+        row["rcpt"],
+        State(row["state"]),
+        row["attempts"],
+        row["created_at"],
+        row["due_at"],
+        row["enhanced"],
+        row["reply"],
+    )
 
 
 def add_mailing(
@@ -122,20 +132,18 @@ def next_due(tx: Tx) -> float | None:
 
 def settle(tx: Tx, results: Iterable[tuple[int, Status, float]], now: float) -> None:
     """Write down how attempts ended: (delivery id, status, due time if deferred) for each."""
-    tx.many(
-        "queue.settle",
-        [
-            {
-                "id": delivery_id,
-                "state": status.state,
-                "due_at": due_at,
-                "done_at": None if status.state is State.DEFERRED else now,
-                "enhanced": status.enhanced,
-                "reply": status.reply,
-            }
-            for delivery_id, status, due_at in results
-        ],
-    )
+    ended = [
+        (
+            delivery_id,
+            status.state,
+            due_at,
+            None if status.state is State.DEFERRED else now,
+            status.enhanced,
+            status.reply,
+        )
+        for delivery_id, status, due_at in results
+    ]
+    tx.run("queue.settle", results=json.dumps(ended))
 
 
 def deliveries(tx: Tx, state: str = "") -> list[Delivery]:

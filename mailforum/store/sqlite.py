@@ -18,6 +18,7 @@ import aiosqlite
 
 from mailforum.errors import Deferred
 from mailforum.store.database import Row, Unit, load_queries
+from mailforum.store.group import Group
 
 T = TypeVar("T")
 
@@ -79,19 +80,16 @@ class SqliteDatabase:
     def __init__(self, path: Path) -> None:
         self._path = path
         self._queries = load_queries()
-        self._waiting: list[tuple[Unit[Any], asyncio.Future[Any]]] = []
-        self._wake = asyncio.Event()
+        self._group: Group[Unit[Any], Any] = Group(self._commit, BATCH)
         self._closing = False
         self._callbacks: list[Callable[[], None]] = []
         self._writer = _Thread(partial(connect, path), 64)
         self._readers: asyncio.Queue[_Thread] = asyncio.Queue()
         self._opened: list[_Thread] = []
-        self._task: asyncio.Task[None] | None = None
 
     async def open(self) -> None:
         """Open the writer; readers follow when they are first needed."""
         await self._writer
-        self._task = asyncio.create_task(self._write_for_ever())
 
     async def read(self, unit: Unit[T]) -> T:
         reader = await self._reader()
@@ -112,25 +110,13 @@ class SqliteDatabase:
     async def write(self, unit: Unit[T]) -> T:
         if self._closing:
             raise Deferred("The service is stopping.", "database closed", code=421, enhanced="4.3.2")
-        future: asyncio.Future[T] = asyncio.get_running_loop().create_future()
-        future.add_done_callback(_retrieve)
-        self._waiting.append((unit, future))
-        self._wake.set()
-        return await asyncio.shield(future)
+        return cast(T, await self._group.add(unit))
 
-    async def _write_for_ever(self) -> None:
-        """Run what waits, a batch a commit, until closed with nothing waiting."""
-        while self._waiting or not self._closing:
-            if not self._waiting:
-                self._wake.clear()
-                await self._wake.wait()
-                continue
-            batch, self._waiting = self._waiting[:BATCH], self._waiting[BATCH:]
-            results = await self._writer.work(partial(_commit, self._queries, [unit for unit, _ in batch]))
-            for (_, future), result in zip(batch, results, strict=True):
-                _resolve(future, result)
-            for callback in self._callbacks:
-                callback()
+    async def _commit(self, units: list[Unit[Any]]) -> list[Any]:
+        results = await self._writer.work(partial(_commit, self._queries, units))
+        for callback in self._callbacks:
+            callback()
+        return results
 
     def on_commit(self, callback: Callable[[], None]) -> None:
         self._callbacks.append(callback)
@@ -151,9 +137,7 @@ class SqliteDatabase:
 
     async def close(self) -> None:
         self._closing = True
-        self._wake.set()
-        if self._task is not None:
-            await self._task
+        await self._group.finish()
         for thread in (*self._opened, self._writer):
             await thread.close()
 
@@ -217,21 +201,6 @@ def _rollback(connection: sqlite3.Connection) -> None:
     # A full disk makes SQLite roll back by itself; a second ROLLBACK would be an error.
     if connection.in_transaction:
         connection.execute("ROLLBACK")
-
-
-def _resolve(future: asyncio.Future[Any], result: Any) -> None:
-    if future.done():
-        return
-    if isinstance(result, Exception):
-        future.set_exception(result)
-    else:
-        future.set_result(result)
-
-
-def _retrieve(future: asyncio.Future[Any]) -> None:
-    """Take note of an error whose waiter has gone, so that asyncio does not warn of it."""
-    if not future.cancelled():
-        future.exception()
 
 
 def _unavailable(error: sqlite3.Error) -> Deferred:

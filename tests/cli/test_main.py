@@ -27,15 +27,18 @@ def test_help_is_exit_code_0(forum: Forum) -> None:
 
 def test_every_command_of_the_manual_is_there() -> None:
     out = run_cli(["--help"]).out
-    for name in (
+    commands = (
         "init serve demo config check version list member thread post held queue digest inject dkim shunt backup "
         "import export completion"
-    ).split():
+    )
+    for name in commands.split():
         assert f"\n    {name} " in out, name
 
 
 def test_the_configuration_may_be_named_before_and_after_the_command(pmo: Forum) -> None:
-    assert lines(run_cli(["list", "ls", "--config", pmo.config])) == lines(run_cli(["--config", pmo.config, "list", "ls"]))
+    assert lines(run_cli(["list", "ls", "--config", pmo.config])) == lines(
+        run_cli(["--config", pmo.config, "list", "ls"])
+    )
     assert "pmo@" in run_cli(["list", "--config", pmo.config, "ls"]).out
 
 
@@ -89,7 +92,9 @@ def test_what_strangers_wrote_cannot_move_the_cursor(pmo: Forum) -> None:
     pmo.run("member", "set", "pmo", "bob@example.com", "name=\u202egro.elpmaxe")
     evil = b"From: ada@example.org\nSubject: a\x1b[2Jb\x9bc\nMessage-ID: <evil@example.org>\n\nx\x1b]0;y\x07z\x00\n"
     pmo.run("inject", "--to", "pmo@lists.example.test", pmo.file("evil.eml", evil))
-    out = "".join(pmo.run(*words).out for words in (["member", "ls", "pmo"], ["post", "ls", "pmo"], ["post", "show", "1.1"]))
+    out = "".join(
+        pmo.run(*words).out for words in (["member", "ls", "pmo"], ["post", "ls", "pmo"], ["post", "show", "1.1"])
+    )
     assert not {"\x1b", "\x9b", "\u202e", "\x00", "\x07"} & set(out)
 
 
@@ -149,6 +154,10 @@ def test_the_version_needs_nothing_heavy() -> None:
     assert done.stdout == f"mailforum {__version__}\n[]\n"
 
 
+def test_the_version_may_be_asked_for_as_with_other_programs() -> None:
+    assert run_cli(["--version"]).out == run_cli(["version"]).out == f"mailforum {__version__}\n"
+
+
 def completions(line: str, config: str) -> set[str]:
     """Ask what the Tab key would offer at the end of `line`."""
     words = Path(config).parent / "words"
@@ -175,6 +184,7 @@ def test_the_tab_key_knows_lists_and_options(pmo: Forum) -> None:
     assert completions("mailforum member ls p", pmo.config) == {"pmo@lists.example.test "}
     assert {"digest=", "digest_hour="} <= completions("mailforum list set pmo dig", pmo.config)
     assert completions("mailforum list set pmo foot", pmo.config) == {"footer="}
+    assert completions("mailforum member set pmo a@b role=m", pmo.config) == {"role=member", "role=moderator"}
     assert "--preset " in completions("mailforum list create --p", pmo.config)
 
 

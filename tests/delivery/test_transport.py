@@ -357,7 +357,7 @@ async def test_a_full_mailbox_is_not_taken_for_too_many_recipients():
     async with Sink(rcpt=lambda address: "452 4.2.2 mailbox full" if address[0] == "x" else None) as sink:
         [[full, fine]] = await deliver(sink, job("x@example.com", "bob@example.com"))
     assert (full.state, full.enhanced, fine.state) == (State.DEFERRED, "4.2.2", State.SENT)
-    assert len(sink.seen) == 1
+    assert [line for _, line in sink.lines].count("RCPT TO:<x@example.com>") == 1
 
 
 async def test_too_many_recipients_with_nobody_taken_is_a_deferral():
@@ -432,6 +432,14 @@ async def test_garbage_is_a_deferral_and_ends_the_connection(where: str, garbage
     assert desk.statuses[0][0].enhanced == down.enhanced == "4.5.0"
     assert len(desk.statuses[0][0].reply) < 200
     assert len(desk.todo) == 1
+
+
+@pytest.mark.parametrize("data", [b"x" * 70_000, b"250-" + b"x" * 70_000 + b"\r\n250 ok\r\n", b"250-x\r\n" * 1500])
+async def test_what_a_reply_may_take_is_bounded(data: bytes):
+    wire = Wire()
+    wire.data_received(data)
+    assert wire.failure and wire.failure.text == "the relay's answer is too long"
+    assert await wire.replies(1, 1) == []
 
 
 async def test_a_reply_that_nobody_asked_for_is_not_taken_for_an_answer():
@@ -531,6 +539,44 @@ async def test_a_connection_that_was_closed_while_idle_is_replaced():
     assert sink.connections == 2
 
 
+@pytest.mark.parametrize("back", [True, False])
+async def test_a_connection_that_breaks_while_the_next_job_is_looked_for_leaves_both_mails_innocent(
+    back: bool, monkeypatch: pytest.MonkeyPatch
+):
+    count, wires, made = 0, [], Wire.connection_made
+
+    def third_time(_: object) -> str | None:
+        nonlocal count
+        count += 1
+        return "close-after-reply 354 go" if count == 3 else None
+
+    def noted(wire: Wire, transport: asyncio.BaseTransport) -> None:
+        wires.append(wire)
+        made(wire, transport)
+
+    async def take(wait: bool) -> Job | None:
+        if not wait and len(desk.todo) == 2:
+            while wires[-1].failure is None:
+                await asyncio.sleep(0)
+            if not back:
+                sink.hooks["greeting"] = "421 4.3.2 closed"
+        return await Desk.take(desk, wait)
+
+    monkeypatch.setattr(Wire, "connection_made", noted)
+    async with Sink(data=third_time) as sink:
+        desk = Desk(*jobs(5))
+        desk.take = take
+        if back:
+            await desk.run(sink)
+            assert desk.states == [State.SENT] * 5
+        else:
+            with pytest.raises(RelayDown):
+                await desk.run(sink)
+            assert desk.states == [State.SENT, State.SENT, State.DEFERRED, State.DEFERRED]
+    assert [mail.rcpts[0] for mail in sink.seen] == [f"r{n}@example.com" for n in range(5 if back else 2)]
+    assert sink.connections == 2
+
+
 @pytest.mark.parametrize("how", ["421 4.3.2 going down", "drop", "reset"])
 @pytest.mark.parametrize("where", ["mail", "rcpt", "data"])
 async def test_a_connection_that_breaks_without_progress_postpones_one_mail_and_ends_the_run(where, how):
@@ -625,11 +671,12 @@ async def test_only_silence_is_timed_and_not_a_long_row_of_slow_answers():
     assert {status.state for status in statuses} == {State.SENT}
 
 
-async def test_a_reply_that_trickles_is_silence():
+@pytest.mark.parametrize("piece", [b"2", b"220-hello\r\n"])
+async def test_a_reply_that_trickles_is_silence(piece: bytes):
     async def trickle(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         try:
             while True:
-                writer.write(b"2")
+                writer.write(piece)
                 await writer.drain()
                 await asyncio.sleep(0.005)
         except OSError:

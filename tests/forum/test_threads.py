@@ -21,6 +21,7 @@ from mailforum.store.database import Tx, load_queries
 from mailforum.store.migrate import migrate
 from mailforum.store.sqlite import SqliteTx, connect
 
+NOW = 1_700_000_000.0
 GOLDEN = Path(__file__).parents[1] / "golden" / "threads"
 
 
@@ -52,7 +53,7 @@ class Forum:
 
     def store(self, raw: bytes) -> None:
         msg, raw = posts.parse(raw)
-        post_id = posts.store(self.tx, self.mlist, msg, raw, 0.0, mark=posts.fingerprint(msg))
+        post_id = posts.store(self.tx, self.mlist, msg, raw, NOW, mark=posts.fingerprint(msg))
         post = rows.by_id(self.tx, post_id)
         assert post
         self.given[post.label] = post_id
@@ -214,7 +215,7 @@ def _conversations(draw: st.DrawFn) -> list[Letter]:
 @given(st.one_of(_archives(), _conversations()))
 @example([Letter("<b@x>", ("<g@x>", "<a@x>")), Letter("<c@x>", ("<g@x>",)), Letter("<a@x>")])
 @example([Letter("<a@x>", ("<b@x>",)), Letter("<b@x>", ("<c@x>",)), Letter("<c@x>", ("<a@x>",))])
-@settings(max_examples=400)
+@settings(max_examples=200)
 def test_what_is_stored_is_what_the_rule_says(tx: Tx, letters: list[Letter]) -> None:
     with forum(tx) as played:
         played.play(letters)
@@ -224,7 +225,7 @@ def test_what_is_stored_is_what_the_rule_says(tx: Tx, letters: list[Letter]) -> 
 
 
 @given(st.one_of(_archives(), _conversations()), st.randoms(use_true_random=False))
-@settings(max_examples=200)
+@settings(max_examples=100)
 def test_any_order_of_arrival_gives_the_same_tree(tx: Tx, letters: list[Letter], random: Random) -> None:
     shuffled = random.sample(letters, len(letters))
     with forum(tx) as one:
@@ -236,10 +237,8 @@ def test_any_order_of_arrival_gives_the_same_tree(tx: Tx, letters: list[Letter],
 
 
 @given(_archives(), st.randoms(use_true_random=False))
-@settings(max_examples=150)
-def test_of_two_mails_with_one_id_the_first_to_arrive_owns_it(
-    tx: Tx, letters: list[Letter], random: Random
-) -> None:
+@settings(max_examples=60)
+def test_of_two_mails_with_one_id_the_first_to_arrive_owns_it(tx: Tx, letters: list[Letter], random: Random) -> None:
     copies = [Letter(one.msgid, tuple(random.sample(_MAILS, 2)), "", 3, "again") for one in letters[:2]]
     arrived = random.sample([*letters, *copies], len(letters) + len(copies))
     with forum(tx) as played:
@@ -254,7 +253,7 @@ def test_of_two_mails_with_one_id_the_first_to_arrive_owns_it(
 
 
 @given(st.one_of(_archives(), _conversations()))
-@settings(max_examples=150)
+@settings(max_examples=60)
 def test_numbers_and_labels_once_given_stay_good(tx: Tx, letters: list[Letter]) -> None:
     with forum(tx) as played:
         for letter in letters:
@@ -316,8 +315,9 @@ def test_looking_for_neighbours_needs_no_scan_of_the_list(tx: Tx) -> None:
             assert not [step for step in plan if step.endswith("(list_id=?)")], (name, plan)
 
 
-# Golden trees: NAME.txt holds mails, NAME.tree what they are to look like. A new .txt without a .tree
-# fails and shows the tree to check and keep.
+# Golden trees: NAME.txt holds mails between lines of %%, NAME.tree what they look like in whatever order
+# they arrive. Where two mails share an id the order does count: then the tree files holds each possible
+# drawing, with a line `or` between them.
 
 
 def _mails(path: Path) -> list[bytes]:
@@ -325,24 +325,27 @@ def _mails(path: Path) -> list[bytes]:
 
 
 def _drawn(played: Forum) -> str:
-    """Draw the threads in the order of their first mails; siblings by date, then by id."""
+    """Draw the threads in the order of their first mails, under their subjects."""
     drawings = []
     for thread in rows.threads(played.tx, played.mlist.id):
         content = rows.of_thread(played.tx, thread.id)
         lines = [f"# {thread.subject}"]
-        lines += [f"{'  ' * (depth + 1)}{post.message_id} {post.from_name}" for depth, post in threads.tree(content)]
+        for depth, post in threads.tree(content):
+            lines.append(f"{'  ' * (depth + 1)}{post.message_id} {post.from_name}: {post.subject}")
         drawings.append((min(post.date for post in content), "\n".join(lines)))
     return "\n".join(drawing for _, drawing in sorted(drawings)) + "\n"
 
 
-@pytest.mark.parametrize("way", ["forward", "backward", "shuffled"])
 @pytest.mark.parametrize("name", sorted(path.stem for path in GOLDEN.glob("*.txt")))
-def test_the_golden_trees(tx: Tx, name: str, way: str) -> None:
+def test_the_golden_trees_forward_backward_and_shuffled(tx: Tx, name: str) -> None:
     mails = _mails(GOLDEN / f"{name}.txt")
-    orders = {"forward": [mails], "backward": [mails[::-1]]}
-    orders["shuffled"] = [Random(seed).sample(mails, len(mails)) for seed in range(10)]
-    for order in orders[way]:
+    accepted = (GOLDEN / f"{name}.tree").read_text().split("or\n")
+    orders = [mails, mails[::-1], *(Random(seed).sample(mails, len(mails)) for seed in range(20))]
+    drawn = []
+    for order in orders:
         with forum(tx) as played:
             for raw in order:
                 played.store(raw)
-            assert _drawn(played) == (GOLDEN / f"{name}.tree").read_text()
+            drawn.append(_drawn(played))
+    assert set(drawn) == set(accepted)
+    assert drawn[0] == accepted[0]

@@ -19,7 +19,7 @@ TAKEN = "2"
 UNREADABLE = "550 5.6.0"
 TOO_LARGE = "552 5.3.4"
 MB = 1_000_000
-SIZE = int(os.environ.get("HOSTILE_SIZE", 200_000))  # of bombs, in bytes; what is quadratic takes minutes by then
+SIZE = int(os.environ.get("HOSTILE_SIZE", 60_000))  # of bombs, in bytes; enough for quadratic time to be seen
 
 Rows = Iterator[tuple[str, str, bytes]]
 
@@ -135,7 +135,7 @@ def little_of_a_mail() -> Rows:
 def eight_bit() -> Rows:
     yield taken("8-bit-subject", subject="Subject: Grüße €".encode())
     yield taken("latin-1-headers", b"\xe9\r\n", b"X-\xe9: x", subject=b"Subject: \xe9\xff\xfe")
-    yield taken("8-bit-name", sender=b"From: Ad\xe9 \xf0\x28 <ada@example.org>")
+    yield taken("8-bit-name", sender=b"From: Ad\xe9 \xf0\x9f <ada@example.org>")
     yield taken("overlong-utf-8", b"\xc0\xaf\xed\xa0\x80\xf5\r\n", *UTF8, subject=b"Subject: \xc0\xae")
     yield taken("surrogates", b"\xed\xa0\x80\xed\xb0\x80\r\n", *UTF8, subject=b"Subject: \xed\xa0\x80")
     yield taken("separators", "a\u2028b\u2029c\x85d\ufeff".encode(), *UTF8, subject="Subject: a\u2028b".encode())
@@ -229,6 +229,7 @@ def long_addresses() -> Rows:
     yield taken("to-of-comments", b"Hi\r\n", b"To: " + b"(" * 97_000)
     yield taken("to-of-brackets", b"Hi\r\n", b"To: " + b"<" * 50_000 + b">" * 47_000)
     yield taken("cc-of-people", b"Hi\r\n", b"Cc: " + b",\r\n ".join([b"a@example.com"] * 12_000))
+    yield taken("name-of-dots", sender=b"From: " + b"." * 15_000 + b" <ada@example.org>")
     for name, text in (("dots", b"." * 97_000), ("quotes", b'"' * 97_000), ("comments", b"(" * 97_000)):
         yield unreadable(f"from-of-{name}", sender=b"From: " + text + b" <ada@example.org>")
     yield taken("from-of-blanks", sender=b"From:" + b"\r\n " * 10_000 + b"<ada@example.org>")
@@ -362,7 +363,7 @@ INJECTED = b"X-Injected: yes"
 
 def hidden_line_breaks() -> Rows:
     """Line breaks that appear when something is decoded."""
-    q = b"=?utf-8?q?Hi=0D=0AX-Injected:_yes=0D=0A=0D=0A<script>?="
+    q = b"=?utf-8?q?Hi=0D=0AX-Injected:_yes=0D=0A=0D=0A=3Cscript=3E?="
     b = b"=?utf-8?b?" + base64.b64encode(b"Hi\r\n" + INJECTED + b"\r\n\r\nbody") + b"?="
     yield taken("breaks-in-subject-q", subject=b"Subject: " + q)
     yield taken("breaks-in-subject-b", subject=b"Subject: " + b)
@@ -404,7 +405,7 @@ def names() -> Rows:
         sender=b'From: "<script>alert(1)</script>" <ada@example.org>',
         subject=b"Subject: <img src=x onerror=y>",
     )
-    yield taken("name-zalgo", sender=b'From: "' + "a\u0301".encode() * 40_000 + b'" <ada@example.org>')
+    yield taken("name-zalgo", sender=b'From: "' + "a\u0301".encode() * 9_000 + b'" <ada@example.org>')
     yield taken("name-escapes", sender=b'From: "\x1b]0;title\x07\x1b[2J" <ada@example.org>')
 
 

@@ -1,6 +1,8 @@
 """The real Postfix, with a configuration, a queue and a port of its own, for as long as a test needs it.
 
-    async with Postfix(lines, sink.port) as postfix:
+    postfix = Postfix()
+    postfix.configure(lines, sink.port)
+    async with postfix:
         ...                     # speak SMTP to 127.0.0.1:postfix.port
 
 `lines` is what is tested: they are put behind settings that keep Postfix on this machine and in its own
@@ -10,14 +12,16 @@ folder. Whatever no transport is named for goes to the sink. Postfix's master ne
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import os
+import random
 import re
 import shutil
+import socket
 import subprocess
 import tempfile
+from collections.abc import Mapping
 from pathlib import Path
-
-from tests.support.site import free_port
 
 DEPLOY = Path(__file__).parent.parent.parent / "deploy" / "postfix"
 PATIENCE = 60.0
@@ -31,12 +35,13 @@ maillog_file_prefixes = {folder}
 inet_interfaces = 127.0.0.1
 inet_protocols = ipv4
 myhostname = mx.example.test
-mydestination =
+mydestination = {mailboxes}
 mynetworks = 127.0.0.0/8
 alias_maps =
 smtpd_peername_lookup = no
 default_transport = smtp:[127.0.0.1]:{sink}
 relay_transport = $default_transport
+local_transport = $default_transport
 """
 _MASTER = """
 127.0.0.1:{port} inet n - n - - smtpd
@@ -66,35 +71,44 @@ def missing() -> str:
     return "" if os.geteuid() == 0 else "Postfix's master has to be started by root"
 
 
-def deployed(name: str, **instead: str) -> str:
-    """Return the lines of a file in deploy/postfix for a test: `lmtp` is the port of mailforum's LMTP."""
+def deployed(name: str, instead: Mapping[str, str]) -> str:
+    """Return the lines of a file in deploy/postfix, with each key of `instead` replaced by its value."""
     text = (DEPLOY / name).read_text()
-    replaced = {"lists.example.org": "lists.example.test", "127.0.0.1:8024": f"127.0.0.1:{instead.pop('lmtp')}"}
-    for old, new in (replaced | instead).items():
+    for old, new in instead.items():
         text = text.replace(old, new)
     return text
+
+
+def _port() -> int:
+    """Return a free port below those that the kernel gives out, so that nobody takes it meanwhile."""
+    while True:
+        port = random.randrange(20_000, 32_000)
+        with contextlib.suppress(OSError), socket.create_server(("127.0.0.1", port)):
+            return port
 
 
 class Postfix:
     """A Postfix of our own. `port` is known before it starts; `folder` is its to write to."""
 
-    def __init__(self, port: int = 0) -> None:
-        self.port = port or free_port()
+    def __init__(self) -> None:
+        self.port = _port()
         # Not pytest's tmp_path: the user `postfix` may not enter the folders above that.
         self._home = tempfile.TemporaryDirectory(prefix="mailforum-postfix-")
         self.folder = Path(self._home.name)
 
-    def configure(self, lines: str, sink: int) -> Postfix:
-        """Write the configuration; `sink` is the port to which all other mail goes."""
+    def configure(self, lines: str, sink: int, mailboxes: str = "") -> None:
+        """Write the configuration; `sink` is the port to which all other mail goes.
+
+        `mailboxes` is a domain of which the machine's users are the mailboxes.
+        """
         self.folder.chmod(0o755)
         (self.folder / "etc").mkdir()
         (self.folder / "queue").mkdir()
         (self.folder / "data").mkdir(mode=0o700)
         shutil.chown(self.folder / "data", "postfix")
-        main = _MAIN.format(folder=self.folder, sink=sink) + lines
+        main = _MAIN.format(folder=self.folder, sink=sink, mailboxes=mailboxes) + lines
         (self.folder / "etc" / "main.cf").write_text(main)
         (self.folder / "etc" / "master.cf").write_text(_MASTER.format(port=self.port))
-        return self
 
     @property
     def log(self) -> str:
@@ -115,7 +129,12 @@ class Postfix:
         assert done.returncode == 0, f"{' '.join(arguments)}\n{done.stdout}{done.stderr}{self.log}"
 
     async def __aenter__(self) -> Postfix:
-        await self._run("start")
+        try:
+            await self._run("start")
+        except BaseException:
+            with contextlib.suppress(AssertionError):  # there may be nothing to stop
+                await self._run("stop")
+            raise
         return self
 
     async def __aexit__(self, *_: object) -> None:

@@ -80,8 +80,7 @@ class Sink:
         self.hooks = hooks
         self.features, self.lmtp, self.tls, self.users = features, lmtp, tls, users or {}
         self.close_after, self.delay, self.byte_by_byte = close_after, delay, byte_by_byte
-        self.behind_starttls = behind_starttls
-        self.host, self.port = "127.0.0.1", port
+        self.host, self.port, self.behind_starttls = "127.0.0.1", port, behind_starttls
         self.mails: list[Mail] = []
         self.seen: list[Mail] = []
         self.chunks: list[tuple[int, bytes]] = []
@@ -179,12 +178,9 @@ class _Dialogue:
             await (handler(rest.strip()) if handler else self.say("500 5.5.2 unknown command"))
 
     async def on_ehlo(self, name: str) -> None:
-        features = list(self.sink.features)
-        if self.sink.tls and not self.encrypted:
-            features.append("STARTTLS")
-        if self.sink.users and "AUTH LOGIN" not in features:
-            features.append("AUTH PLAIN LOGIN")
-        *most, last = ["sink.example.org", *features]
+        tls = ["STARTTLS"] if self.sink.tls and not self.encrypted else []
+        auth = ["AUTH PLAIN LOGIN"] if self.sink.users and "AUTH LOGIN" not in self.sink.features else []
+        *most, last = ["sink.example.org", *self.sink.features, *tls, *auth]
         self.reset()
         await self.answer("ehlo", name, "\r\n".join([*(f"250-{line}" for line in most), f"250 {last}"]))
 
@@ -216,11 +212,10 @@ class _Dialogue:
 
     async def on_mail(self, rest: str) -> None:
         path, *parameters = rest[len("FROM:") :].split(" ")
-        address = path.strip("<>")
         if self.mail_from is not None:
             await self.say("503 5.5.1 nested MAIL command")
-        elif await self.answer("mail", address, "250 2.1.0 ok"):
-            self.mail_from, self.parameters = address, tuple(parameters)
+        elif await self.answer("mail", path.strip("<>"), "250 2.1.0 ok"):
+            self.mail_from, self.parameters = path.strip("<>"), tuple(parameters)
 
     async def on_rcpt(self, rest: str) -> None:
         address = rest[len("TO:") :].partition(">")[0].strip("<>")
@@ -239,11 +234,11 @@ class _Dialogue:
         while data != b".\r\n" and not data.endswith(b"\r\n.\r\n"):
             data += await self.reader.readuntil(b".\r\n")
         text = bytes(data[:-3]).replace(b"\r\n.", b"\r\n").removeprefix(b".")
-        sender, rcpts = self.mail_from or "", tuple(self.rcpts)
-        mail = Mail(sender, rcpts, text, self.number, self.parameters, self.encrypted, self.user)
+        seen = (self.mail_from or "", tuple(self.rcpts), text, self.number, self.parameters)
+        mail = Mail(*seen, self.encrypted, self.user)
         self.sink.seen.append(mail)
         self.reset()
-        copies = [dataclasses.replace(mail, rcpts=(rcpt,)) for rcpt in rcpts] if self.sink.lmtp else [mail]
+        copies = [dataclasses.replace(mail, rcpts=(rcpt,)) for rcpt in mail.rcpts] if self.sink.lmtp else [mail]
         answers = [await self.verdict("dot", copy) for copy in copies]
         for copy, answer in zip(copies, answers, strict=True):
             if copy.rcpts and _parse(answer, "250")[1].startswith("2"):
@@ -255,13 +250,12 @@ class _Dialogue:
         if self.taken == self.sink.close_after:
             raise _Gone
 
-    async def on_rset(self, _: str) -> None:
+    async def on_rset(self, said: str) -> None:
         self.reset()
-        await self.answer("rset", None, "250 2.0.0 ok")
+        await self.answer("rset", said, "250 2.0.0 ok")
 
     async def on_quit(self, _: str) -> None:
-        await self.say("221 2.0.0 bye")
-        raise _Gone
+        await self.reply("close-after-reply", "221 2.0.0 bye")
 
     async def verdict(self, name: str, said: object) -> str | None:
         hook = self.sink.hooks.get(name)

@@ -2,7 +2,7 @@
 
 `__init__` the command · `folder` where it lives · `story` who sends what · `post_office` SMTP and the
 Maildir as the members see them · `play` the show, step by step · `check` did it all arrive ·
-`screen` how it looks · `hints` what to try next
+`screen` how it looks · `stage` all of it together, and what ends it · `hints` what to try next
 """
 
 from __future__ import annotations
@@ -28,10 +28,9 @@ def add(commands: Commands) -> None:
 
 
 def _port(text: str) -> int:
-    number = int(text)
-    if not 0 <= number <= 65535:
-        raise ValueError
-    return number
+    if not (text.isascii() and text.isdigit() and int(text) <= 65535):
+        raise argparse.ArgumentTypeError("a port is a number up to 65535; 0 is any that is free")
+    return int(text)
 
 
 def run(args: argparse.Namespace) -> int:

@@ -79,30 +79,25 @@ class Play:
             to = self._mlist.sub("join-digest" if person.digest else "join")
             await self._ask_and_confirm(person, to, "")
             self._reading[person] = Mode.DIGEST if person.digest else Mode.EACH
-            how = "one digest a day" if person.digest else "every post"
-            self._screen.row(
-                (person.name, _NAME), (f"mails {to.partition('@')[0]}@", 25), ("and replies:", 12), (how, 0)
-            )
-        self._screen.remark(
-            "Nobody is believed at their word: each is asked back by mail, and an empty reply is a yes."
-        )
+            how = f"mails {to.partition('@')[0]}@"
+            gets = "gets a digest" if person.digest else "gets every post"
+            self._screen.row((person.name, _NAME), (how, _HOW), ("and confirms", 12), (gets, 0))
+        self._screen.remark("From can be forged, so each is asked back by mail; an empty reply is a yes.")
 
     async def _ask_and_confirm(self, person: Person, to: str, command: str) -> None:
         """Mail a wish, wait for the question it is answered with, and answer that with a plain reply."""
-        asked = len(self._questions(person))
-        await self._send(person.address, to, compose(person.name, person.address, to, command), 250)
-        await self._outbox.wait_for(f"the question to {person.name}", lambda _: len(self._questions(person)) > asked)
-        confirm_to, raw = answer(person.name, self._questions(person)[-1])
-        await self._send(person.address, confirm_to, raw, 250)
         self._due.add("notice", [person, person])  # the question, and what came of it
+        before = {letter.path for letter in self._outbox.letters()}
 
-    def _questions(self, person: Person) -> list[Letter]:
-        mark = f"{self._mlist.name}-confirm+"
-        return [
-            letter
-            for letter in self._outbox.letters()
-            if letter.to == person.address and mark in letter.msg.get("Reply-To")
-        ]
+        def is_question(letter: Letter) -> bool:
+            asks = f"{self._mlist.name}-confirm+" in letter.msg.get("Reply-To")
+            return asks and letter.to == person.address and letter.path not in before
+
+        reply = await self._send(person.address, to, compose(person.name, person.address, to, command), 250)
+        if reply.code == 250:
+            question = await self._outbox.wait_for(f"the question to {person.name}", is_question)
+            confirm_to, raw = answer(person.name, question)
+            await self._send(person.address, confirm_to, raw, 250)
 
     async def _send(self, mail_from: str, to: str, raw: bytes, code: int) -> Reply:
         """Send a mail and return the answer; one with another code than `code` is noted."""

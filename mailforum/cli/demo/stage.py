@@ -56,7 +56,8 @@ async def _run(config: Config, place: Path, *, stay: bool) -> int:
             await _stay(service, place, screen)
         if service.failed:
             raise MailforumError(f"a part of the service has failed; {place / folder.LOG} says how")
-    if good is None:  # stopped from outside
+    if good is None:
+        screen.line("Stopped before the end.")
         return 0 if stay else _INTERRUPTED
     return 0 if good else 1
 

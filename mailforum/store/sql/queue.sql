@@ -40,9 +40,11 @@ SELECT min(due_at) AS due_at FROM delivery WHERE done_at IS NULL AND claimed = 0
 
 -- name: settle
 UPDATE delivery
-SET state = :state, claimed = 0, attempts = attempts + 1, due_at = :due_at, done_at = :done_at,
-    enhanced = :enhanced, reply = :reply
-WHERE id = :id
+SET state = json_extract(result.value, '$[1]'), claimed = 0, attempts = attempts + 1,
+    due_at = json_extract(result.value, '$[2]'), done_at = json_extract(result.value, '$[3]'),
+    enhanced = json_extract(result.value, '$[4]'), reply = json_extract(result.value, '$[5]')
+FROM json_each(:results) AS result
+WHERE delivery.id = json_extract(result.value, '$[0]')
 
 -- name: of_state
 SELECT delivery.id, delivery.mailing_id, delivery.list_id, delivery.member_id, delivery.rcpt, delivery.state,

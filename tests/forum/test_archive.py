@@ -1,0 +1,419 @@
+"""Archives in and out: nothing doubled, nothing sent, nothing lost, nothing that stops it."""
+
+from __future__ import annotations
+
+import gzip
+import io
+import json
+from collections.abc import AsyncIterator, Iterable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from random import Random
+
+import pytest
+
+from mailforum.errors import Deferred
+from mailforum.forum import archive, digests, posts
+from mailforum.forum.archive import Mail, Report
+from mailforum.mail import mbox
+from mailforum.model import ListSettings, MailingList, Mode, Post, Role
+from mailforum.store import intake, lists, queue
+from mailforum.store import posts as rows
+from mailforum.store.database import Database
+from mailforum.store.sqlite import open_sqlite
+from tests.support import archive as made_up
+from tests.support.site import Site, run_cli, write_config
+
+NOW = 1_700_000_000.0
+MAIL = b"From: Ada <ada@example.org>\r\nMessage-ID: <1@example.org>\r\nSubject: Budget\r\n\r\nHello\r\n"
+
+
+class Clock:
+    """Stands still."""
+
+    def now(self) -> float:
+        return NOW
+
+    def monotonic(self) -> float:
+        return 0.0
+
+    async def sleep(self, seconds: float) -> None:
+        raise AssertionError("an import does not wait")
+
+
+@dataclass
+class Forum:
+    """A database with one list that people read."""
+
+    db: Database
+    mlist: MailingList
+
+    async def take_in(self, mails: Iterable[Mail], mlist: MailingList | None = None) -> Report:
+        return await archive.take_in(self.db, mlist or self.mlist, mails, Clock())
+
+    async def posts(self, mlist: MailingList | None = None) -> list[Post]:
+        return await self.db.read(lambda tx: rows.of_list(tx, (mlist or self.mlist).id))
+
+    async def give_out(self, mlist: MailingList | None = None) -> bytes:
+        out = io.BytesIO()
+        async for post, raw in archive.give_out(self.db, mlist or self.mlist):
+            mbox.write(out, raw, sender=post.from_address, received=post.received_at)
+        return out.getvalue()
+
+    async def new_list(self, address: str) -> MailingList:
+        list_id = await self.db.write(lambda tx: lists.add(tx, address, "", ListSettings(), NOW))
+        mlist = await self.db.read(lambda tx: lists.by_id(tx, list_id or 0))
+        assert mlist
+        return mlist
+
+    async def post(self, raw: bytes) -> Post:
+        """Post as a member does."""
+        msg, raw = posts.parse(raw)
+        return await self.db.write(lambda tx: posts.accept(tx, self.mlist, msg, raw, NOW))
+
+    async def shunted(self) -> list[str]:
+        return [one.reason for one in await self.db.read(intake.shunts)]
+
+
+@pytest.fixture
+async def forum(tmp_path: Path) -> AsyncIterator[Forum]:
+    db = await open_sqlite(tmp_path / "mailforum.db")
+    try:
+        made = Forum(db, None)  # type: ignore[arg-type]
+        made.mlist = await made.new_list("pmo@lists.example.org")
+        for name, mode in (("bob", Mode.EACH), ("cleo", Mode.DIGEST)):
+            address = f"{name}@example.org"
+            await db.write(
+                lambda tx, a=address, m=mode: lists.add_member(tx, made.mlist.id, a, a, "", Role.MEMBER, m, NOW)
+            )
+        yield made
+    finally:
+        await db.close()
+
+
+def mails(data: bytes) -> Iterator[Mail]:
+    for number, entry in enumerate(mbox.read(io.BytesIO(data)), 1):
+        yield Mail(f"mail {number}", entry.raw, entry.received)
+
+
+def mail(number: int, body: str = "Hello") -> bytes:
+    return MAIL.replace(b"<1@", f"<{number}@".encode()).replace(b"Hello", body.encode())
+
+
+async def test_a_real_looking_archive_is_taken_in_whole(forum: Forum) -> None:
+    letters = list(made_up.letters(600, seed=3))
+    report = await forum.take_in(mails(made_up.mbox(letters)))
+    different = {letter.raw for letter in letters}
+    assert (report.imported, report.duplicates, report.bad) == (len(different), 600 - len(different), 0)
+    stored = await forum.posts()
+    assert report.threads == len({post.thread for post in stored})
+    assert (report.first, report.last) == (min(p.date for p in stored), max(p.date for p in stored))
+    # Old Outlook names nothing and some mails have no id: most answers find what they answer all the same.
+    answered = {letter.msgid: letter.answers.msgid for letter in letters if letter.answers}
+    right = sum(post.parent == answered.get(post.message_id, "") for post in stored)
+    assert right > 0.75 * len(answered)
+
+
+async def test_bytes_are_kept_as_smtp_would_have_brought_them(forum: Forum) -> None:
+    raw = MAIL + b"\r\nFrom here\r\n>From there\r\n\r\n"
+    out = io.BytesIO()
+    mbox.write(out, raw, sender="", received=5.0)
+    await forum.take_in(mails(out.getvalue()))
+    (post,) = await forum.posts()
+    assert await forum.db.read(lambda tx: rows.raw(tx, post.id)) == raw
+
+
+async def test_an_import_that_was_killed_goes_on_without_doubling(forum: Forum) -> None:
+    letters = list(made_up.letters(900, seed=4))
+    data = made_up.mbox(letters)
+
+    def killed() -> Iterator[Mail]:
+        for number, one in enumerate(mails(data)):
+            if number == 450:
+                raise KeyboardInterrupt
+            yield one
+
+    with pytest.raises(KeyboardInterrupt):
+        await forum.take_in(killed())
+    before = len(await forum.posts())
+    assert 0 < before <= 450
+    report = await forum.take_in(mails(data))
+    whole = len({letter.raw for letter in letters})
+    assert before + report.imported == whole == len(await forum.posts())
+    again = await forum.take_in(mails(data))
+    assert (again.imported, again.duplicates) == (0, 900)
+
+
+async def test_what_came_by_smtp_is_not_imported_again(forum: Forum) -> None:
+    await forum.post(mail(1))
+    report = await forum.take_in([Mail("1", mail(1)), Mail("2", mail(2))])
+    assert (report.imported, report.duplicates) == (1, 1)
+
+
+async def test_one_id_with_another_text_is_a_post_of_its_own(forum: Forum) -> None:
+    report = await forum.take_in([Mail("1", mail(1)), Mail("2", mail(1, "Hello again"))])
+    assert (report.imported, report.duplicates) == (2, 0)
+
+
+async def test_the_same_mail_may_be_on_two_lists(forum: Forum) -> None:
+    other = await forum.new_list("dev@lists.example.org")
+    assert (await forum.take_in([Mail("1", MAIL)])).imported == 1
+    assert (await forum.take_in([Mail("1", MAIL)], other)).imported == 1
+
+
+async def test_imported_mail_is_sent_to_nobody_and_is_in_no_digest(forum: Forum) -> None:
+    await forum.post(mail(1))
+    await forum.take_in([Mail(str(number), mail(number)) for number in range(2, 30)])
+    await forum.post(mail(30))
+    assert [one.rcpt for one in await forum.db.read(queue.deliveries)] == ["bob@example.org"] * 2
+    cut = await forum.db.write(lambda tx: digests.cut(tx, forum.mlist, NOW))
+    assert cut
+    issue = cut[0]
+    content = await forum.db.read(lambda tx: digests.content(tx, forum.mlist.id, issue.after_post, issue.last_post))
+    assert (issue.posts, [post.message_id for post, _ in content]) == (2, ["<1@example.org>", "<30@example.org>"])
+
+
+async def test_a_digest_after_an_import_and_nothing_else_is_none(forum: Forum) -> None:
+    await forum.take_in([Mail("1", MAIL)])
+    assert await forum.db.write(lambda tx: digests.cut(tx, forum.mlist, NOW)) is None
+    await forum.post(mail(2))
+    assert await forum.db.write(lambda tx: digests.cut(tx, forum.mlist, NOW))
+
+
+async def test_a_command_in_an_archive_is_not_obeyed(forum: Forum) -> None:
+    leave = b"From: bob@example.org\r\nSubject: unsubscribe\r\n\r\n"
+    assert (await forum.take_in([Mail("1", leave)])).imported == 1
+    assert len(await forum.db.read(lambda tx: lists.members(tx, forum.mlist.id))) == 2
+    assert not await forum.db.read(queue.deliveries)
+
+
+async def test_a_reply_to_an_imported_mail_goes_into_its_thread(forum: Forum) -> None:
+    await forum.take_in([Mail("1", MAIL)])
+    reply = await forum.post(mail(2).replace(b"Subject", b"In-Reply-To: <1@example.org>\r\nSubject"))
+    assert (reply.label, reply.parent) == ("1.2", "<1@example.org>")
+
+
+@pytest.mark.parametrize(
+    ("header", "received", "date", "received_at"),
+    [
+        (b"Date: Thu, 1 Jan 2015 12:30:00 +0000\r\n", 1_420_200_000.0, 1_420_115_400.0, 1_420_200_000.0),
+        (b"Date: Thu, 1 Jan 2015 12:30:00 +0000\r\n", None, 1_420_115_400.0, 1_420_115_400.0),
+        # git writes 2001 into every From_ line; a clock that is ahead of ours is wrong.
+        (b"Date: Thu, 1 Jan 2015 12:30:00 +0000\r\n", 1_000_684_800.0, 1_420_115_400.0, 1_420_115_400.0),
+        (b"Date: Thu, 1 Jan 2055 12:30:00 +0000\r\n", 1_420_200_000.0, 1_420_200_000.0, 1_420_200_000.0),
+        (b"Date: Thu, 1 Jan 2055 12:30:00 +0000\r\n", 2_682_419_400.0, NOW, NOW),
+        (b"Date: yesterday\r\n", 1_420_200_000.0, 1_420_200_000.0, 1_420_200_000.0),
+        (b"", 0.0, 0.0, 0.0),
+        (b"", None, NOW, NOW),
+    ],
+)
+async def test_the_date_is_the_authors_else_the_mailboxes_else_now(
+    forum: Forum, header: bytes, received: float | None, date: float, received_at: float
+) -> None:
+    await forum.take_in([Mail("1", header + MAIL, received)])
+    (post,) = await forum.posts()
+    assert (post.date, post.received_at) == (date, received_at)
+
+
+async def test_bad_mails_are_counted_named_and_kept_aside_once(forum: Forum) -> None:
+    deep = b"".join(b'Content-Type: multipart/mixed; boundary="%d"\r\n\r\n--%d\r\n' % (n, n) for n in range(60))
+    bad = [
+        Mail("mail 2", b"X: " + b"y" * 300_000 + b"\r\n\r\n"),
+        Mail("mail 3", deep),
+        Mail("mail 4", b"\x89PNG\r\n\x1a\n\0\0\0"),
+        Mail("mail 5", b"", fault="It is too large."),
+    ]
+    for _ in range(2):
+        report = await forum.take_in([Mail("mail 1", MAIL), *bad, Mail("mail 6", mail(6))])
+        assert (report.imported + report.duplicates, report.bad) == (2, 4)
+        assert [one.where for one in report.named] == ["mail 2", "mail 3", "mail 4", "mail 5"]
+        assert all(one.reason for one in report.named)
+    kept = await forum.db.read(intake.shunts)
+    assert len(kept) == 3 and all(one.times == 2 for one in kept)
+    assert all(one.reason.startswith("import into pmo@lists.example.org: ") for one in kept)
+    # With no recipient, nobody can be sent it by mistake.
+    assert [(one.mail_from, one.rcpts) for one in kept] == [("", ())] * 3
+    assert await forum.db.read(lambda tx: intake.shunt_raw(tx, kept[1].id)) == deep
+
+
+async def test_a_fault_of_ours_with_one_mail_takes_no_other_with_it(
+    forum: Forum, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    whole = posts.store
+
+    def broken(tx, mlist, msg, *rest, **more):  # type: ignore[no-untyped-def]
+        stored = whole(tx, mlist, msg, *rest, **more)
+        if msg.message_id == "<7@example.org>":
+            raise RuntimeError("a bug")
+        return stored
+
+    monkeypatch.setattr(posts, "store", broken)
+    report = await forum.take_in([Mail(str(number), mail(number)) for number in range(20)])
+    assert (report.imported, report.bad, report.named[0].where) == (19, 1, "7")
+    assert len(await forum.posts()) == 19
+    assert await forum.shunted() == ["import into pmo@lists.example.org: A fault of ours: RuntimeError: a bug"]
+    monkeypatch.undo()
+    again = await forum.take_in([Mail(str(number), mail(number)) for number in range(20)])
+    assert (again.imported, again.duplicates, again.bad) == (1, 19, 0)
+    assert await forum.shunted() == []
+
+
+async def test_a_report_names_a_hundred_bad_mails_and_counts_all(forum: Forum) -> None:
+    report = await forum.take_in(Mail(str(number), b"no header %d" % number) for number in range(250))
+    assert (report.bad, len(report.named), report.mails) == (250, 100, 250)
+
+
+async def test_a_full_disk_ends_it_and_keeps_what_is_done(forum: Forum) -> None:
+    answers = iter([True, True, False])
+    source = (Mail(str(number), mail(number)) for number in range(1000))
+    with pytest.raises(Deferred):
+        await archive.take_in(forum.db, forum.mlist, source, Clock(), lambda: next(answers))
+    assert len(await forum.posts()) == 2 * archive.BATCH
+
+
+async def test_an_archive_is_read_a_batch_at_a_time(forum: Forum) -> None:
+    in_hand = 0
+
+    def source() -> Iterator[Mail]:
+        nonlocal in_hand
+        for number in range(1000):
+            in_hand += 1
+            assert in_hand <= 2 * archive.BATCH
+            yield Mail(str(number), mail(number))
+
+    def done(report: Report) -> None:
+        nonlocal in_hand
+        in_hand = 0
+
+    report = await archive.take_in(forum.db, forum.mlist, source(), Clock(), done=done)
+    assert report.imported == 1000
+
+
+def test_batches_of_large_mails_are_small() -> None:
+    large = [Mail(str(number), b"x" * archive.BATCH_BYTES) for number in range(3)]
+    assert [len(batch) for batch in archive._batches(large)] == [1, 1, 1]
+
+
+async def test_export_import_export_is_a_fixed_point(forum: Forum) -> None:
+    await forum.post(b"From ada@example.org\r\n" + mail(0))  # brought by a client with an mbox line of its own
+    await forum.take_in(mails(made_up.mbox(made_up.letters(300, seed=5))))
+    await forum.post(mail(1, "Line\r\n\r\nFrom me\r\n>From you\r\n\r\n"))
+    exported = await forum.give_out()
+    other = await forum.new_list("copy@lists.example.org")
+    report = await forum.take_in(mails(exported), other)
+    assert (report.imported, report.duplicates, report.bad) == (len(await forum.posts()), 0, 0)
+    assert await forum.give_out(other) == exported
+
+    def shape(stored: list[Post]) -> list[tuple[object, ...]]:
+        return [(post.label, post.thread, post.subject, post.date, post.size) for post in stored]
+
+    assert shape(await forum.posts(other))[1:-1] == shape(await forum.posts())[1:-1]
+
+
+async def test_an_archive_in_any_order_makes_the_same_threads(forum: Forum) -> None:
+    letters = [letter for letter in made_up.letters(150, seed=6) if b"\r\nMessage-I" in letter.raw]
+    letters = list({letter.msgid: letter for letter in letters}.values())
+    other = await forum.new_list("copy@lists.example.org")
+    await forum.take_in(Mail("", letter.raw) for letter in letters)
+    await forum.take_in((Mail("", letter.raw) for letter in Random(6).sample(letters, len(letters))), other)
+
+    async def shape(mlist: MailingList) -> tuple[dict[str, str | None], set[frozenset[str]]]:
+        stored = await forum.posts(mlist)
+        groups: dict[int, set[str]] = {}
+        for post in stored:
+            groups.setdefault(post.thread, set()).add(post.message_id)
+        return {post.message_id: post.parent for post in stored}, {frozenset(group) for group in groups.values()}
+
+    assert await shape(forum.mlist) == await shape(other)
+
+
+# The commands.
+
+
+async def cli(site: Site, *words: str) -> dict[str, object]:
+    answer = await site.cli(*words, "--json")
+    result: dict[str, object] = json.loads(answer.out)
+    return result
+
+
+@pytest.fixture
+def archive_file(tmp_path: Path) -> Path:
+    path = tmp_path / "old.mbox"
+    path.write_bytes(made_up.mbox(made_up.letters(120, seed=8)))
+    return path
+
+
+async def test_the_commands_import_and_export_beside_the_running_service(
+    site: Site, tmp_path: Path, archive_file: Path
+) -> None:
+    await site.cli("list", "create", "pmo")
+    await site.cli("list", "create", "copy")
+    said = await cli(site, "import", "pmo", str(archive_file))
+    assert said["imported"] == 120 - int(str(said["duplicates"])) and said["bad"] == 0 and said["problems"] == []
+    assert str(said["first"]).startswith("2003-0")
+    again = await cli(site, "import", "pmo", str(archive_file))
+    assert (again["imported"], again["duplicates"]) == (0, 120)
+
+    first, second = tmp_path / "first.mbox", tmp_path / "second.mbox.gz"
+    written = await cli(site, "export", "pmo", str(first))
+    assert (written["posts"], written["bytes"]) == (said["imported"], first.stat().st_size)
+    await cli(site, "import", "copy", str(first))
+    await cli(site, "export", "copy", str(second))
+    assert gzip.decompress(second.read_bytes()) == first.read_bytes()
+    assert not site.sink.mails
+
+
+def test_a_maildir_and_a_packed_file_hold_the_same_mails(tmp_path: Path, archive_file: Path) -> None:
+    config = str(write_config(tmp_path, "maildir:out"))
+    packed = tmp_path / "old.mbox.gz"
+    packed.write_bytes(gzip.compress(archive_file.read_bytes()))
+    letters = list(made_up.letters(120, seed=8))
+    for number, letter in enumerate(letters):
+        folder = tmp_path / "Maildir" / ("new" if number % 2 else "cur")
+        folder.mkdir(parents=True, exist_ok=True)
+        name = f"{int(letter.at.timestamp())}.M{number}.host{':2,S' if number % 2 == 0 else ''}"
+        (folder / name).write_bytes(letter.raw.replace(b"\r\n", b"\n"))
+    exports = []
+    for name, source in (("a", archive_file), ("b", packed), ("c", tmp_path / "Maildir")):
+        for words in (["list", "create", name], ["import", name, str(source)], ["export", name, f"{source}.out"]):
+            answer = run_cli(["--config", config, *words])
+            assert answer.code == 0, answer
+        exports.append(Path(f"{source}.out").read_bytes())
+    assert exports[0] == exports[1]
+    # mboxo cannot tell `>From ` from `From `, a Maildir can.
+    mixed = [sorted(entry.raw for entry in mbox.read(io.BytesIO(data))) for data in exports]
+    assert [raw.replace(b"\n>From ", b"\nFrom ") for raw in mixed[2]] == mixed[0]
+
+
+def test_a_file_that_breaks_off_is_imported_as_far_as_it_goes(tmp_path: Path, archive_file: Path) -> None:
+    config = str(write_config(tmp_path, "maildir:out"))
+    packed = tmp_path / "broken.gz"
+    packed.write_bytes(gzip.compress(archive_file.read_bytes())[:-20_000])
+    run_cli(["--config", config, "list", "create", "pmo"])
+    answer = run_cli(["--config", config, "import", "pmo", str(packed), "--json"])
+    said = json.loads(answer.out)
+    assert answer.code == 0 and said["imported"] > 20 and said["bad"] == 1
+    assert "cannot be read any further" in said["problems"][0]["reason"]
+
+
+@pytest.mark.parametrize(
+    ("words", "complaint"),
+    [
+        (["import", "nobody", "{mbox}"], "there is no list nobody"),
+        (["import", "pmo", "{folder}/none.mbox"], "No such file"),
+        (["import", "pmo", "{folder}"], "no Maildir"),
+        (["export", "pmo", "{mbox}"], "is there already"),
+        (["export", "nobody", "{folder}/new.mbox"], "there is no list nobody"),
+        (["export", "pmo", "{folder}/none/new.mbox"], "No such file"),
+    ],
+)
+def test_what_cannot_be_done_is_said_in_one_line(
+    tmp_path: Path, archive_file: Path, words: list[str], complaint: str
+) -> None:
+    config = str(write_config(tmp_path, "maildir:out"))
+    run_cli(["--config", config, "list", "create", "pmo"])
+    before = archive_file.read_bytes()
+    answer = run_cli(["--config", config, *(word.format(mbox=archive_file, folder=tmp_path) for word in words)])
+    assert answer.code == 1 and complaint in answer.err and answer.err.count("\n") == 1
+    assert archive_file.read_bytes() == before
+    assert not list(tmp_path.glob("*.part")) and not (tmp_path / "new.mbox").exists()
