@@ -22,9 +22,9 @@ from mailforum import log
 from mailforum.clock import Clock, SystemClock
 from mailforum.config import Config
 from mailforum.delivery.mailings import Preparer
+from mailforum.delivery.nexthop import transport_for
 from mailforum.delivery.render import Texts
 from mailforum.delivery.sign import Key, load_key
-from mailforum.delivery.transport import transport_for
 from mailforum.delivery.worker import Worker
 from mailforum.errors import ConfigError, Deferred
 from mailforum.forum import digests

@@ -168,8 +168,9 @@ async def _say_hello(config: Config) -> None:
     from dataclasses import replace
 
     from mailforum.delivery.hello import connect
+    from mailforum.delivery.nexthop import transport_for
     from mailforum.delivery.smtp import SmtpTransport
-    from mailforum.delivery.transport import RelayDown, transport_for
+    from mailforum.delivery.transport import RelayDown
 
     transport = transport_for(config)
     assert isinstance(transport, SmtpTransport)

@@ -9,9 +9,7 @@ from __future__ import annotations
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from typing import Protocol
-from urllib.parse import urlsplit
 
-from mailforum.config import Config
 from mailforum.errors import Deferred
 from mailforum.model import State, Status
 
@@ -64,31 +62,3 @@ def bad_address(address: str) -> Status | None:
     if address.isprintable():
         return None
     return Status(State.FAILED, "5.1.3", "the address contains control characters")
-
-
-def transport_for(config: Config) -> Transport:
-    """Make the transport that `[delivery] relay` names: smtp://, lmtp:// or maildir:."""
-    options = config.delivery
-    scheme, _, folder = options.relay.partition(":")
-    if scheme == "maildir":
-        from mailforum.delivery.maildir import MaildirTransport
-
-        return MaildirTransport(config.path(folder))
-
-    from mailforum.delivery.hello import Relay
-    from mailforum.delivery.smtp import SmtpTransport
-
-    url = urlsplit(options.relay)
-    relay = Relay(
-        host=url.hostname or "",
-        port=url.port or (24 if scheme == "lmtp" else 25),
-        lmtp=scheme == "lmtp",
-        helo=config.site.domain,
-        tls=options.tls,
-        user=options.user,
-        password=config.password,
-        connect_timeout=options.connect_timeout,
-        command_timeout=options.command_timeout,
-        data_timeout=options.data_timeout,
-    )
-    return SmtpTransport(relay)

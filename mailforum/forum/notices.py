@@ -14,7 +14,6 @@ from mailforum.model import Kind, MailingList
 from mailforum.store import intake, lists, queue
 from mailforum.store.database import Tx
 
-
 OWNERS = "owners"  # what their notices are counted under; no address is spelt like that
 
 

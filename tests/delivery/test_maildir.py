@@ -7,7 +7,8 @@ import pytest
 
 from mailforum.config import Config, DeliveryOptions
 from mailforum.delivery.maildir import MaildirTransport
-from mailforum.delivery.transport import Job, RelayDown, transport_for
+from mailforum.delivery.nexthop import transport_for
+from mailforum.delivery.transport import Job, RelayDown
 from mailforum.model import State, Status
 
 SENDER = "pmo-bounces@lists.example.org"

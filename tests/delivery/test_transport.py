@@ -19,8 +19,9 @@ from hypothesis import strategies as st
 
 from mailforum.config import Config, DeliveryOptions, Site
 from mailforum.delivery.hello import Relay, Session
+from mailforum.delivery.nexthop import transport_for
 from mailforum.delivery.smtp import SmtpTransport, _stuffed
-from mailforum.delivery.transport import Job, RelayDown, transport_for
+from mailforum.delivery.transport import Job, RelayDown
 from mailforum.delivery.wire import CHUNK, KEPT, MOST_LINES, Reply, Wire
 from mailforum.model import State, Status
 from tests.support.sink import Sink

@@ -131,7 +131,7 @@ def changed(original: Message, sent: Message) -> str:
         return f"does not have {story.PREFIX} in its subject once"
     if _content(original) not in sent.body:
         return "has another text"
-    return "" if story.LIST.encode() in sent.body else "has no footer"
+    return "" if story.LEAVE.encode() in sent.body else "has no footer"
 
 
 def _content(msg: Message) -> bytes:

@@ -14,7 +14,7 @@ from mailforum import log
 from mailforum.app import Service
 from mailforum.cli.demo import folder, hints, story
 from mailforum.cli.demo.play import Play
-from mailforum.cli.demo.post_office import Outbox
+from mailforum.cli.demo.post_office import NotArrived, Outbox
 from mailforum.cli.demo.screen import Screen
 from mailforum.config import Config
 from mailforum.errors import MailforumError
@@ -77,7 +77,10 @@ async def _play(service: Service, place: Path, screen: Screen) -> bool | None:
     await asyncio.wait({show, stopped}, return_when=asyncio.FIRST_COMPLETED)
     if show.done():
         stopped.cancel()
-        return show.result()
+        try:
+            return show.result()
+        except NotArrived as error:
+            raise NotArrived(f"{error}; {place / folder.LOG} says what was done") from error
     show.cancel()
     await asyncio.wait({show})
     return None

@@ -12,6 +12,7 @@ from typing import Literal
 LIST = "pmo@lists.example.test"
 TITLE = "The PMO in business-led transformation"
 PREFIX = "[pmo]"
+LEAVE = "pmo-leave@lists.example.test"  # stands in the footer
 
 
 @dataclass(frozen=True, slots=True)
