@@ -1,7 +1,7 @@
 """Every option of mailforum: name, type, default and help, in one table.
 
 The sections below are that table. The commented sample that `mailforum init` writes, the output
-of `mailforum config`, and docs/configuration.md all come from it (a test compares them).
+of `mailforum config`, and docs/configuration.md all come from it (manual.py; a test compares them).
 
 Values come from the defaults, then the TOML file, then the environment: `MAILFORUM_SMTP_MAX_SIZE`
 sets `[smtp] max_size`. A secret may stand in a file of its own (`password_file`).
@@ -208,7 +208,10 @@ class Limits(_Section, frozen=True):
         int, Meta(description="Most automatic answers to one unproved address from one list in a day", ge=1)
     ] = 20
     owner_notices_per_day: Annotated[
-        int, Meta(description="Most notices of held posts and people who want to join to a list's owners in a day", ge=1)
+        int,
+        Meta(
+            description="Most notices to a list's owners in a day, of held posts and of people who want to join", ge=1
+        ),
     ] = 50
     confirm_days: Annotated[int, Meta(description="Days until a request for confirmation expires", ge=1)] = 3
 
@@ -249,11 +252,11 @@ SECTIONS: dict[str, type[_Section]] = {
 
 
 class Option(msgspec.Struct, frozen=True):
-    """One row of the table: `[section] name`, its default as TOML, its help and what it takes."""
+    """One row of the table: `[section] name`, its default, its help and what it takes."""
 
     section: str
     name: str
-    default: str
+    default: object
     help: str
     takes: str
 
@@ -264,7 +267,7 @@ def options(section: str) -> Iterator[Option]:
     defaults = SECTIONS[section]()
     for name in SECTIONS[section].__struct_fields__:
         kind, meta = get_args(hints[name])[:2]
-        yield Option(section, name, to_toml(getattr(defaults, name)), meta.description or "", _takes(kind))
+        yield Option(section, name, getattr(defaults, name), meta.description or "", _takes(kind))
 
 
 def _takes(kind: Any) -> str:
@@ -282,18 +285,6 @@ def _takes(kind: Any) -> str:
         Address: "host:port",
     }
     return names[kind]
-
-
-def to_toml(value: object) -> str:
-    """Write one value as TOML, as the sample and `mailforum config` show it."""
-    if isinstance(value, bool):
-        return "true" if value else "false"
-    if isinstance(value, tuple):
-        return "[" + ", ".join(to_toml(item) for item in value) + "]"
-    if isinstance(value, int) and not isinstance(value, Size):
-        return str(value)
-    text = str(value).replace("\\", "\\\\").replace('"', '\\"')
-    return f'"{text}"'
 
 
 def load(path: Path, environ: Mapping[str, str] = os.environ) -> Config:
@@ -418,52 +409,3 @@ def _check_relay(relay: str, source: str, text: str) -> None:
         raise _error("delivery", "relay", str(error), source, text) from None
     if parts.username or parts.password:
         raise _error("delivery", "relay", "name and password go into user and password_file", source, text)
-
-
-def sample(values: Mapping[tuple[str, str], str]) -> str:
-    """Write a commented configuration file.
-
-    `values` maps (section, option) to the TOML to write; every other option stands there as a
-    comment with its default.
-    """
-    lines = ["# mailforum's configuration. What is commented out shows the default.", ""]
-    for section, kind in SECTIONS.items():
-        lines += [f"# {(kind.__doc__ or '').strip()}", f"[{section}]"]
-        for option in options(section):
-            written = values.get((section, option.name))
-            lines.append(f"# {option.help} ({option.takes}).")
-            lines.append(f"{option.name} = {written}" if written else f"# {option.name} = {option.default}")
-        lines.append("")
-    return "\n".join(lines)
-
-
-def show(config: Config) -> str:
-    """Write the configuration in force as TOML; passwords are not shown."""
-    lines = []
-    for section in SECTIONS:
-        lines.append(f"[{section}]")
-        for option in options(section):
-            value = getattr(getattr(config, section), option.name)
-            secret = option.name == "password" and value
-            lines.append(f"{option.name} = {to_toml('(hidden)' if secret else value)}")
-        lines.append("")
-    return "\n".join(lines)
-
-
-def manual() -> str:
-    """Write the table of all options as docs/configuration.md shows it."""
-    lines = [
-        "# Configuration",
-        "",
-        "`mailforum init` writes a file with all of this in it. Values come from the defaults, then the file,",
-        "then the environment: `MAILFORUM_SMTP_MAX_SIZE` sets `[smtp] max_size`. Times are written as `30s`, `5m`,",
-        "`4h` or `5d`, sizes as `300K` or `25M`. Files and folders are meant from where the configuration stands.",
-        "Unknown names and wrong values are refused with the line they stand in.",
-    ]
-    for section, kind in SECTIONS.items():
-        lines += ["", f"## [{section}]", "", (kind.__doc__ or "").strip(), ""]
-        lines += ["| option | default | what it is |", "|---|---|---|"]
-        for option in options(section):
-            takes = option.takes.replace("|", "\\|")
-            lines.append(f"| `{option.name}` | `{option.default}` | {option.help} ({takes}) |")
-    return "\n".join(lines) + "\n"

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from mailforum import config
+from mailforum import config, manual
 from mailforum.errors import ConfigError
 
 
@@ -15,7 +15,7 @@ def load(folder: Path, text: str, **environ: str) -> config.Config:
 
 
 def test_the_sample_file_is_the_defaults(tmp_path: Path) -> None:
-    uncommented = config.sample({}).replace("\n# ", "\n")
+    uncommented = manual.sample({}).replace("\n# ", "\n")
     text = "\n".join(
         line for line in uncommented.splitlines() if (" = " in line and not line.endswith(").")) or line[:1] == "["
     )
@@ -23,8 +23,8 @@ def test_the_sample_file_is_the_defaults(tmp_path: Path) -> None:
 
 
 def test_the_manual_in_docs_is_the_table_in_the_code() -> None:
-    manual = Path(__file__).parent.parent / "docs" / "configuration.md"
-    assert manual.read_text(encoding="utf-8") == config.manual()
+    page = Path(__file__).parent.parent / "docs" / "configuration.md"
+    assert page.read_text(encoding="utf-8") == manual.page()
 
 
 def test_every_option_says_what_it_is() -> None:
@@ -35,7 +35,7 @@ def test_every_option_says_what_it_is() -> None:
 
 def test_what_config_prints_can_be_read_again(tmp_path: Path) -> None:
     first = load(tmp_path, '[smtp]\nmax_size = "5M"\nlisten = ["127.0.0.1:2525", "[::1]:2525"]\n')
-    assert load(tmp_path, config.show(first)) == first
+    assert load(tmp_path, manual.show(first)) == first
 
 
 @pytest.mark.parametrize(
@@ -90,7 +90,7 @@ def test_a_password_may_stand_in_a_file_and_is_never_shown(tmp_path: Path) -> No
     (tmp_path / "password").write_text("hunter2\n")
     read = load(tmp_path, '[delivery]\npassword_file = "password"\npassword = "other"\n')
     assert read.password == "hunter2"
-    assert "other" not in config.show(read)
+    assert "other" not in manual.show(read)
 
 
 @pytest.mark.parametrize(("text", "seconds"), [("30s", 30), ("5m", 300), ("4h", 14400), ("5d", 432000), (7, 7)])

@@ -53,7 +53,7 @@ def add(commands: Commands) -> None:
 
 def make_site(args: argparse.Namespace) -> None:
     """Make a folder with a commented configuration and a secret key; overwrites nothing."""
-    from mailforum import app, config
+    from mailforum import app, config, manual
 
     folder = Path(args.dir)
     file = folder / "mailforum.toml"
@@ -61,7 +61,7 @@ def make_site(args: argparse.Namespace) -> None:
     if not re.fullmatch(r"[a-z0-9](?:[a-z0-9.-]{0,251}[a-z0-9])?", domain):
         raise UsageError(f"`{domain}` is no domain")
     folder.mkdir(mode=0o750, parents=True, exist_ok=True)
-    text = config.sample({("site", "domain"): config.to_toml(domain)})
+    text = manual.sample({("site", "domain"): manual.to_toml(domain)})
     try:
         with file.open("x", encoding="utf-8") as out:
             out.write(text)
@@ -174,14 +174,14 @@ def _notify(state: str) -> None:
 
 def show_config(args: argparse.Namespace) -> None:
     """Print the configuration in force as TOML."""
-    from mailforum import config
+    from mailforum import config, manual
 
     path = config_path(args)
     overlaid = [name for section in config.SECTIONS for name in os.environ if _names_option(section, name)]
     print(f"# {path.resolve()}")
     if overlaid:
         print(f"# and from the environment: {', '.join(sorted(overlaid))}")
-    print(f"\n{config.show(config.load(path))}", end="")
+    print(f"\n{manual.show(config.load(path))}", end="")
 
 
 def _names_option(section: str, variable: str) -> bool:

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from mailforum.config import to_toml
+from mailforum.manual import to_toml
 from tests.cli.conftest import Forum
 from tests.support.sink import Sink
 from tests.support.site import free_port, run_cli, write_config

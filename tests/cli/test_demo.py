@@ -13,7 +13,7 @@ import time
 from collections import Counter
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import pytest
@@ -41,26 +41,53 @@ FILES = Path(story.__file__).parent / "mails"
 # -- the whole show
 
 
-def test_the_show_ends_with_every_mail_where_it_should_be(tmp_path: Path) -> None:
-    ended = as_process("demo", "--once", "--dir", str(tmp_path / "demo"))
-    out = ended.stdout.decode()
-    assert ended.returncode == 0, out + ended.stderr.decode()
-    assert "All is as it should be: 70 mails went out" in out
-    assert "WRONG" not in out
-    assert "\x1b" not in out
-    assert ended.stderr == b""
+@pytest.fixture
+def here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    monkeypatch.chdir(tmp_path)
+    return tmp_path
 
 
-def test_what_is_in_the_mailboxes_is_what_the_story_says(tmp_path: Path) -> None:
-    assert as_process("demo", "--once", "--dir", str(tmp_path)).returncode == 0
+@dataclass(frozen=True)
+class Show:
+    """A show that has ended: where, with which code, and what it printed."""
+
+    place: Path
+    code: int
+    out: str
+    err: str
+
+
+@pytest.fixture(scope="module")
+def show(tmp_path_factory: pytest.TempPathFactory) -> Show:
+    place = tmp_path_factory.mktemp("show") / "demo"
+    ended = as_process("demo", "--once", "--dir", str(place))
+    return Show(place, ended.returncode, ended.stdout.decode(), ended.stderr.decode())
+
+
+def test_the_show_ends_with_every_mail_where_it_should_be(show: Show) -> None:
+    assert (show.code, show.err) == (0, ""), show.out
+    assert "All is as it should be: 70 mails went out" in show.out
+    assert "WRONG" not in show.out
+    assert "\x1b" not in show.out
+
+
+def test_what_is_in_the_mailboxes_is_what_the_story_says(show: Show) -> None:
     got: Counter[tuple[str, str]] = Counter()
-    for mail in mailbox.Maildir(tmp_path / folder.OUTBOX):
+    for mail in mailbox.Maildir(show.place / folder.OUTBOX):
         kind = "post" if mail["X-Mailforum-Id"] else "digest" if mail["List-Id"] else "notice"
         got[mail["Delivered-To"], kind] += 1
     each = {(person.address, "post"): 16 for person in (ANNA, MARCUS, story.PRIYA)}
     notices = {(person.address, "notice"): 2 for person in story.PEOPLE} | {(story.YUKI.address, "notice"): 4}
     digests = {(story.YUKI.address, "digest"): 1, (TOM.address, "digest"): 1}
     assert got == {**each, (story.YUKI.address, "post"): 8, **notices, **digests}
+
+
+def test_a_show_in_which_posts_are_changed_on_the_way_fails(here: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(footer, "add", lambda msg, text: replace(msg, body=msg.body.upper()))
+    answer = run_cli(["demo", "--once"])
+    assert answer.code == 1
+    assert "WRONG changed on the way: " in answer.out
+    assert "Something went WRONG" in answer.out
 
 
 @contextmanager
@@ -93,8 +120,10 @@ def test_it_stays_up_and_what_it_tells_to_try_works_as_printed(tmp_path: Path) -
         assert send and len(commands) >= 3
         subprocess.run(["sh", "-c", send[0]], check=True, timeout=20)
         assert "post 3.1" in read_until(process, "event=handled")
-        shown = [subprocess.run(["sh", "-c", line], check=True, capture_output=True, timeout=20) for line in commands]
-        assert b"A mail of my own" in shown[0].stdout
+        asked = [subprocess.Popen(["sh", "-c", line], stdout=subprocess.PIPE) for line in commands]
+        shown = [each.communicate(timeout=20)[0] for each in asked]
+        assert [each.returncode for each in asked] == [0] * len(asked)
+        assert b"A mail of my own" in shown[0]
         process.send_signal(signal.SIGINT)
         assert process.wait(20) == 0
     ended = run_cli(["--config", str(tmp_path / "my demo" / folder.CONFIG), "post", "ls", "pmo"])
@@ -119,12 +148,6 @@ def test_a_relay_in_the_environment_gets_none_of_the_mail(tmp_path: Path, monkey
 
 
 # -- the folder and the ports
-
-
-@pytest.fixture
-def here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    monkeypatch.chdir(tmp_path)
-    return tmp_path
 
 
 def test_an_earlier_demo_is_replaced_and_what_else_lies_there_is_kept(here: Path) -> None:

@@ -273,8 +273,10 @@ def parameters() -> Rows:
 
 
 def charsets() -> Rows:
-    names = (b"nosuch", b"utf-8\0x", b"zlib", b"hex", b"utf-7", b"idna", b"punycode", b"unicode_escape", b"rot13",
-             b"undefined", b"utf-16", b"utf-32", b"mbcs", b"../../x", b"\xff", b"x" * 8000, b'"', b"=?utf-8?q?x?=")  # fmt: skip
+    names = (
+        *(b"nosuch", b"utf-8\0x", b"zlib", b"hex", b"utf-7", b"idna", b"punycode", b"unicode_escape", b"rot13"),
+        *(b"undefined", b"utf-16", b"utf-32", b"mbcs", b"../../x", b"\xff", b"x" * 8000, b'"', b"=?utf-8?q?x?="),
+    )
     for number, name in enumerate(names):
         kind = b"Content-Type: text/plain; charset=" + name
         body = b"+ADw-script+AD4- \\u0041 xn--a \xff\xfe\x00\xd8 eJw=\r\n"

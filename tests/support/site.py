@@ -18,7 +18,7 @@ from collections.abc import AsyncIterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from mailforum import config
+from mailforum import config, manual
 from mailforum.app import Service
 from mailforum.cli.main import main
 from mailforum.store import queue
@@ -114,7 +114,7 @@ def write_config(folder: Path, relay: str, **options: str) -> Path:
         section, _, option = name.partition("_")
         values[section, option] = value
     file = folder / "mailforum.toml"
-    file.write_text(config.sample(values))
+    file.write_text(manual.sample(values))
     return file
 
 

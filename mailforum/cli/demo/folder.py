@@ -10,7 +10,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from mailforum import config
+from mailforum import config, manual
 from mailforum.errors import UsageError
 
 HOST = "127.0.0.1"
@@ -94,7 +94,7 @@ def write_config(folder: Path, domain: str, wanted_port: int) -> config.Config:
     The environment is left out: a relay named there must not get the demo's mail.
     """
     smtp, web = free_port(wanted_port), free_port(0)
-    text = config.sample(
+    text = manual.sample(
         {
             ("site", "domain"): f'"{domain}"',
             ("site", "special_domains"): "true",
