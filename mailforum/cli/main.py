@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import argparse
 import io
 import os
 import sys
 from collections.abc import Sequence
+from functools import cache
 
 from mailforum import __version__
 from mailforum.cli import admin, archive, check, demo, intake, members, operate, posts, queue
@@ -16,8 +16,9 @@ from mailforum.errors import MailforumError
 MODULES = (operate, check, demo, admin, members, posts, archive, queue, intake)
 
 
+@cache
 def parser() -> Parser:
-    """Return the parser of the whole command line."""
+    """Return the parser of the whole command line; made once, it takes longer than most commands."""
     root = Parser(prog="mailforum", description="Mailing lists and their archive, in one process and one file.")
     root.add_argument("--version", action="version", version=f"mailforum {__version__}")
     commands = root.add_subparsers(metavar="COMMAND", required=True, title="commands")
@@ -35,21 +36,7 @@ def main(argv: Sequence[str] | None = None) -> int:
 
         argcomplete.autocomplete(root)
     try:
-        args = root.parse_args(argv)
-    except SystemExit as done:  # argparse has said what is wrong, or shown its help
-        return int(done.code or 0)
-    return _run(args)
-
-
-def _prepare_streams() -> None:
-    for stream in (sys.stdout, sys.stderr):
-        if isinstance(stream, io.TextIOWrapper):
-            stream.reconfigure(errors="backslashreplace")
-
-
-def _run(args: argparse.Namespace) -> int:
-    try:
-        code = args.run(args)
+        code = _obey(root, argv)
         sys.stdout.flush()
     except BrokenPipeError:
         # Whoever read our output has gone; without this Python complains once more at exit.
@@ -60,4 +47,18 @@ def _run(args: argparse.Namespace) -> int:
     except (MailforumError, OSError) as error:
         note(explain(error))
         return 1
-    return int(code or 0)
+    return code
+
+
+def _prepare_streams() -> None:
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="backslashreplace")
+
+
+def _obey(root: Parser, argv: Sequence[str] | None) -> int:
+    try:
+        args = root.parse_args(argv)
+    except SystemExit as done:  # argparse has said what is wrong, or shown its help
+        return int(done.code or 0)
+    return int(args.run(args) or 0)

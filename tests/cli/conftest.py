@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import subprocess
 import sys
 from collections.abc import Sequence
@@ -86,9 +87,19 @@ def forum(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Forum:
     return Forum(tmp_path)
 
 
+@pytest.fixture(scope="session")
+def pmo_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The folder of a site with the list pmo; Ada and Bob are on it. To be copied."""
+    folder = tmp_path_factory.mktemp("pmo")
+    write_config(folder, "maildir:outbox")
+    made = Forum(folder)
+    made.run("list", "create", "pmo", "--title", "PMO circle")
+    made.run("member", "add", "pmo", "ada@example.org", "Bob <bob@example.com>", "--no-welcome")
+    return folder
+
+
 @pytest.fixture
-def pmo(forum: Forum) -> Forum:
+def pmo(forum: Forum, pmo_folder: Path) -> Forum:
     """A site with the list pmo; Ada and Bob are on it."""
-    forum.run("list", "create", "pmo", "--title", "PMO circle")
-    forum.run("member", "add", "pmo", "ada@example.org", "Bob <bob@example.com>", "--no-welcome")
+    shutil.copytree(pmo_folder, forum.folder, dirs_exist_ok=True)
     return forum

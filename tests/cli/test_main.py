@@ -121,10 +121,10 @@ def test_a_table_is_cut_to_the_terminal(monkeypatch: pytest.MonkeyPatch) -> None
 
 
 def test_ctrl_c_is_quiet(forum: Forum, monkeypatch: pytest.MonkeyPatch) -> None:
-    def interrupted(args: object) -> None:
+    def interrupted(args: object, unit: object) -> None:
         raise KeyboardInterrupt
 
-    monkeypatch.setattr("mailforum.cli.admin.list_lists", interrupted)
+    monkeypatch.setattr("mailforum.cli.common.run_core", interrupted)
     answer = forum.run("list", "ls", code=130)
     assert (answer.out, answer.err) == ("", "")
 

@@ -1,0 +1,103 @@
+"""`mailforum import` and `mailforum export`, as an admin runs them."""
+
+from __future__ import annotations
+
+import gzip
+import io
+import json
+from pathlib import Path
+
+import pytest
+
+from mailforum.mail import mbox
+from tests.support import archive as made_up
+from tests.support.site import Site, run_cli, write_config
+
+
+async def cli(site: Site, *words: str) -> dict[str, object]:
+    answer = await site.cli(*words, "--json")
+    result: dict[str, object] = json.loads(answer.out)
+    return result
+
+
+@pytest.fixture
+def archive_file(tmp_path: Path) -> Path:
+    path = tmp_path / "old.mbox"
+    path.write_bytes(made_up.mbox(made_up.letters(120, seed=8)))
+    return path
+
+
+async def test_the_commands_import_and_export_beside_the_running_service(
+    site: Site, tmp_path: Path, archive_file: Path
+) -> None:
+    await site.cli("list", "create", "pmo")
+    await site.cli("list", "create", "copy")
+    said = await cli(site, "import", "pmo", str(archive_file))
+    assert said["imported"] == 120 - int(str(said["duplicates"])) and said["bad"] == 0 and said["problems"] == []
+    assert str(said["first"]).startswith("2003-0")
+    again = await cli(site, "import", "pmo", str(archive_file))
+    assert (again["imported"], again["duplicates"]) == (0, 120)
+
+    first, second = tmp_path / "first.mbox", tmp_path / "second.mbox.gz"
+    written = await cli(site, "export", "pmo", str(first))
+    assert (written["posts"], written["bytes"]) == (said["imported"], first.stat().st_size)
+    await cli(site, "import", "copy", str(first))
+    await cli(site, "export", "copy", str(second))
+    assert gzip.decompress(second.read_bytes()) == first.read_bytes()
+    assert not site.sink.mails
+
+
+def test_a_maildir_and_a_packed_file_hold_the_same_mails(tmp_path: Path, archive_file: Path) -> None:
+    config = str(write_config(tmp_path, "maildir:out"))
+    packed = tmp_path / "old.mbox.gz"
+    packed.write_bytes(gzip.compress(archive_file.read_bytes()))
+    letters = list(made_up.letters(120, seed=8))
+    for number, letter in enumerate(letters):
+        folder = tmp_path / "Maildir" / ("new" if number % 2 else "cur")
+        folder.mkdir(parents=True, exist_ok=True)
+        name = f"{int(letter.at.timestamp())}.M{number}.host{':2,S' if number % 2 == 0 else ''}"
+        (folder / name).write_bytes(letter.raw.replace(b"\r\n", b"\n"))
+    exports = []
+    for name, source in (("a", archive_file), ("b", packed), ("c", tmp_path / "Maildir")):
+        for words in (["list", "create", name], ["import", name, str(source)], ["export", name, f"{source}.out"]):
+            answer = run_cli(["--config", config, *words])
+            assert answer.code == 0, answer
+        exports.append(Path(f"{source}.out").read_bytes())
+    assert exports[0] == exports[1]
+    # mboxo cannot tell `>From ` from `From `, a Maildir can.
+    mixed = [sorted(entry.raw for entry in mbox.read(io.BytesIO(data))) for data in exports]
+    assert [raw.replace(b"\n>From ", b"\nFrom ") for raw in mixed[2]] == mixed[0]
+
+
+def test_a_file_that_breaks_off_is_imported_as_far_as_it_goes(tmp_path: Path, archive_file: Path) -> None:
+    config = str(write_config(tmp_path, "maildir:out"))
+    packed = tmp_path / "broken.gz"
+    packed.write_bytes(gzip.compress(archive_file.read_bytes())[:-20_000])
+    run_cli(["--config", config, "list", "create", "pmo"])
+    answer = run_cli(["--config", config, "import", "pmo", str(packed), "--json"])
+    said = json.loads(answer.out)
+    assert answer.code == 0 and said["imported"] > 20 and said["bad"] == 1
+    assert "cannot be read any further" in said["problems"][0]["reason"]
+
+
+@pytest.mark.parametrize(
+    ("words", "complaint"),
+    [
+        (["import", "nobody", "{mbox}"], "there is no list nobody"),
+        (["import", "pmo", "{folder}/none.mbox"], "No such file"),
+        (["import", "pmo", "{folder}"], "no Maildir"),
+        (["export", "pmo", "{mbox}"], "is there already"),
+        (["export", "nobody", "{folder}/new.mbox"], "there is no list nobody"),
+        (["export", "pmo", "{folder}/none/new.mbox"], "No such file"),
+    ],
+)
+def test_what_cannot_be_done_is_said_in_one_line(
+    tmp_path: Path, archive_file: Path, words: list[str], complaint: str
+) -> None:
+    config = str(write_config(tmp_path, "maildir:out"))
+    run_cli(["--config", config, "list", "create", "pmo"])
+    before = archive_file.read_bytes()
+    answer = run_cli(["--config", config, *(word.format(mbox=archive_file, folder=tmp_path) for word in words)])
+    assert answer.code == 1 and complaint in answer.err and answer.err.count("\n") == 1
+    assert archive_file.read_bytes() == before
+    assert not list(tmp_path.glob("*.part")) and not (tmp_path / "new.mbox").exists()
