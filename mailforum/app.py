@@ -173,7 +173,8 @@ class Service:
         self.server = Server(self.config, self.core.intake, self.config.site.domain)
         await self.server.start()
         self._stack.push_async_callback(self.server.stop, STOP)
-        log.event("ready", smtp=",".join(self.server.addresses), web=",".join(self.web_addresses))
+        names = {"smtp": self.server.addresses, "lmtp": self.server.lmtp_addresses, "web": self.web_addresses}
+        log.event("ready", logging.INFO, **{name: ",".join(where) or None for name, where in names.items()})
 
     def _preparer(self, config: Config) -> Preparer:
         return Preparer(self.core.site, texts_of(config), keys_of(config), config.web.url.rstrip("/"))
@@ -251,7 +252,7 @@ class Service:
         db, keep = self.core.db, self.config.store.keep_sent
         await db.write(lambda tx: intake_rows.forget(tx, now - REMEMBER, now))
         while await db.write(lambda tx: queue.prune(tx, now - keep)):
-            await asyncio.sleep(0)
+            pass  # others may write between the steps
 
 
 async def send_due_digests(db: Database, now: float) -> None:

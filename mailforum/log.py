@@ -67,11 +67,6 @@ def shunted(*, shunt_id: int, reason: str) -> None:
     event("shunted", logging.ERROR, id=shunt_id, reason=reason)
 
 
-def queued(*, mailing: int, kind: str, readers: int) -> None:
-    """A mailing has its deliveries in the queue."""
-    event("queued", mailing=mailing, kind=kind, readers=readers)
-
-
 def sent(deliveries: Sequence[tuple[int, int, str, str]]) -> None:
     """The next hop took these: (delivery, mailing, recipient, reply) of each."""
     events("sent", [dict(zip(("delivery", "mailing", "rcpt", "reply"), one, strict=True)) for one in deliveries])

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import asyncio
 import os
 import stat
 from collections.abc import Callable, Iterator
@@ -15,6 +16,7 @@ from mailforum.errors import ConfigError
 if TYPE_CHECKING:
     from mailforum.app import Core
     from mailforum.config import Config
+    from mailforum.delivery.sign import Key
     from mailforum.store.database import Tx
 
 RELAY_PATIENCE = 10.0
@@ -134,13 +136,31 @@ def _dkim(config: Config) -> Findings:
 
     keys = app.keys_of(config)(config.site.domain)
     for key in keys:
-        where = f"{key.selector}._domainkey.{key.domain if config.dkim.domain else 'DOMAIN OF THE LIST'}"
-        yield Finding("ok", f"dkim: signs with {key.algorithm}; DNS has to have {where}")
+        yield asyncio.run(_key_in_dns(config, key))
     for name in filter(None, (config.dkim.key_file, config.dkim.extra_key_file)):
         if config.path(name).stat().st_mode & (stat.S_IRWXG | stat.S_IRWXO):
             yield Finding("error", f"{config.path(name)}: others can read the key that signs our mail; chmod 600 it")
     if not keys:
         yield Finding("warning", "dkim: nothing is signed; `mailforum dkim new DOMAIN` makes a key")
+
+
+async def _key_in_dns(config: Config, key: Key) -> Finding:
+    """Sign a mail and have it verified with the key that is in DNS, as a receiver does."""
+    from mailforum.delivery import sign
+    from mailforum.dns import Resolver
+
+    where = f"{key.selector}._domainkey.{key.domain}"
+    try:
+        record = await Resolver(config.dns).txt(where)
+    except OSError as error:
+        return Finding("warning", f"dkim: signs with {key.algorithm}; could not be compared with DNS: {error}")
+    if record is None:
+        return Finding("error", f"dkim: DNS has no TXT record at {where}; it should say: {key.txt}")
+    head, body = b"From: check@example.org\r\nSubject: check\r\n", b"check\r\n"
+    mail = sign.Signing([key], head, body).sign(b"", 0.0) + head + b"\r\n" + body
+    if not sign.verifies(mail, record):
+        return Finding("error", f"dkim: the key in DNS at {where} is not the one that signs; it should say: {key.txt}")
+    return Finding("ok", f"dkim: signs with {key.algorithm}, and the key in DNS at {where} verifies it")
 
 
 def _tls(config: Config) -> Findings:
@@ -154,8 +174,6 @@ def _tls(config: Config) -> Findings:
 
 
 def _relay(config: Config) -> Findings:
-    import asyncio
-
     if config.delivery.relay.startswith("maildir:"):
         yield Finding("warning", f"relay: mail is put into {config.delivery.relay}; nothing leaves this machine")
         return

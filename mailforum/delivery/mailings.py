@@ -25,6 +25,8 @@ from mailforum.store import lists, queue
 from mailforum.store import posts as post_rows
 from mailforum.store.database import Tx
 
+_GAP = "T" * 26  # where a token will stand; tokens and our addresses have no capitals
+
 
 @dataclass(frozen=True, slots=True)
 class Prepared:
@@ -165,13 +167,14 @@ class Preparer:
     def _way_out(self, mlist: MailingList, personal: bool) -> Callable[[Delivery], bytes]:
         """How a reader leaves: an address of their own that needs no confirmation, or the common one."""
         common = _raw(headers.unsubscribe_fields(mlist.sub("leave")))
+        url = f"{self.web_url}/leave/{_GAP}" if self.web_url else ""
+        around = _raw(headers.unsubscribe_fields(mlist.sub("leave", _GAP), url)).split(_GAP.encode())
 
         def own(delivery: Delivery) -> bytes:
             if delivery.member_id is None:
                 return common
             token = members.leave_token(self.site.signer, mlist, delivery.member_id, address.key(delivery.rcpt))
-            url = f"{self.web_url}/leave/{token}" if self.web_url else ""
-            return _raw(headers.unsubscribe_fields(mlist.sub("leave", token), url))
+            return token.encode().join(around)
 
         return own if personal else lambda delivery: common
 
@@ -189,11 +192,18 @@ def for_list(msg: Message, mlist: MailingList, post: Post) -> Message:
     msg = _reply_to(msg, mlist)
     archived_at = _archived_at(mlist, post)
     return msg.prepend(
+        _received(mlist, post),
         *headers.list_fields(mlist, archived_at=archived_at),
         field("Sender", mlist.sub("bounces")),
         field("X-Mailforum-Id", f"#{post.label}"),
         field("X-Mailforum-Thread", f"#{post.thread}"),
     )
+
+
+def _received(mlist: MailingList, post: Post) -> Header:
+    """The trace of this list (RFC 5321 section 4.4). Where the author sat is nobody's business."""
+    date = compose.date(post.received_at)
+    return field("Received", f"by {mlist.domain} (mailforum) id {post.label} for <{mlist.address}>; {date}")
 
 
 def _reply_to(msg: Message, mlist: MailingList) -> Message:

@@ -13,6 +13,7 @@ had on their way. What was in hand at a crash is put back at the next start, and
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import logging
 from collections import OrderedDict
 from collections.abc import Callable, Iterable
@@ -82,7 +83,7 @@ class Worker:
         """Send until `stop` is called. Starts with what an earlier process left in hand."""
         for delivery in await self._db.write(queue.recover):
             log.uncertain(delivery=delivery.id, mailing=delivery.mailing_id, rcpt=delivery.rcpt)
-        self._db.on_commit(self._look.set)
+        self._db.on_commit(self._committed)
         while not self._stopping:
             self._look.clear()
             try:
@@ -94,6 +95,11 @@ class Worker:
                 await _wait(self._look, LOOK)
         await asyncio.gather(*self._lanes, return_exceptions=True)
         await self._put_back_all()
+
+    def _committed(self) -> None:
+        """Something may have been queued; that matters only to empty hands."""
+        if self._tasks.qsize() <= CLAIM // 2:
+            self._look.set()
 
     def stop(self) -> None:
         """Take nothing more in hand; `run` returns when what is under way is settled."""
@@ -281,10 +287,9 @@ class Lane:
 
 
 async def _wait(event: asyncio.Event, seconds: float) -> None:
-    try:
-        await asyncio.wait_for(event.wait(), seconds)
-    except TimeoutError:
-        return
+    with contextlib.suppress(TimeoutError):
+        async with asyncio.timeout(seconds):
+            await event.wait()
 
 
 def _log(final: list[tuple[Delivery, Status, float]], now: float) -> None:

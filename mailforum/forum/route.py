@@ -43,7 +43,7 @@ def find(tx: Tx, rcpt: str, site_domain: str) -> Route:
         role = _role(tails[mlist.name])
         if role is not None:
             return Route(rcpt, role[0], mlist, role[1])
-    if domain == site_domain and local in RESERVED:
+    if local in RESERVED and (domain == site_domain or lists.serves(tx, domain)):
         return Route(rcpt, RouteRole.SITE if local in SITE_NAMES else RouteRole.POSTMASTER)
     raise Refused("There is no such list or address here.", f"unknown recipient {rcpt}", enhanced="5.1.1")
 

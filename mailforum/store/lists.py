@@ -51,6 +51,11 @@ def among(tx: Tx, addresses: Iterable[str]) -> list[MailingList]:
     return [_list(row) for row in tx.all("list.among", addresses=json.dumps(list(addresses)))]
 
 
+def serves(tx: Tx, domain: str) -> bool:
+    """Say whether a list has its address in `domain`."""
+    return tx.one("list.in_domain", suffix=f"@{domain}") is not None
+
+
 def every(tx: Tx) -> list[MailingList]:
     """Return all lists by address."""
     return [_list(row) for row in tx.all("list.all")]

@@ -4,6 +4,8 @@ from pathlib import Path
 
 import pytest
 
+from mailforum.delivery.sign import load_key, new_key
+from mailforum.dns import Resolver
 from mailforum.manual import to_toml
 from tests.cli.conftest import Forum
 from tests.support.sink import Sink
@@ -78,13 +80,34 @@ def test_a_key_that_cannot_be_read_is_an_error(pmo: Forum) -> None:
     assert found(pmo, "the DKIM key cannot be read") == "error"
 
 
-def test_a_key_says_what_dns_has_to_have(pmo: Forum) -> None:
-    pmo.run("dkim", "new", "example.org", "--type", "ed25519", "--out", str(pmo.folder / "k.pem"))
+def in_dns(monkeypatch: pytest.MonkeyPatch, record: bytes | OSError | None) -> None:
+    async def txt(self: Resolver, name: str) -> bytes | None:
+        assert name == "s1._domainkey.example.org"
+        if isinstance(record, OSError):
+            raise record
+        return record
+
+    monkeypatch.setattr(Resolver, "txt", txt)
+
+
+@pytest.mark.parametrize("kind", ["rsa", "ed25519"])
+def test_the_key_in_dns_has_to_verify_what_we_sign(pmo: Forum, monkeypatch: pytest.MonkeyPatch, kind: str) -> None:
+    pmo.run("dkim", "new", "example.org", "--type", kind, "--out", str(pmo.folder / "k.pem"))
     write_config(
         pmo.folder, "maildir:outbox", dkim_selector='"s1"', dkim_key_file='"k.pem"', dkim_domain='"example.org"'
     )
-    said = "dkim: signs with ed25519-sha256; DNS has to have s1._domainkey.example.org"
-    assert findings(pmo)[said] == "ok"
+    right = load_key((pmo.folder / "k.pem").read_bytes(), "example.org", "s1").txt.encode()
+    other = new_key(kind)[1].encode()
+    place = "s1._domainkey.example.org"
+    for record, level, said in (
+        (right, "ok", f"signs with {kind}-sha256, and the key in DNS at {place} verifies it"),
+        (None, "error", f"DNS has no TXT record at {place}; it should say: {right.decode()}"),
+        (other, "error", f"the key in DNS at {place} is not the one that signs"),
+        (OSError("no answer"), "warning", "could not be compared with DNS: no answer"),
+    ):
+        in_dns(monkeypatch, record)
+        assert found(pmo, said, code=int(level == "error")) == level
+    in_dns(monkeypatch, right)
     (pmo.folder / "k.pem").chmod(0o640)
     assert found(pmo, "the key that signs our mail") == "error"
 

@@ -15,6 +15,9 @@ SELECT id, address, title, settings, created_at FROM list
 WHERE address IN (SELECT value FROM json_each(:addresses))
 ORDER BY length(address) DESC
 
+-- name: in_domain
+SELECT 1 FROM list WHERE substr(address, -length(:suffix)) = :suffix LIMIT 1
+
 -- name: all
 SELECT id, address, title, settings, created_at FROM list ORDER BY address
 
