@@ -11,6 +11,7 @@ from importlib import resources
 from pathlib import Path
 
 from mailforum.errors import ConfigError
+from mailforum.store.connection import connect
 
 
 def steps() -> list[tuple[int, str]]:
@@ -25,8 +26,6 @@ def migrate(path: Path) -> None:
 
     Raises ConfigError when a newer mailforum has already taken it further than this one knows.
     """
-    from mailforum.store.sqlite import connect
-
     connection = connect(path)
     try:
         for number, sql in steps():

@@ -17,14 +17,15 @@ from typing import Any, TypeVar, cast
 import aiosqlite
 
 from mailforum.errors import Deferred
+from mailforum.store.connection import connect
 from mailforum.store.database import Row, Unit, load_queries
 from mailforum.store.group import Group
+from mailforum.store.migrate import migrate
 
 T = TypeVar("T")
 
 BATCH = 64
 READERS = 2
-BUSY_SECONDS = 10
 
 
 class SqliteTx:
@@ -54,24 +55,6 @@ class _Thread(aiosqlite.Connection):
     async def work(self, job: Callable[[sqlite3.Connection], T]) -> T:
         """Run `job` on the connection's thread and return its result."""
         return cast(T, await self._execute(job, self._conn))  # type: ignore[no-untyped-call]
-
-
-def connect(path: Path, *, readonly: bool = False) -> sqlite3.Connection:
-    """Open the file for one thread, with everything set that durability and speed ask for."""
-    connection = sqlite3.connect(path, isolation_level=None, check_same_thread=False, cached_statements=512)
-    connection.row_factory = sqlite3.Row
-    for pragma in (
-        f"busy_timeout={BUSY_SECONDS * 1000}",
-        "journal_mode=WAL",
-        "synchronous=FULL",
-        "foreign_keys=ON",
-        "temp_store=MEMORY",
-        "cache_size=-8000",
-        "journal_size_limit=67108864",
-        f"query_only={'ON' if readonly else 'OFF'}",
-    ):
-        connection.execute(f"PRAGMA {pragma}")
-    return connection
 
 
 class SqliteDatabase:
@@ -147,8 +130,6 @@ async def open_sqlite(path: Path) -> SqliteDatabase:
 
     Raises Deferred when it cannot be opened and ConfigError when a newer mailforum has made it.
     """
-    from mailforum.store.migrate import migrate
-
     database = SqliteDatabase(path)
     try:
         await asyncio.to_thread(migrate, path)
@@ -186,15 +167,9 @@ def _alone(tx: SqliteTx, unit: Unit[Any], connection: sqlite3.Connection) -> Any
         result = unit(tx)
         connection.execute("COMMIT")
         return result
-    except sqlite3.OperationalError as error:
-        _rollback(connection)
-        return _unavailable(error)
-    except sqlite3.DatabaseError as error:
-        _rollback(connection)
-        return error if isinstance(error, sqlite3.IntegrityError) else _unavailable(error)
     except Exception as error:
         _rollback(connection)
-        return error
+        return _unavailable(error) if isinstance(error, sqlite3.Error) else error
 
 
 def _rollback(connection: sqlite3.Connection) -> None:
@@ -203,8 +178,15 @@ def _rollback(connection: sqlite3.Connection) -> None:
         connection.execute("ROLLBACK")
 
 
-def _unavailable(error: sqlite3.Error) -> Deferred:
+# What an admin or time can mend. Any other error of the driver is a mistake of ours, to be heard of as one.
+_PASSING = {"BUSY", "LOCKED", "FULL", "IOERR", "READONLY", "CORRUPT", "NOTADB", "CANTOPEN", "NOMEM", "PROTOCOL"}
+
+
+def _unavailable(error: sqlite3.Error) -> Exception:
     """Turn the driver's error into what the sender may know: 452 for a full disk, else 451."""
-    if "full" in str(error):
+    name = getattr(error, "sqlite_errorname", "SQLITE_").split("_")[1]
+    if name not in _PASSING:
+        return error
+    if name == "FULL":
         return Deferred("There is no room for your mail just now.", str(error), code=452, enhanced="4.3.1")
     return Deferred("Mail cannot be stored just now; please try again later.", f"database: {error}")

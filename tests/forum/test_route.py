@@ -10,9 +10,10 @@ from mailforum.errors import Refused
 from mailforum.forum import route
 from mailforum.model import ListSettings, RouteRole
 from mailforum.store import lists
+from mailforum.store.connection import connect
 from mailforum.store.database import Tx, load_queries
 from mailforum.store.migrate import migrate
-from mailforum.store.sqlite import SqliteTx, connect
+from mailforum.store.sqlite import SqliteTx
 
 SITE = "lists.example.test"
 TOKEN = "abcdefghijklmnopqrstuvwxyz"

@@ -17,9 +17,10 @@ from mailforum.forum import posts, threads
 from mailforum.model import ListSettings, MailingList, Post
 from mailforum.store import lists
 from mailforum.store import posts as rows
+from mailforum.store.connection import connect
 from mailforum.store.database import Tx, load_queries
 from mailforum.store.migrate import migrate
-from mailforum.store.sqlite import SqliteTx, connect
+from mailforum.store.sqlite import SqliteTx
 
 NOW = 1_700_000_000.0
 GOLDEN = Path(__file__).parents[1] / "golden" / "threads"

@@ -78,6 +78,12 @@ async def test_units_that_wait_together_share_commits(db: Database) -> None:
     assert await count(db) == 50
 
 
+async def test_a_mistake_of_ours_is_no_passing_trouble(db: Database) -> None:
+    with pytest.raises(sqlite3.Error):
+        await db.write(lambda tx: tx.run("intake.see", rcpt="pmo"))
+    assert await db.write(see(b"a"))
+
+
 async def test_a_reader_cannot_write(db: Database) -> None:
     with pytest.raises(Deferred):
         await db.read(see(b"a"))
@@ -98,7 +104,7 @@ async def test_what_waits_is_finished_before_closing(tmp_path: Path) -> None:
 async def test_a_locked_database_defers_and_does_not_block_the_event_loop(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("mailforum.store.sqlite.BUSY_SECONDS", 0.3)
+    monkeypatch.setattr("mailforum.store.connection.BUSY_SECONDS", 0.3)
     database = await open_sqlite(tmp_path / "test.db")
     other = sqlite3.connect(tmp_path / "test.db", isolation_level=None)
     other.execute("BEGIN IMMEDIATE")
