@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import asyncio
 import os
 import stat
 from collections.abc import Callable, Iterator
@@ -132,6 +131,8 @@ def _texts(config: Config) -> Findings:
 
 
 def _dkim(config: Config) -> Findings:
+    import asyncio
+
     from mailforum import app
 
     keys = app.keys_of(config)(config.site.domain)
@@ -174,6 +175,8 @@ def _tls(config: Config) -> Findings:
 
 
 def _relay(config: Config) -> Findings:
+    import asyncio
+
     if config.delivery.relay.startswith("maildir:"):
         yield Finding("warning", f"relay: mail is put into {config.delivery.relay}; nothing leaves this machine")
         return

@@ -100,14 +100,14 @@ class Preparer:
     def _digest(self, tx: Tx, mailing: Mailing, mlist: MailingList) -> Prepared:
         issue = _issue(tx, mailing)
         zone = ZoneInfo(mlist.settings.timezone)
-        raws = dict(digests.content(tx, mlist.id, issue.after_post, issue.last_post))
+        new = post_rows.between(tx, mlist.id, issue.after_post, issue.last_post)
         groups = [
             views.DigestThread(
                 f"#{thread.number}",
                 thread.subject,
-                tuple(self._digest_post(mlist, post, raws[post], zone) for post in ordered),
+                tuple(self._digest_post(tx, mlist, post, zone) for post in ordered),
             )
-            for thread, ordered in digests.grouped(tx, mlist.id, raws)
+            for thread, ordered in digests.grouped(tx, mlist.id, new)
         ]
         values = views.digest_values(issue.number, issue.created_at, groups, zone)
         text = self._text("digest/digest", mlist, mlist.address, values)
@@ -122,7 +122,8 @@ class Preparer:
         msg = msg.prepend(*headers.list_fields(mlist), field("Sender", mlist.sub("bounces")))
         return self._prepared(mailing, mlist, msg, personal=mlist.settings.personal)
 
-    def _digest_post(self, mlist: MailingList, post: Post, raw: bytes, zone: ZoneInfo) -> views.DigestPost:
+    def _digest_post(self, tx: Tx, mlist: MailingList, post: Post, zone: ZoneInfo) -> views.DigestPost:
+        raw = post_rows.raw(tx, post.id)  # one at a time: a day's posts may not fit into memory
         token = posts.reply_token(self.site.signer, mlist, post.id)
         reply = f"{mlist.name}+r.{token}@{mlist.domain}"
         return views.digest_post(post, body.read(message.parse(raw)), zone, reply=reply)
@@ -186,9 +187,9 @@ def for_list(msg: Message, mlist: MailingList, post: Post) -> Message:
         first = next((header for header in msg.headers if header.name.lower() == "subject"), None)
         msg = _replace(msg, "Subject", subject.prefix_subject(first, mlist.settings.prefix))
     if not msg.get("Message-ID"):
-        msg = msg.prepend(field("Message-ID", post.message_id))
+        msg = _replace(msg, "Message-ID", field("Message-ID", post.message_id))
     if not msg.get("Date"):
-        msg = msg.prepend(field("Date", compose.date(post.received_at)))
+        msg = _replace(msg, "Date", field("Date", compose.date(post.received_at)))
     msg = _reply_to(msg, mlist)
     archived_at = _archived_at(mlist, post)
     return msg.prepend(

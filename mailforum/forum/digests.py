@@ -101,8 +101,3 @@ def grouped(tx: Tx, list_id: int, content: Iterable[Post]) -> list[tuple[Thread,
         assert thread is not None
         groups.append((thread, [post for _, post in threads.tree(by_thread[number])]))
     return groups
-
-
-def content(tx: Tx, list_id: int, after: int, last: int) -> list[tuple[Post, bytes]]:
-    """Return the posts of an issue with their bytes, in order of arrival."""
-    return [(post, posts.raw(tx, post.id)) for post in posts.between(tx, list_id, after, last)]

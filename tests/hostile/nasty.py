@@ -19,6 +19,7 @@ TAKEN = "2"
 UNREADABLE = "550 5.6.0"
 TOO_LARGE = "552 5.3.4"
 MB = 1_000_000
+REPLY = b"Subject: Re: About %s"  # in a reply the intake looks for a word such as `unsubscribe`
 SIZE = int(os.environ.get("HOSTILE_SIZE", 60_000))  # of bombs, in bytes; enough for quadratic time to be seen
 
 Rows = Iterator[tuple[str, str, bytes]]
@@ -438,7 +439,7 @@ def html() -> Rows:
     }
     for name, content in bombs.items():
         wrapped = b"<html><body>" + content
-        yield taken(f"html-{name}", wrapped, MIME, b"Content-Type: text/html; charset=utf-8")
+        yield taken(f"html-{name}", wrapped, MIME, b"Content-Type: text/html; charset=utf-8", subject=REPLY)
 
 
 def quotes() -> Rows:
@@ -462,10 +463,10 @@ def quotes() -> Rows:
         "empty-quotes": many(b">\r\n" + b" \r\n" * 50),
     }
     for name, content in bombs.items():
-        yield taken(f"quotes-{name}", content)
+        yield taken(f"quotes-{name}", content, subject=REPLY)
     kind = b"Content-Type: text/plain; format=flowed; delsp=yes"
-    yield taken("flowed", many(b"word \r\n"), MIME, kind)
-    yield taken("flowed-quotes", many(b"> a \r\n>> b \r\n"), MIME, kind)
+    yield taken("flowed", many(b"word \r\n"), MIME, kind, subject=REPLY)
+    yield taken("flowed-quotes", many(b"> a \r\n>> b \r\n"), MIME, kind, subject=REPLY)
 
 
 def encodings() -> Rows:

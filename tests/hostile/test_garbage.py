@@ -42,18 +42,11 @@ SPECIAL = (
     b"\r\n", b"\n", b"\r", b"\0", b"\r\n\r\n", b"\r\n ", b":", b";", b'"', b"<", b">", b"@", b",", b"(", b")", b"\\",
     b"=?utf-8?q?", b"?=", b"--", b"\r\n--b\r\n", b"\r\n--b--\r\n", b"\r\n.\r\n", b"\xff", b"\xc3", b"%00", b"=",
     b"Content-Type: multipart/mixed; boundary=b\r\n", b"Content-Transfer-Encoding: base64\r\n",
-    b"From: eve@example.com\r\n", b"boundary", b"charset=utf-16", b"> ", b"{{", b"<script>", "\u202e".encode(), b"List-Id: <pmo>", b"Re: ", b"[pmo]",
+    b"From: eve@example.com\r\n", b"boundary", b"charset=utf-16", b"> ", b"{{", b"<script>",
+    "\u202e".encode(), b"List-Id: <pmo>", b"Re: ", b"[pmo]",
 )  # fmt: skip
 ROLES = ("", "", "", "", "-owner", "-request", "-join", "-leave", "-confirm+x", "-bounces+a=b.c", "-help", "+r.aaaa")
 REFUSALS = ("550 5.1.1", "550 5.4.6", "550 5.6.0", "550 5.7.1", "552 5.3.4", "553 5.1.3", "553 5.7.1")
-    (550, "5.6.0"),
-    (552, "5.3.4"),
-    (550, "5.7.1"),
-    (550, "5.4.6"),
-    (550, "5.1.1"),
-    (553, "5.1.3"),
-    (553, "5.7.1"),
-}
 
 
 @st.composite
@@ -175,7 +168,8 @@ def test_garbage_is_taken_or_refused_and_what_is_taken_can_be_sent(
     forum: Forum, raw: bytes, mail_from: str, role: str
 ) -> None:
     outcomes = forum.run(forum.receive(raw, mail_from, role))
-    assert all(outcome.code == 250 or f"{outcome.code} {outcome.enhanced}" in REFUSALS for outcome in outcomes), outcomes
+    answers = {f"{outcome.code} {outcome.enhanced}" for outcome in outcomes}
+    assert answers <= {"250 2.0.0", *REFUSALS}
     assert forum.run(forum.core.db.read(intake.shunts)) == []
     for mailing, data in forum.run(forum.send()):
         head, blank, body = data.partition(b"\r\n\r\n")

@@ -3,7 +3,6 @@ import datetime
 import socket
 import ssl
 
-import conftest
 import pytest
 from cryptography import x509
 from cryptography.hazmat.primitives import hashes, serialization
@@ -12,6 +11,7 @@ from cryptography.hazmat.primitives.asymmetric import ec
 from mailforum.config import Address
 from mailforum.errors import ConfigError
 from mailforum.smtpd.protocol import Limits, client_of
+from tests.smtpd import conftest
 
 MAIL = b"Subject: Lunch\r\n\r\nAt noon?\r\n"
 
