@@ -84,7 +84,8 @@ class Site:
 
     async def _busy(self) -> bool:
         now = self.clock.now()
-        rows = await self.service.core.db.read(lambda tx: queue.deliveries(tx, "queued"))
+        states = ("queued", "deferred")
+        rows = await self.service.core.db.read(lambda tx: [row for each in states for row in queue.deliveries(tx, each)])
         return any(row.due_at <= now for row in rows)
 
 
