@@ -210,7 +210,7 @@ def _received(mlist: MailingList, post: Post) -> Header:
 def _reply_to(msg: Message, mlist: MailingList) -> Message:
     if mlist.settings.reply_to == "list":
         return _replace(msg, "Reply-To", field("Reply-To", mlist.address))
-    if mlist.settings.reply_to == "author" and not msg.get("Reply-To") and msg.author:
+    if mlist.settings.reply_to == "author" and not msg.get("Reply-To") and msg.author and msg.author.address.isascii():
         return msg.prepend(field("Reply-To", msg.author.address))
     return msg
 

@@ -22,6 +22,7 @@ from mailforum.store.database import Tx
 
 MAX_LINES = 10
 MAX_LINE = 200
+MAX_BARE = 256 * 1024  # bytes of a mail in which one word is looked for; every other sender waits meanwhile
 LAST_LINES = {"end", "quit", "stop", "--"}
 JOIN_WORDS = {"subscribe", "join", "sub"}
 LEAVE_WORDS = {"unsubscribe", "leave", "signoff", "sig", "unsub"}
@@ -122,7 +123,7 @@ def is_bare_leave(msg: Message) -> bool:
 def _is_bare(msg: Message, words: set[str]) -> bool:
     """In the subject with nothing but a signature below, or as the only line a person wrote."""
     title = subject.base(msg.subject).strip().lower()
-    if title and title not in words and not subject.is_reply(msg.subject):
+    if (title and title not in words and not subject.is_reply(msg.subject)) or len(msg.body) > MAX_BARE:
         return False
     own = [
         line.strip().lower()

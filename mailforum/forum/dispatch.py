@@ -30,12 +30,14 @@ def handle(tx: Tx, mail: Incoming) -> Outcome:
         if verdict:
             return _not_accepted(tx, mail, verdict)
     key, fingerprint = _key(mail.route), posts.fingerprint(mail.msg)
-    if intake.was_seen(tx, key, fingerprint):
+    if not intake.see(tx, key, fingerprint, mail.now):
         return mail.done("duplicate", "This mail is here already.")
-    outcome = HANDLERS[mail.route.role](tx, mail)
-    # Only now: who is refused may join, and send the very same mail again.
-    intake.see(tx, key, fingerprint, mail.now)
-    return outcome
+    try:
+        return HANDLERS[mail.route.role](tx, mail)
+    except Refused:
+        # Who is refused may join, and send the very same mail again.
+        intake.unsee(tx, key, fingerprint)
+        raise
 
 
 def _key(route: Route) -> str:

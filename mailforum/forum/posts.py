@@ -106,14 +106,8 @@ def identity(msg: Message, raw: bytes, domain: str) -> str:
 
 
 def fingerprint(msg: Message) -> bytes:
-    """Return what makes a mail the same mail: its id and a hash of author, date, subject and body.
-
-    The id alone is not enough: Outlook's "resend" and mails made from templates use one id again for
-    another text, and those are posts of their own.
-    """
-    parts = [msg.message_id, *(msg.get(name) for name in ("From", "Date", "Subject"))]
-    head = "\0".join(parts).encode("utf-8", "surrogateescape")
-    return hashlib.sha256(head + b"\0\0" + msg.body).digest()
+    """Return what makes a mail the same mail."""
+    return msg.fingerprint
 
 
 def parse(raw: bytes) -> tuple[Message, bytes]:

@@ -47,28 +47,32 @@ class Place:
     parent_id: int | None
     reach: int
     touched: tuple[int, ...]
+    opened: bool
 
 
 def place(tx: Tx, post: Newcomer, now: float) -> Place:
     """Find the parent and the thread of a new post, opening a thread if none is its own."""
-    known = _known(tx, post)
+    heard = _heard_of(tx, post)
+    known = {name: row for name, row in heard.items() if row["id"] is not None}
     taken = known.pop(post.message_id, None)  # the first mail with an id owns it
     reach = next((i + 1 for i, name in enumerate(post.references) if name in known), len(post.references))
     parent = known.get(post.references[reach - 1]) if reach else None
-    awaiting = set() if taken else _tied_to(tx, post, [post.message_id])
-    threads = awaiting | _tied_to(tx, post, post.references[:reach])
+    awaiting = _tied_to(tx, post, [post.message_id]) if post.message_id in heard and not taken else set()
+    threads = awaiting | _tied_to(tx, post, [name for name in post.references[:reach] if name in heard])
     if parent:
         threads.add(parent["thread_id"])
-    thread_id = parent["thread_id"] if parent else min(threads, default=0) or _open(tx, post.list_id, now)
-    row = tx.one("thread.next_label", id=thread_id)
+    thread_id = parent["thread_id"] if parent else min(threads, default=0)
+    row = tx.one("thread.next_label", id=thread_id) if thread_id else _open(tx, post.list_id, now, post.subject, 1)
     assert row is not None
     touched = tuple(sorted(threads)) if awaiting or len(threads) > 1 else ()
-    return Place(thread_id, f"{row['number']}.{row['label']}", parent["id"] if parent else None, reach, touched)
+    label = f"{row['number']}.{row['label']}"
+    return Place(row["id"], label, parent["id"] if parent else None, reach, touched, opened=not thread_id)
 
 
-def _known(tx: Tx, post: Newcomer) -> dict[str, Row]:
+def _heard_of(tx: Tx, post: Newcomer) -> dict[str, Row]:
+    """Return what is known of the names in `post`: those of posts, and ghosts, which have no post."""
     names = json.dumps([*post.references, post.message_id])
-    return {row["msgid"]: row for row in tx.all("thread.known", list_id=post.list_id, msgids=names)}
+    return {row["msgid"]: row for row in tx.all("thread.heard_of", list_id=post.list_id, msgids=names)}
 
 
 def _tied_to(tx: Tx, post: Newcomer, names: Sequence[str]) -> set[int]:
@@ -79,13 +83,15 @@ def _tied_to(tx: Tx, post: Newcomer, names: Sequence[str]) -> set[int]:
     return {row["thread_id"] for row in rows}
 
 
-def _open(tx: Tx, list_id: int, now: float) -> int:
-    """Open a thread, which has no subject yet; return its id."""
+def _open(tx: Tx, list_id: int, now: float, title: str = "", label: int = 0) -> Row:
+    """Open a thread in which `label` posts have their label; return its id, number and last label."""
     number = tx.one("thread.next_number", list_id=list_id)
     assert number is not None
-    row = tx.one("thread.add", list_id=list_id, number=number["number"], now=now)
+    row = tx.one(
+        "thread.add", list_id=list_id, number=number["number"], subject=subject.base(title), label=label, now=now
+    )
     assert row is not None
-    return int(row["id"])
+    return row
 
 
 def _name(tx: Tx, thread_id: int) -> None:
@@ -104,7 +110,7 @@ def settle(tx: Tx, post_id: int, post: Newcomer, place: Place, now: float) -> No
     tx.run("thread.own", list_id=post.list_id, msgid=post.message_id, post_id=post_id)
     if place.touched:
         _regroup(tx, post.list_id, {*place.touched, place.thread_id}, now)
-    elif place.parent_id is None:
+    elif place.parent_id is None and not place.opened:
         _name(tx, place.thread_id)
 
 
@@ -190,7 +196,7 @@ def _write_group(tx: Tx, list_id: int, group: list[_Node], free: set[int], now: 
     """Give a group its thread: of those its posts are in, the one with the lowest number not yet taken."""
     candidates = sorted({(node.row["number"], node.row["thread_id"]) for node in group})
     mine = [thread_id for _, thread_id in candidates if thread_id in free]
-    thread_id = mine[0] if mine else _open(tx, list_id, now)
+    thread_id = mine[0] if mine else int(_open(tx, list_id, now)["id"])
     free.discard(thread_id)
     for node in group:
         _write_node(tx, node, thread_id)

@@ -8,10 +8,12 @@ came, so what we do not touch leaves as it arrived, and the author's DKIM signat
 from __future__ import annotations
 
 import base64
+import hashlib
 import re
 from collections.abc import Iterator
 from dataclasses import dataclass
 from email.utils import mktime_tz, parsedate_tz
+from functools import cached_property
 from itertools import groupby, islice
 
 from mailforum.errors import Refused
@@ -57,22 +59,32 @@ class Header:
         return text.replace("\r\n", "").strip(" \t")
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class Message:
-    """A parsed mail: its header fields in order, and the bytes of its body."""
+    """A parsed mail: its header fields in order, and the bytes of its body.
+
+    What is read from the fields is read once: many ask for the author and the Message-ID.
+    """
 
     headers: tuple[Header, ...]
     body: bytes
 
     def get(self, name: str) -> str:
         """Return the value of the first field `name`, in any case; "" if there is none."""
-        low = name.lower()
-        return next((header.value for header in self.headers if header.name.lower() == low), "")
+        found = self._by_name.get(name.lower())
+        return found[0].value if found else ""
 
     def get_all(self, name: str) -> list[str]:
         """Return the values of all fields `name`, in order."""
-        low = name.lower()
-        return [header.value for header in self.headers if header.name.lower() == low]
+        return [header.value for header in self._by_name.get(name.lower(), ())]
+
+    @cached_property
+    def _by_name(self) -> dict[str, list[Header]]:
+        """The fields by their names in lower case."""
+        found: dict[str, list[Header]] = {}
+        for header in self.headers:
+            found.setdefault(header.name.lower(), []).append(header)
+        return found
 
     def text(self, name: str) -> str:
         """Return the first field `name` as it is shown: encoded words decoded (RFC 2047), on one line,
@@ -108,26 +120,37 @@ class Message:
         """Return the mail as it goes out; fields and body that were not changed are as they came."""
         return b"".join([*(header.raw for header in self.headers), b"\r\n", self.body])
 
-    @property
+    @cached_property
     def message_id(self) -> str:
         """The cleaned id of Message-ID, `<left@right>`, or ""."""
         return msgid.message_id(self.get("Message-ID"))
 
-    @property
+    @cached_property
     def subject(self) -> str:
         """The subject as it is shown."""
         return self.text("Subject")
 
-    @property
+    @cached_property
     def date(self) -> float | None:
         """What Date says, in seconds since the epoch; None for what is no date or lies before 1970."""
         return _seconds(self.get("Date")[:_MAX_DATE])
 
-    @property
+    @cached_property
     def author(self) -> address.Mailbox | None:
         """The one mailbox of the one From field; else None (RFC 7489 section 6.6.1)."""
         values = self.get_all("From")
         return address.mailbox(values[0]) if len(values) == 1 else None
+
+    @cached_property
+    def fingerprint(self) -> bytes:
+        """What makes a mail the same mail: its id and a hash of author, date, subject and body.
+
+        The id alone is not enough: Outlook's "resend" and mails made from templates use one id again for
+        another text, and those are posts of their own.
+        """
+        parts = [self.message_id, *(self.get(name) for name in ("From", "Date", "Subject"))]
+        head = "\0".join(parts).encode("utf-8", "surrogateescape")
+        return hashlib.sha256(head + b"\0\0" + self.body).digest()
 
 
 def _seconds(value: str) -> float | None:

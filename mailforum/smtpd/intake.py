@@ -27,8 +27,8 @@ from mailforum.store.database import Database, Tx
 logger = logging.getLogger("mailforum")
 
 
-# Above this many bytes reading a mail takes long enough to keep other sessions waiting.
-SMALL = 256 * 1024
+# A mail of more bytes than that may have so many parts that reading it keeps other sessions waiting.
+SMALL = 16 * 1024
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,7 +56,8 @@ class Intake:
         try:
             msg, raw = _read(raw) if len(raw) < SMALL else await asyncio.to_thread(_read, raw)
             _log_received(envelope, msg, raw)
-            outcomes = await self.db.write(partial(self._handle_all, envelope, msg, raw))
+            digest = _digest(envelope, raw)
+            outcomes = await self.db.write(partial(self._handle_all, envelope, msg, raw, digest))
         except (Refused, Deferred):
             raise
         except Exception as error:
@@ -65,12 +66,12 @@ class Intake:
             _log_outcome(outcome, msg, self.clock.monotonic() - started)
         return outcomes
 
-    def _handle_all(self, envelope: Envelope, msg: Message, raw: bytes, tx: Tx) -> tuple[Outcome, ...]:
+    def _handle_all(self, envelope: Envelope, msg: Message, raw: bytes, digest: bytes, tx: Tx) -> tuple[Outcome, ...]:
         """Handle the mail for each recipient in one transaction: all of it happens, or nothing."""
         now = self.clock.now()
         mails = [Incoming(self.site, envelope, way, msg, raw, now) for way in envelope.routes]
         outcomes = tuple(_handle(tx, mail) for mail in mails)
-        store.unshunt_digest(tx, _digest(envelope, raw))
+        store.unshunt_digest(tx, digest)
         if not envelope.lmtp and any(outcome.code == 250 for outcome in outcomes):
             return tuple(_told_by_mail(tx, mail, outcome) for mail, outcome in zip(mails, outcomes, strict=True))
         return outcomes

@@ -14,9 +14,9 @@ def see(tx: Tx, rcpt: str, digest: bytes, now: float) -> bool:
     return tx.run("intake.see", rcpt=rcpt, digest=digest, now=now) > 0
 
 
-def was_seen(tx: Tx, rcpt: str, digest: bytes) -> bool:
-    """Say whether a mail has come to `rcpt` before."""
-    return tx.one("intake.was_seen", rcpt=rcpt, digest=digest) is not None
+def unsee(tx: Tx, rcpt: str, digest: bytes) -> None:
+    """Forget that a mail has come to `rcpt`."""
+    tx.run("intake.unsee", rcpt=rcpt, digest=digest)
 
 
 def forget(tx: Tx, seen_before: float, now: float) -> None:

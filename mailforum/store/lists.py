@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterable, Mapping
-from dataclasses import fields
 
 import msgspec
 
@@ -18,14 +17,18 @@ def _list(row: Row) -> MailingList:
 
 
 def _member(row: Row) -> Member:
-    values = {field.name: row[field.name] for field in fields(Member)}
-    values |= {
-        "role": Role(row["role"]),
-        "mode": Mode(row["mode"]),
-        "status": MemberStatus(row["status"]),
-        "own_posts": bool(row["own_posts"]),
-    }
-    return Member(**values)
+    return Member(
+        row["id"],
+        row["list_id"],
+        row["address"],
+        row["key"],
+        row["name"],
+        Role(row["role"]),
+        Mode(row["mode"]),
+        MemberStatus(row["status"]),
+        bool(row["own_posts"]),
+        row["joined_at"],
+    )
 
 
 def add(tx: Tx, address: str, title: str, settings: ListSettings, now: float) -> int | None:

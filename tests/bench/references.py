@@ -47,7 +47,9 @@ def source(port: int, *, connections: int, mails: int, size: int, sender: str = 
     """Send mail with smtp-source, each connection one after the other."""
     who = [*(["-f", sender] if sender else []), *(["-t", to] if to else [])]
     numbers = ["-s", str(connections), "-m", str(mails), "-l", str(size)]
-    subprocess.run([tool("smtp-source"), "-d", *who, *numbers, f"127.0.0.1:{port}"], check=True)
+    subprocess.run(
+        [tool("smtp-source"), "-d", "-S", "Budget for 2027", *who, *numbers, f"127.0.0.1:{port}"], check=True
+    )
 
 
 @cache

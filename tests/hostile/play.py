@@ -13,7 +13,7 @@ import io
 import json
 import logging
 import time
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -21,7 +21,7 @@ from mailforum.app import send_due_digests
 from mailforum.cli.posts import show_post
 from mailforum.model import Shunted
 from mailforum.store import intake
-from tests.hostile.nasty import Nasty
+from tests.hostile.kinds import Nasty
 from tests.support.mails import AUTHOR, mail
 from tests.support.sink import Mail
 from tests.support.site import DOMAIN, Answer, Site, running_site
@@ -33,19 +33,20 @@ EASTERN = "Pacific/Kiritimati"  # the first to see a new year, the year 10000 to
 
 @dataclass
 class Tried:
-    """What came of one mail on one list. `stall` and `plain_after` are in seconds."""
+    """What came of one mail on one list; `plain_after` is in seconds."""
 
+    mlist: str
     answer: str
     plain: str
     plain_after: float
-    stall: float
     rest: str
 
 
 @dataclass
 class Played:
-    """What came of all of them; the names of mails and lists are keys."""
+    """What came of all of them; the names of mails and lists are keys. `stalls` of the event loop are in seconds."""
 
+    stalls: dict[str, float] = field(default_factory=dict)
     tried: dict[tuple[str, str], Tried] = field(default_factory=dict)
     arrived: dict[str, list[Mail]] = field(default_factory=dict)
     digests: dict[str, list[Mail]] = field(default_factory=dict)
@@ -54,18 +55,35 @@ class Played:
     archived: dict[str, Answer] = field(default_factory=dict)
     shunted: list[Shunted] = field(default_factory=list)
     errors: list[str] = field(default_factory=list)
+    log: list[str] = field(default_factory=list)
 
 
 class _Pulse(logging.Handler):
-    """Notes errors in the log, and how long the event loop stands still."""
+    """Notes what is logged, errors apart, and how long the event loop stands still."""
 
     def __init__(self) -> None:
-        super().__init__(logging.ERROR)
+        super().__init__()
+        self.lines: list[str] = []
         self.errors: list[str] = []
         self.longest = 0.0
 
     def emit(self, record: logging.LogRecord) -> None:
-        self.errors.append(self.format(record))
+        self.lines.append(record.getMessage())
+        if record.levelno >= logging.ERROR:
+            self.errors.append(self.format(record))
+
+    @contextlib.contextmanager
+    def listening(self) -> Iterator[None]:
+        """Listen to the log for as long as this lasts."""
+        loggers = [logging.getLogger(name) for name in ("mailforum", "asyncio")]
+        level = loggers[0].level
+        for logger in loggers:
+            logger.addHandler(self)
+        loggers[0].setLevel(logging.INFO)
+        yield
+        loggers[0].setLevel(level)
+        for logger in loggers:
+            logger.removeHandler(self)
 
     async def beat(self) -> None:
         while True:
@@ -77,24 +95,22 @@ class _Pulse(logging.Handler):
 async def play(folder: Path, table: Sequence[Nasty]) -> Played:
     """Send every mail of `table` to both lists, then have digests made, posts shown and archives written."""
     played, pulse = Played(), _Pulse()
-    for name in ("mailforum", "asyncio"):
-        logging.getLogger(name).addHandler(pulse)
-    async with running_site(folder) as site:
-        beating = asyncio.create_task(pulse.beat())
-        await _lists(site)
-        for nasty in table:
-            for name in LISTS:
+    with pulse.listening():
+        async with running_site(folder) as site:
+            beating = asyncio.create_task(pulse.beat())
+            await _lists(site)
+            for nasty in table:
                 pulse.longest = 0.0
-                played.tried[nasty.name, name] = await _try(site, nasty, name, pulse)
-        await _delivered(site)
-        await _digested(site)
-        await _read(site, played)
-        await _archived(site, folder, played)
-        played.shunted = await site.service.core.db.read(intake.shunts)
-        beating.cancel()
-    for name in ("mailforum", "asyncio"):
-        logging.getLogger(name).removeHandler(pulse)
-    played.errors = pulse.errors
+                for tried in await asyncio.gather(*(_try(site, nasty, name) for name in LISTS)):
+                    played.tried[nasty.name, tried.mlist] = tried
+                played.stalls[nasty.name] = pulse.longest
+            await _delivered(site)
+            await _digested(site)
+            await _read(site, played)
+            await _archived(site, folder, played)
+            played.shunted = await site.service.core.db.read(intake.shunts)
+            beating.cancel()
+    played.log, played.errors = pulse.lines, pulse.errors
     return played
 
 
@@ -110,7 +126,7 @@ async def _lists(site: Site) -> None:
     await site.cli("list", "set", "dev", "prefix=[dev]", "footer=on", "reply_to=author")
 
 
-async def _try(site: Site, nasty: Nasty, name: str, pulse: _Pulse) -> Tried:
+async def _try(site: Site, nasty: Nasty, name: str) -> Tried:
     lmtp = LISTS[name] == "lmtp"
     reader, writer = await asyncio.open_connection(*(site.lmtp if lmtp else site.smtp))
     data = nasty.data.replace(b"LIST", f"{name}@{DOMAIN}".encode())
@@ -118,13 +134,13 @@ async def _try(site: Site, nasty: Nasty, name: str, pulse: _Pulse) -> Tried:
     async with asyncio.timeout(30):
         await _say(reader, writer, b"", b"LHLO client\r\n" if lmtp else b"EHLO client\r\n")
         answer = await _send(reader, writer, f"{name}@{DOMAIN}", data)
-        stall, before = pulse.longest, time.monotonic()
+        before = time.monotonic()
         plain_answer = "" if lmtp else await _send(reader, writer, f"plain@{DOMAIN}", plain)
         plain_after = time.monotonic() - before
         writer.write(b"QUIT\r\n")
         rest = await reader.read()
     writer.close()
-    return Tried(answer, plain_answer, plain_after, stall, rest.decode())
+    return Tried(name, answer, plain_answer, plain_after, rest.decode())
 
 
 async def _say(reader: asyncio.StreamReader, writer: asyncio.StreamWriter, *commands: bytes) -> str:

@@ -11,8 +11,9 @@ from operator import eq
 
 import pytest
 
-from tests.hostile.nasty import FALSE_ENDS, Nasty, table
+from tests.hostile.nasty import table
 from tests.hostile.play import DIGESTED, LISTS, READER, Played, play
+from tests.hostile.structure import FALSE_ENDS
 from tests.support.sink import Mail
 
 TABLE = {nasty.name: nasty for nasty in table()}
@@ -23,7 +24,7 @@ BIDI = re.compile("[\u202a-\u202e\u2066-\u2069]")
 
 @pytest.fixture(scope="module")
 def played(tmp_path_factory: pytest.TempPathFactory) -> Played:
-    return asyncio.run(play(tmp_path_factory.mktemp("hostile"), list(TABLE.values())))
+    return asyncio.run(play(tmp_path_factory.mktemp("hostile"), table()))
 
 
 @pytest.mark.parametrize("name", TABLE)
@@ -41,13 +42,18 @@ def test_behind_each_of_them_a_plain_mail_is_taken_soon(played: Played) -> None:
 
 
 def test_none_of_them_stops_the_others_for_long(played: Played) -> None:
-    stalls = {key: tried.stall for key, tried in played.tried.items() if tried.stall > LONGEST_STALL}
-    assert not stalls
+    assert not {name: stall for name, stall in played.stalls.items() if stall > LONGEST_STALL}
 
 
 def test_none_of_them_finds_a_fault_of_ours(played: Played) -> None:
     assert played.shunted == []
     assert played.errors == []
+
+
+def test_whatever_is_in_a_mail_an_event_in_the_log_is_one_plain_line(played: Played) -> None:
+    lines = [line for record in played.log for line in record.split("\n")]
+    assert len(lines) > 4 * len(TABLE)
+    assert all(re.fullmatch(r"event=[a-z_]+(?: [a-z_]+=[ -~]*)?", line) for line in lines)
 
 
 def test_a_mail_within_a_mail_stays_there(played: Played) -> None:
@@ -56,21 +62,23 @@ def test_a_mail_within_a_mail_stays_there(played: Played) -> None:
         assert not any(post["from"] != "ada@example.org" for post in played.posts[mlist])
     for end in FALSE_ENDS:
         for kind in ("smuggled", "pipelined"):
-            (mail,) = [mail for mail in played.arrived["pmo"] if f"X-Nasty: {kind}-{end}\r\n".encode() in mail.data]
+            mail = _arrived(played, "pmo")[f"{kind}-{end}"]
             assert mail.rcpts == (READER.format("pmo"),)
             assert mail.data.endswith(b"\r\nSmuggled.\r\n")
 
 
 def test_what_was_taken_arrives_whole(played: Played) -> None:
+    arrived = _arrived(played, "pmo")
     for nasty in TAKEN:
-        got = _arrived(played, "pmo", nasty)
+        got = arrived[nasty.name]
         body = _normal(nasty.data).partition(b"\r\n\r\n")[2].replace(b"LIST", b"pmo@lists.example.test")
         assert got.data.endswith(body), nasty.name
 
 
 def test_what_was_taken_arrives_with_prefix_and_footer_too(played: Played) -> None:
+    arrived = _arrived(played, "dev")
     for nasty in TAKEN:
-        got = _arrived(played, "dev", nasty)
+        got = arrived[nasty.name]
         body = _normal(nasty.data).partition(b"\r\n\r\n")[2].replace(b"LIST", b"dev@lists.example.test")
         assert body in got.data or _parted(body, got.data), nasty.name
 
@@ -82,10 +90,17 @@ def _parted(body: bytes, data: bytes) -> bool:
     return begins > 0 and data.endswith(body[begins:])
 
 
-def _arrived(played: Played, mlist: str, nasty: Nasty) -> Mail:
-    found = [mail for mail in played.arrived[mlist] if f"X-Nasty: {nasty.name}\r\n".encode() in mail.data]
-    assert len(found) == 1, nasty.name
-    return found[0]
+def _arrived(played: Played, mlist: str) -> dict[str, Mail]:
+    """The mails that the reader got, by their names."""
+    named = {_name(mail): mail for mail in played.arrived[mlist]}
+    assert named.keys() == {nasty.name for nasty in TAKEN}
+    return named
+
+
+def _name(mail: Mail) -> str:
+    found = re.search(rb"(?m)^X-Nasty: (\S+)\r$", mail.data.partition(b"\r\n\r\n")[0] + b"\r\n")
+    assert found
+    return found[1].decode()
 
 
 def _normal(data: bytes) -> bytes:
@@ -93,6 +108,13 @@ def _normal(data: bytes) -> bytes:
     sent = data if data.endswith(b"\r\n") else data + b"\r\n"
     unstuffed = re.sub(rb"(\A|\r\n)\.", rb"\1", sent).replace(b"\0", b"")
     return re.sub(rb"\r\n|\r|\n", b"\r\n", unstuffed)
+
+
+@pytest.mark.parametrize("name", ["date-none", "date-empty", "id-none", "id-empty", "id-brackets"])
+def test_a_mail_leaves_with_one_date_and_one_id_if_it_came_with_none(name: str, played: Played) -> None:
+    head = _arrived(played, "pmo")[name].data.partition(b"\r\n\r\n")[0]
+    assert len(re.findall(rb"(?m)^Date: \S", head)) == len(re.findall(rb"(?m)^Date:", head)) == 1
+    assert len(re.findall(rb"(?m)^Message-ID: \S", head)) == len(re.findall(rb"(?m)^Message-ID:", head)) == 1
 
 
 def test_no_bare_line_end_and_no_nul_leaves(played: Played) -> None:

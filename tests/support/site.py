@@ -85,7 +85,9 @@ class Site:
     async def _busy(self) -> bool:
         now = self.clock.now()
         states = ("queued", "deferred")
-        rows = await self.service.core.db.read(lambda tx: [row for each in states for row in queue.deliveries(tx, each)])
+        rows = await self.service.core.db.read(
+            lambda tx: [row for each in states for row in queue.deliveries(tx, each)]
+        )
         return any(row.due_at <= now for row in rows)
 
 

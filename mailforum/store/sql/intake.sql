@@ -2,8 +2,8 @@
 INSERT INTO seen (rcpt, digest, at) VALUES (:rcpt, :digest, :now)
 ON CONFLICT (rcpt, digest) DO NOTHING
 
--- name: was_seen
-SELECT 1 FROM seen WHERE rcpt = :rcpt AND digest = :digest
+-- name: unsee
+DELETE FROM seen WHERE rcpt = :rcpt AND digest = :digest
 
 -- name: seen_count
 SELECT count(*) AS n FROM seen

@@ -2,12 +2,12 @@
 UPDATE list SET last_thread = last_thread + 1 WHERE id = :list_id RETURNING last_thread AS number
 
 -- name: add
-INSERT INTO thread (list_id, number, subject, created_at)
-VALUES (:list_id, :number, '', :now)
-RETURNING id
+INSERT INTO thread (list_id, number, subject, last_label, created_at)
+VALUES (:list_id, :number, :subject, :label, :now)
+RETURNING id, number, last_label AS label
 
 -- name: next_label
-UPDATE thread SET last_label = last_label + 1 WHERE id = :id RETURNING number, last_label AS label
+UPDATE thread SET last_label = last_label + 1 WHERE id = :id RETURNING id, number, last_label AS label
 
 -- name: first
 SELECT subject FROM post WHERE thread_id = :id AND parent_id IS NULL ORDER BY date, message_id LIMIT 1
@@ -33,9 +33,9 @@ FROM thread LEFT JOIN post ON post.thread_id = thread.id
 WHERE thread.list_id = :list_id AND thread.merged_into IS NULL
 GROUP BY thread.id ORDER BY thread.number
 
--- name: known
+-- name: heard_of
 SELECT message_id.msgid, post.id, post.thread_id
-FROM message_id JOIN post ON post.id = message_id.post_id
+FROM message_id LEFT JOIN post ON post.id = message_id.post_id
 WHERE message_id.list_id = :list_id AND message_id.msgid IN (SELECT value FROM json_each(:msgids))
 
 -- name: tied_to
