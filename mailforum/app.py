@@ -20,7 +20,7 @@ from pathlib import Path
 
 from mailforum import log
 from mailforum.clock import Clock, SystemClock
-from mailforum.config import Config
+from mailforum.config import SECTIONS, Config, options
 from mailforum.delivery.mailings import Preparer
 from mailforum.delivery.nexthop import transport_for
 from mailforum.delivery.render import Texts
@@ -228,7 +228,7 @@ class Service:
         preparer = self._preparer(config)
         self.server.reload()
         self.worker.use(preparer.prepare, config.delivery)
-        log.event("reloaded")
+        log.event("reloaded", needs_restart=", ".join(_only_at_start(self.config, config)) or None)
 
     async def _keep_time(self) -> None:
         """The clock's jobs: digests that are due, and what is too old to keep."""
@@ -253,6 +253,23 @@ class Service:
         await db.write(lambda tx: intake_rows.forget(tx, now - REMEMBER, now))
         while await db.write(lambda tx: queue.prune(tx, now - keep)):
             pass  # others may write between the steps
+
+
+def _only_at_start(old: Config, new: Config) -> list[str]:
+    """Name the options that have changed and are looked at only when the service starts."""
+    kept = {
+        "site": ("domain", "admin", "secret_file", "special_domains", "log_level"),
+        "delivery": ("relay", "user", "password", "password_file", "tls"),
+        "dkim": (),
+        "web": ("listen",),
+    }
+    return [
+        f"[{option.section}] {option.name}"
+        for section in SECTIONS
+        for option in options(section)
+        if option.name in kept.get(section, (option.name,))
+        and getattr(getattr(old, section), option.name) != getattr(getattr(new, section), option.name)
+    ]
 
 
 async def send_due_digests(db: Database, now: float) -> None:

@@ -16,7 +16,6 @@ import tomllib
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Annotated, Any, ClassVar, Literal, get_args, get_origin, get_type_hints
-from urllib.parse import urlsplit
 
 import msgspec
 from msgspec import Meta
@@ -86,9 +85,6 @@ class Address(str):
         return cls(value)
 
 
-Nameserver = Annotated[str, Meta(pattern=r"^[0-9A-Fa-f:.]+$")]
-
-
 class _Section(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
     pass
 
@@ -116,16 +112,16 @@ class Site(_Section, frozen=True):
 class Dns(_Section, frozen=True):
     """Where names are looked up."""
 
-    servers: Annotated[tuple[Nameserver, ...], Meta(description="Addresses of resolvers; empty: the system's own")] = ()
+    servers: Annotated[tuple[str, ...], Meta(description="Addresses of resolvers; empty: the system's own")] = ()
     timeout: Annotated[Duration, Meta(description="Longest wait for an answer while a sender waits")] = Duration(3)
 
 
 class Store(_Section, frozen=True):
     """What is kept, and for how long."""
 
-    url: Annotated[
-        str, Meta(description="The database: one file, relative to this configuration", pattern=r"^sqlite:.+")
-    ] = "sqlite:mailforum.db"
+    url: Annotated[str, Meta(description="The database: one file, relative to this configuration")] = (
+        "sqlite:mailforum.db"
+    )
     keep_sent: Annotated[Duration, Meta(description="How long the rows of finished deliveries are kept")] = Duration(
         14 * 86400
     )
@@ -157,8 +153,8 @@ class DeliveryOptions(_Section, frozen=True):
     relay: Annotated[
         str,
         Meta(
-            description="Where mail goes: smtp://host:port, or maildir:FOLDER (nothing leaves the machine)",
-            pattern=r"^(smtp://[^/\s]+|lmtp://[^/\s]+|maildir:.+)$",
+            description="Where mail goes: smtp://host:port, lmtp://host:port, or maildir:FOLDER, "
+            "with which nothing leaves the machine"
         ),
     ] = "maildir:outbox"
     user: Annotated[str, Meta(description="Name to log in to the relay with; empty: no login")] = ""
@@ -274,8 +270,7 @@ def _takes(kind: Any) -> str:
     if get_origin(kind) is Literal:
         return " or ".join(f'"{word}"' for word in get_args(kind))
     if get_origin(kind) is tuple:
-        inner = get_args(kind)[0]
-        return f"list of {_takes(get_args(inner)[0] if get_origin(inner) is Annotated else inner)}s"
+        return f"list of {_takes(get_args(kind)[0])}s"
     names = {
         str: "text",
         int: "number",
@@ -307,10 +302,18 @@ def _overlay(data: dict[str, Any], environ: Mapping[str, str]) -> None:
     """Put `MAILFORUM_SECTION_OPTION` from the environment over what the file says."""
     for section in SECTIONS:
         for option in options(section):
-            value = environ.get(f"MAILFORUM_{section}_{option.name}".upper())
-            if value is not None and isinstance(data.setdefault(section, {}), dict):
-                listed = option.takes.startswith("list of ")
-                data[section][option.name] = value.replace(",", " ").split() if listed else value
+            word = environ.get(f"MAILFORUM_{section}_{option.name}".upper())
+            if word is not None and isinstance(data.setdefault(section, {}), dict):
+                data[section][option.name] = _typed(word, option.takes)
+
+
+def _typed(word: str, takes: str) -> object:
+    """Make of a word what the option takes, as far as it can be made; what cannot is refused later."""
+    if takes.startswith("list of "):
+        return word.replace(",", " ").split()
+    if takes == "number" and word.isdecimal():
+        return int(word)
+    return {"true": True, "false": False}.get(word.lower(), word) if takes == "true or false" else word
 
 
 def parse(data: Mapping[str, Any], *, base: Path, source: str = "configuration", text: str = "") -> Config:
@@ -318,27 +321,11 @@ def parse(data: Mapping[str, Any], *, base: Path, source: str = "configuration",
     if "base" in data:
         raise ConfigError(f"{source}: unknown section [base]")
     try:
-        config = msgspec.convert({**data, "base": base}, Config, strict=True, dec_hook=_decode)
-    except msgspec.ValidationError as strict_error:
-        config = _leniently(data, base, strict_error, source, text)
+        config = msgspec.convert({**data, "base": base}, Config, dec_hook=_decode)
+    except msgspec.ValidationError as error:
+        raise _error(*_place(error), source, text) from error
     _check(config, source, text)
     return config
-
-
-def _leniently(data: Mapping[str, Any], base: Path, first: msgspec.ValidationError, source: str, text: str) -> Config:
-    """Try again for words from the environment (`"true"`, `"5"`); a file's own types stay strict."""
-    if "str" in str(first) and not text_has_error(first, text):
-        try:
-            return msgspec.convert({**data, "base": base}, Config, strict=False, dec_hook=_decode)
-        except msgspec.ValidationError as error:
-            first = error
-    raise _located(first, source, text) from first
-
-
-def text_has_error(error: msgspec.ValidationError, text: str) -> bool:
-    """Say whether the option that `error` is about stands in the file's text."""
-    section, name, _ = _place(error)
-    return _line(text, section, name) > 0
 
 
 def _decode(kind: type, value: object) -> object:
@@ -358,7 +345,18 @@ def _place(error: msgspec.ValidationError) -> tuple[str, str, str]:
         return unknown[1], "", "unknown section"
     if unknown:
         return section, unknown[1], "unknown option"
+    for theirs, ours in _PLAIN_WORDS.items():
+        what = what.replace(theirs, ours)
     return section, name, what[:1].lower() + what[1:]
+
+
+_PLAIN_WORDS = {
+    "`str`": "a text in quotes",
+    "`int`": "a number",
+    "`bool`": "true or false",
+    "`array`": 'a list, such as ["..."]',
+    "`object`": "a section",
+}
 
 
 def _line(text: str, section: str, name: str) -> int:
@@ -375,10 +373,6 @@ def _line(text: str, section: str, name: str) -> int:
     return 0
 
 
-def _located(error: msgspec.ValidationError, source: str, text: str) -> ConfigError:
-    return _error(*_place(error), source, text)
-
-
 def _error(section: str, name: str, what: str, source: str, text: str) -> ConfigError:
     line = _line(text, section, name)
     place = f"{source}:{line}" if line else source
@@ -387,25 +381,40 @@ def _error(section: str, name: str, what: str, source: str, text: str) -> Config
 
 def _check(config: Config, source: str, text: str) -> None:
     """Refuse what is well-formed but cannot work."""
-    for server in config.dns.servers:
-        try:
-            ipaddress.ip_address(server)
-        except ValueError:
-            raise _error("dns", "servers", f"`{server}` is no IP address", source, text) from None
-    if bool(config.smtp.tls_cert) != bool(config.smtp.tls_key):
-        raise _error("smtp", "tls_cert", "tls_cert and tls_key go together", source, text)
-    relay = config.delivery.relay
-    if not relay.startswith("maildir:"):
-        _check_relay(relay, source, text)
-    if bool(config.dkim.key_file) != bool(config.dkim.selector):
-        raise _error("dkim", "key_file", "key_file and selector go together", source, text)
+    for section, name, good, what in _judged(config):
+        if not good:
+            raise _error(section, name, what, source, text)
 
 
-def _check_relay(relay: str, source: str, text: str) -> None:
+_HOST = r"[A-Za-z0-9](?:[A-Za-z0-9.-]*[A-Za-z0-9])?"
+_RELAY = r"(smtp|lmtp)://(\[[0-9A-Fa-f:.]+\]|[^/\s:@\[\]]+)(:\d{1,5})?/?|maildir:.+"
+_URL = rf"https?://{_HOST}(:\d{{1,5}})?(/\S*)?"
+
+
+def _judged(config: Config) -> Iterator[tuple[str, str, bool, str]]:
+    """Say of each option that has more to it than its type whether it can work, and what it should be."""
+    site, smtp, dkim = config.site, config.smtp, config.dkim
+    yield "site", "domain", _like(_HOST, site.domain), "expected a domain such as lists.example.org"
+    yield "site", "admin", not site.admin or _like(r"[^@\s]+@\S+", site.admin), "expected an address"
+    yield "dns", "servers", all(map(_is_ip, config.dns.servers)), "expected IP addresses"
+    yield "store", "url", _like(r"sqlite:.+", config.store.url), "expected sqlite:FILE, the one database there is"
+    yield "smtp", "tls_cert", bool(smtp.tls_cert) == bool(smtp.tls_key), "tls_cert and tls_key go together"
+    relay = "expected smtp://host:port, lmtp://host:port or maildir:FOLDER; name and password are options of their own"
+    yield "delivery", "relay", _like(_RELAY, config.delivery.relay), relay
+    yield "dkim", "key_file", bool(dkim.key_file) == bool(dkim.selector), "key_file and selector go together"
+    extra = bool(dkim.extra_key_file) == bool(dkim.extra_selector)
+    yield "dkim", "extra_key_file", extra, "extra_key_file and extra_selector go together"
+    url = "expected a web address such as https://lists.example.org"
+    yield "web", "url", not config.web.url or _like(_URL, config.web.url), url
+
+
+def _like(pattern: str, text: str) -> bool:
+    return re.fullmatch(pattern, text) is not None
+
+
+def _is_ip(text: str) -> bool:
     try:
-        parts = urlsplit(relay)
-        _ = parts.port
-    except ValueError as error:
-        raise _error("delivery", "relay", str(error), source, text) from None
-    if parts.username or parts.password:
-        raise _error("delivery", "relay", "name and password go into user and password_file", source, text)
+        ipaddress.ip_address(text)
+    except ValueError:
+        return False
+    return True

@@ -105,4 +105,4 @@ def setup(level: str = "info") -> None:
     # Each line would be told apart by thread, process and place in the code, which nobody prints; finding
     # them out takes longer than all the rest (logging HOWTO, "Optimization").
     logging.logThreads = logging.logProcesses = logging.logMultiprocessing = False
-    logging._srcfile = None  # type: ignore[attr-defined]
+    logging._srcfile = None

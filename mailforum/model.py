@@ -290,6 +290,7 @@ class Held:
     subject: str
     message_id: str
     reason: str
+    under: str
     received_at: float
     size: int
 

@@ -19,7 +19,7 @@ import h11
 from mailforum import log
 from mailforum.clock import Clock
 from mailforum.config import Address
-from mailforum.errors import Deferred, MailforumError, Refused
+from mailforum.errors import Deferred, MailforumError
 from mailforum.forum import members
 from mailforum.forum.site import Site
 from mailforum.store import queue
@@ -68,12 +68,11 @@ class Pages:
     async def _leave(self, method: str, token: str) -> Answer:
         if method != "POST":
             return self._html(HTTPStatus.OK, "leave")
-        try:
-            now = self.clock.now()
-            what = await self.db.write(lambda tx: members.leave_by_token(tx, self.site, token, now))
-        except Refused:
-            return self._html(HTTPStatus.NOT_FOUND, "invalid")
+        now = self.clock.now()
+        what = await self.db.write(lambda tx: members.leave_by_token(tx, self.site, token, now))
         log.event("left_by_web", what=what)
+        if what == "bad token":
+            return self._html(HTTPStatus.NOT_FOUND, "invalid")
         return self._html(HTTPStatus.OK, "left")
 
     def _html(self, status: HTTPStatus, name: str) -> Answer:

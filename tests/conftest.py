@@ -1,5 +1,6 @@
 """What all tests share."""
 
+import os
 from collections.abc import AsyncIterator
 from pathlib import Path
 
@@ -9,7 +10,10 @@ from hypothesis import HealthCheck, settings
 from tests.support.site import Site, running_site
 
 # Machines are slow at times; a property does not become false by that.
-settings.register_profile("mailforum", deadline=None, suppress_health_check=[HealthCheck.too_slow])
+# A run that decides over a change looks at the same examples as the last one.
+settings.register_profile(
+    "mailforum", deadline=None, suppress_health_check=[HealthCheck.too_slow], derandomize="CI" in os.environ
+)
 settings.load_profile("mailforum")
 
 

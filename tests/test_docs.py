@@ -72,10 +72,10 @@ def test_every_setting_is_on_the_page_with_what_it_does() -> None:
     (_, settings) = tables(read("docs/commands.md"))
     written = {
         tuple(span.split()[1:]): mode
-        for row, mode in zip(settings, ("digest", "each", "none"), strict=True)
+        for row, mode in zip(settings, ("digest", "each", "none", "myposts-on", "myposts-off"), strict=True)
         for span in quoted(row[0])
     }
-    assert written == {words: str(mode) for words, mode in commands.MODES.items()}
+    assert written == {words: str(mode) for words, mode in commands.SETTINGS.items()}
 
 
 def test_the_words_that_end_commands_and_their_number_are_on_the_page() -> None:

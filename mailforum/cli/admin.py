@@ -236,7 +236,7 @@ def reject_held(args: argparse.Namespace) -> None:
     from mailforum.forum import moderation
 
     def reject(core: Core, tx: Tx) -> Held:
-        return moderation.reject(tx, args.id, args.reason, core.site, core.clock.now())
+        return moderation.reject(tx, args.id, args.reason, core.clock.now())
 
     held = write(args, reject)
     print(f"rejected: {safe(held.subject)}")

@@ -15,7 +15,7 @@ import unicodedata
 from collections.abc import Awaitable, Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, TypeAlias, TypeVar
+from typing import TYPE_CHECKING, Any, NoReturn, TypeAlias, TypeVar
 
 from mailforum.errors import ConfigError, Deferred, MailforumError, Refused, UsageError
 
@@ -44,6 +44,10 @@ class Parser(argparse.ArgumentParser):
             default=argparse.SUPPRESS,  # so that a sub-command does not forget what stood before it
             help="the configuration (else MAILFORUM_CONFIG, ./mailforum.toml, /etc/mailforum/mailforum.toml)",
         )
+
+    def error(self, message: str) -> NoReturn:
+        """Say in one line what is wrong with the words of a command; exit 2."""
+        self.exit(2, f"mailforum: {message} (see `{self.prog} --help`)\n")
 
 
 # What `add_subparsers` returns; its `add_parser` adds a command.

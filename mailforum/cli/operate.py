@@ -230,10 +230,21 @@ def make_dkim_key(args: argparse.Namespace) -> None:
     prefix = "" if args.type == "rsa" else "extra_"
     print(f"# wrote the private key to {path}; this goes into DNS:")
     print(sign.dns_record(selector, key.domain, key.txt))
-    print("\n# and this into the configuration:\n[dkim]")
+    if _has_section(args, "dkim"):
+        print("\n# and this into the configuration, below the line [dkim] that is there:")
+    else:
+        print("\n# and this at the end of the configuration:\n[dkim]")
     if not prefix:
         print(f'domain = "{key.domain}"')
     print(f'{prefix}selector = "{selector}"\n{prefix}key_file = "{path.resolve()}"')
+
+
+def _has_section(args: argparse.Namespace, section: str) -> bool:
+    """Whether the configuration has the section already; TOML refuses a second one."""
+    try:
+        return re.search(rf"(?m)^\s*\[{section}\]", config_path(args).read_text(encoding="utf-8")) is not None
+    except (ConfigError, OSError):
+        return False
 
 
 def _folder(args: argparse.Namespace) -> Path:

@@ -47,7 +47,7 @@ class Prepared:
 
     @property
     def slow(self) -> bool:
-        """Whether `data` takes long enough to be worth a thread: it does where RSA signs."""
+        """Whether `own` takes long enough to be worth a thread: it does where RSA signs."""
         return self.signing is not None and self.signing.slow
 
     def envelope_sender(self, delivery: Delivery) -> str:
@@ -56,11 +56,14 @@ class Prepared:
             return address.verp(self.mail_from, delivery.rcpt)
         return self.mail_from
 
-    def data(self, delivery: Delivery) -> bytes:
-        """The whole mail for one recipient, signed if there are keys."""
-        own = self.unsubscribe(delivery)
-        signature = self.signing.sign(own, self.mailing.created_at) if self.signing else b""
-        return b"".join((signature, own, self.head, b"\r\n", self.body))
+    def own(self, delivery: Delivery) -> bytes:
+        """The fields of one recipient, and the signatures if there are keys."""
+        fields = self.unsubscribe(delivery)
+        return self.signing.sign(fields, self.mailing.created_at) + fields if self.signing else fields
+
+    def data(self, own: bytes) -> bytes:
+        """The whole mail for the recipient with these fields."""
+        return b"".join((own, self.head, b"\r\n", self.body))
 
 
 @dataclass(frozen=True, slots=True)
@@ -148,7 +151,9 @@ class Preparer:
     def _forward(self, tx: Tx, mailing: Mailing, mlist: MailingList | None) -> Prepared:
         msg = message.parse(queue.mailing_raw(tx, mailing.id))
         msg = msg.prepend(field(headers.LOOP, mailing.template.lower()))
-        return self._prepared(mailing, mlist, msg, personal=False, unsubscribe=False)
+        # Not signed: a stranger wrote it, and our domain must not vouch for that.
+        head = b"".join(header.raw for header in msg.headers)
+        return Prepared(mailing, mlist, False, head, msg.body, None, _nothing)
 
     def _text(self, name: str, mlist: MailingList | None, to: str, values: dict[str, object]) -> Rendered:
         shown = views.ListView.of(mlist) if mlist else None

@@ -56,6 +56,7 @@ _OWN: dict[str, dict[str, object]] = {
     "notice/already-member": {},
     "notice/changed": {"mode": "digest"},
     "notice/confirm": {"action": "set", "mode": "digest", "days": 3},
+    "notice/digest-reply": {},
     "notice/goodbye": {},
     "notice/held": _HELD,
     "notice/help": {},

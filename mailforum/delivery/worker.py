@@ -15,8 +15,10 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
+import os
 from collections import OrderedDict
 from collections.abc import Callable, Iterable
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from itertools import groupby
 
@@ -34,6 +36,7 @@ from mailforum.store.group import Group
 logger = logging.getLogger("mailforum")
 
 CLAIM = 500  # deliveries taken in hand at once
+AHEAD = 4  # mails that are signed at a time, where that takes long
 MARKS = 500  # jobs whose ends are written down together
 KEPT = 8  # mailings kept ready at once
 IDLE = 3.0  # seconds without work after which a connection is given up
@@ -44,10 +47,20 @@ NO_CONNECTION = "4.4.1"  # RFC 3463: no answer from host; the recipient has noth
 
 @dataclass(frozen=True, slots=True)
 class Task:
-    """Deliveries of one mailing that go out in one transaction."""
+    """Deliveries of one mailing that go out in one transaction.
+
+    Where signing takes long it is done ahead: `signed` will hold the recipients' own fields of this
+    task, at `place`, and of its neighbours.
+    """
 
     prepared: Prepared
     deliveries: tuple[Delivery, ...]
+    signed: asyncio.Future[list[bytes]] | None = None
+    place: int = 0
+
+    async def own(self) -> bytes:
+        """Return the fields that this mail alone has."""
+        return (await self.signed)[self.place] if self.signed else self.prepared.own(self.deliveries[0])
 
 
 Ended = tuple[Delivery, Status]
@@ -72,6 +85,7 @@ class Worker:
         self._tasks: asyncio.Queue[Task | None] = asyncio.Queue()  # None: a lane shall end
         self._ended: Group[list[Ended], None] = Group(self._write_down, MARKS)
         self._look = asyncio.Event()
+        self._signers = ThreadPoolExecutor(os.cpu_count(), "signer")
         self._lanes: set[asyncio.Task[None]] = set()
         self._idle = 0
         self._stopping = False
@@ -95,6 +109,7 @@ class Worker:
                 await _wait(self._look, LOOK)
         await asyncio.gather(*self._lanes, return_exceptions=True)
         await self._put_back_all()
+        self._signers.shutdown(wait=False, cancel_futures=True)
 
     def _committed(self) -> None:
         """Something may have been queued; that matters only to empty hands."""
@@ -135,8 +150,19 @@ class Worker:
             await self._cannot_make(deliveries, error)
             return
         size = 1 if prepared.personal else self._options.recipients
-        for start in range(0, len(deliveries), size):
-            self._tasks.put_nowait(Task(prepared, tuple(deliveries[start : start + size])))
+        together = [tuple(deliveries[start : start + size]) for start in range(0, len(deliveries), size)]
+        for start in range(0, len(together), AHEAD):
+            self._enlist(prepared, together[start : start + AHEAD])
+
+    def _enlist(self, prepared: Prepared, together: list[tuple[Delivery, ...]]) -> None:
+        """Make tasks of some deliveries, and begin to sign them if that takes long."""
+        signed: asyncio.Future[list[bytes]] | None = None
+        if prepared.slow:
+            firsts = [some[0] for some in together]
+            loop = asyncio.get_running_loop()
+            signed = loop.run_in_executor(self._signers, lambda: [prepared.own(first) for first in firsts])
+        for place, some in enumerate(together):
+            self._tasks.put_nowait(Task(prepared, some, signed, place))
 
     async def _prepared(self, mailing_id: int) -> Prepared:
         if mailing_id not in self._ready:
@@ -188,17 +214,12 @@ class Worker:
         """Make the mail of a task; None if that failed, and is written down."""
         first, prepared = task.deliveries[0], task.prepared
         try:
-            data = await self._data(prepared, first)
+            data = prepared.data(await task.own())
         except Exception as error:
             await self._cannot_make(task.deliveries, error)
             return None
         rcpts = tuple(delivery.rcpt for delivery in task.deliveries)
         return Job(prepared.envelope_sender(first), rcpts, tuple(delivery.id for delivery in task.deliveries), data)
-
-    async def _data(self, prepared: Prepared, delivery: Delivery) -> bytes:
-        if not prepared.slow:
-            return prepared.data(delivery)
-        return await asyncio.get_running_loop().run_in_executor(None, prepared.data, delivery)
 
     async def settle(self, results: list[Ended]) -> None:
         """Write down how attempts ended; returns when that is durable."""

@@ -14,7 +14,7 @@ from itertools import islice
 from mailforum.errors import Refused
 from mailforum.forum import members, notices
 from mailforum.forum.site import Incoming
-from mailforum.mail import address, body, subject
+from mailforum.mail import address, body, msgid, subject
 from mailforum.mail.message import Message
 from mailforum.model import MailingList, Mode, Outcome
 from mailforum.store import lists
@@ -22,7 +22,7 @@ from mailforum.store.database import Tx
 
 MAX_LINES = 10
 MAX_LINE = 200
-MAX_BARE = 256 * 1024  # bytes of a mail in which one word is looked for; every other sender waits meanwhile
+MAX_BARE = 64 * 1024  # bytes of a mail in which one word is looked for; every other sender waits meanwhile
 LAST_LINES = {"end", "quit", "stop", "--"}
 JOIN_WORDS = {"subscribe", "join", "sub"}
 LEAVE_WORDS = {"unsubscribe", "leave", "signoff", "sig", "unsub"}
@@ -36,11 +36,9 @@ class Said:
     words: tuple[str, ...]
 
 
-# What a verb did. `quiet` ones have sent a mail of their own already; the others are listed in
-# the text notice/results, which words them.
 @dataclass(frozen=True, slots=True)
 class Done:
-    """The outcome of one command, named as the templates know it."""
+    """What a verb did. A `quiet` one has sent a mail of its own; the others are worded by notice/results."""
 
     outcome: str
     quiet: bool = False
@@ -53,9 +51,8 @@ Verb = Callable[[Tx, Incoming, MailingList | None, tuple[str, ...]], Done]
 def obey(tx: Tx, mail: Incoming) -> Outcome:
     """Carry out the commands in a mail, and answer with what came of each."""
     said = list(islice(read(mail.msg), MAX_LINES))
-    known = [command for command in said if command.words[0] in VERBS]
-    if not known:
-        return send_help(tx, mail)
+    if not said or said[0].words[0] not in VERBS:
+        return _not_understood(tx, mail)
     results = []
     for command in said:
         done = _carry_out(tx, mail, command)
@@ -68,30 +65,41 @@ def obey(tx: Tx, mail: Incoming) -> Outcome:
     return mail.done("commands: " + ", ".join(done.outcome for _, done in results))
 
 
+def _not_understood(tx: Tx, mail: Incoming) -> Outcome:
+    """Answer with the help; to somebody who has answered a digest, with how to answer a post in it."""
+    named = msgid.references(mail.msg.get("In-Reply-To"), mail.msg.get("References"))
+    if mail.route.mlist and any(name.startswith("<digest.") for name in named):
+        notices.answer(tx, mail, "notice/digest-reply")
+        return mail.done("reply to a digest")
+    return send_help(tx, mail)
+
+
 def _carry_out(tx: Tx, mail: Incoming, command: Said) -> Done:
     verb = VERBS.get(command.words[0])
     if verb is None:
         return Done("unknown")
-    mlist, words = mail.route.mlist, command.words[1:]
-    if mlist is None and words:
-        mlist = _named(tx, mail, words[0])
-        words = words[1:] if mlist else words
+    named, words = _named(tx, mail, command.words[1:])
     try:
-        return verb(tx, mail, mlist, words)
+        return verb(tx, mail, named or mail.route.mlist, words)
     except Refused as refused:
         return Done("refused", detail=refused.text)
 
 
-def _named(tx: Tx, mail: Incoming, name: str) -> MailingList | None:
-    """The list that a command to the site's own address is about."""
-    domain = mail.site.domain
-    return lists.by_address(tx, name if "@" in name else f"{name}@{domain}")
+def _named(tx: Tx, mail: Incoming, words: tuple[str, ...]) -> tuple[MailingList | None, tuple[str, ...]]:
+    """Take the list that a command names out of its words. A name behind it is LISTSERV's, and passed over."""
+    domain = address.domain_of(mail.route.rcpt) or mail.site.domain
+    for index, word in enumerate(words):
+        mlist = None if word in _SETTINGS else lists.by_address(tx, word if "@" in word else f"{word}@{domain}")
+        if mlist:
+            return mlist, words[:index] + tuple(other for other in words[index + 1 :] if other in _SETTINGS)
+    return None, words
 
 
 def read(msg: Message) -> Iterator[Said]:
-    """Yield the commands of a mail: its subject if that is one, then its lines."""
+    """Yield the commands of a mail: its subject if that is one as a whole, then its lines."""
     first = _said(subject.base(msg.subject))
-    if first and first.words[0] in VERBS:
+    is_command = first is not None and len(first.words) - 1 <= MOST_WORDS.get(first.words[0], -1)
+    if first and is_command:
         yield first
     for line in body.read(msg).text.splitlines():
         command = _said(line)
@@ -99,40 +107,41 @@ def read(msg: Message) -> Iterator[Said]:
             continue
         if command.words[0] in LAST_LINES:
             return
-        if first and first.words[0] in VERBS and command.words[0] not in VERBS:
+        if is_command and command.words[0] not in VERBS:
             return  # whatever else a person wrote below a command in the subject
         yield command
 
 
 def _said(line: str) -> Said | None:
     text = line.lstrip("> \t").strip()[:MAX_LINE]
-    words = tuple(text.lower().split())
+    words = tuple(filter(None, (word.strip(".,;!") for word in text.lower().split())))
     return Said(text, words) if words else None
 
 
-def is_bare_join(msg: Message) -> bool:
-    """Say whether a mail to the list itself is nothing but the word `subscribe`."""
-    return _is_bare(msg, JOIN_WORDS)
+def bare(msg: Message) -> tuple[str, ...]:
+    """Return the words of a mail to the list itself that is nothing but `subscribe` or `unsubscribe`.
+
+    That is one with such a subject, or one in which a person wrote only that line; else ().
+    """
+    title = _said(subject.base(msg.subject))
+    if title and _is_bare(title) and not subject.is_reply(msg.subject):
+        return title.words
+    if len(msg.body) > MAX_BARE:
+        return ()
+    blocks = [block.lines for block in body.fold_quotes(body.read(msg).text) if block.kind == "text"]
+    own = [said for lines in blocks for said in map(_said, lines) if said]
+    return own[0].words if len(own) == 1 and _is_bare(own[0]) else ()
 
 
-def is_bare_leave(msg: Message) -> bool:
-    """Say whether a mail to the list itself is nothing but the word `unsubscribe`."""
-    return _is_bare(msg, LEAVE_WORDS)
+def obey_bare(tx: Tx, mail: Incoming, words: tuple[str, ...]) -> Outcome:
+    """Carry out what `bare` has found. Raises Refused as joining does."""
+    done = VERBS[words[0]](tx, mail, mail.mlist, tuple(word for word in words[1:] if word == "digest"))
+    return mail.done(f"command: {done.outcome}")
 
 
-def _is_bare(msg: Message, words: set[str]) -> bool:
-    """In the subject with nothing but a signature below, or as the only line a person wrote."""
-    title = subject.base(msg.subject).strip().lower()
-    if (title and title not in words and not subject.is_reply(msg.subject)) or len(msg.body) > MAX_BARE:
-        return False
-    own = [
-        line.strip().lower()
-        for block in body.fold_quotes(body.read(msg).text)
-        if block.kind == "text"
-        for line in block.lines
-        if line.strip()
-    ]
-    return (title in words and (not own or own[0] in words)) or (len(own) == 1 and own[0] in words)
+def _is_bare(said: Said) -> bool:
+    first, *rest = said.words
+    return first in JOIN_WORDS | LEAVE_WORDS and set(rest) <= {"digest", "me", "please"}
 
 
 def send_help(tx: Tx, mail: Incoming) -> Outcome:
@@ -173,15 +182,15 @@ def _which(tx: Tx, mail: Incoming, mlist: MailingList | None, words: tuple[str, 
 
 
 def _join(tx: Tx, mail: Incoming, mlist: MailingList | None, words: tuple[str, ...]) -> Done:
-    if mlist is None:
-        return Done("which-list")
+    if mlist is None or not set(words) <= _SETTINGS:
+        return Done("no-list" if words else "which-list")
     members.join(tx, mail, mlist, Mode.DIGEST if "digest" in words else Mode.EACH)
     return Done("asked", quiet=True)
 
 
 def _leave(tx: Tx, mail: Incoming, mlist: MailingList | None, words: tuple[str, ...]) -> Done:
-    if mlist is None:
-        return Done("which-list")
+    if mlist is None or words:
+        return Done("no-list" if words else "which-list")
     members.leave(tx, mail, mlist)
     return Done("asked", quiet=True)
 
@@ -194,18 +203,20 @@ def _confirm(tx: Tx, mail: Incoming, mlist: MailingList | None, words: tuple[str
 
 
 def _set(tx: Tx, mail: Incoming, mlist: MailingList | None, words: tuple[str, ...]) -> Done:
-    if words[:1] in ((), ("show",)):
+    if words in ((), ("show",)):
         return _which(tx, mail, mlist, words)
+    setting = SETTINGS.get(words)
+    if setting is None:
+        return Done("unknown-setting")
     if mlist is None:
         return Done("which-list")
-    mode = MODES.get(words[:2]) or MODES.get(words[:1])
-    if mode is None:
-        return Done("unknown-setting")
-    members.change_mode(tx, mail, mlist, mode)
+    if setting == Mode.DIGEST and not mlist.settings.digest:
+        return Done("no-digest")
+    members.change(tx, mail, mlist, setting)
     return Done("asked", quiet=True)
 
 
-MODES: dict[tuple[str, ...], Mode] = {
+SETTINGS: dict[tuple[str, ...], str] = {
     ("digest",): Mode.DIGEST,
     ("digest", "on"): Mode.DIGEST,
     ("digest", "daily"): Mode.DIGEST,
@@ -216,15 +227,17 @@ MODES: dict[tuple[str, ...], Mode] = {
     ("mail", "off"): Mode.NONE,
     ("mail", "digest"): Mode.DIGEST,
     ("nomail",): Mode.NONE,
+    ("myposts", "on"): members.OWN_POSTS,
+    ("myposts", "off"): members.NO_OWN_POSTS,
 }
+_SETTINGS = {word for words in SETTINGS for word in words}
 
 
-def _mode(mode: Mode) -> Verb:
+def _short(word: str) -> Verb:
+    """The verb `digest` is short for `set digest`."""
+
     def change(tx: Tx, mail: Incoming, mlist: MailingList | None, words: tuple[str, ...]) -> Done:
-        if mlist is None:
-            return Done("which-list")
-        members.change_mode(tx, mail, mlist, mode)
-        return Done("asked", quiet=True)
+        return _set(tx, mail, mlist, (word, *words))
 
     return change
 
@@ -238,7 +251,7 @@ VERBS: dict[str, Verb] = {
     **dict.fromkeys(LEAVE_WORDS, _leave),
     **dict.fromkeys(("confirm", "ok", "accept"), _confirm),
     "set": _set,
-    "digest": _mode(Mode.DIGEST),
-    "nodigest": _mode(Mode.EACH),
-    "nomail": _mode(Mode.NONE),
+    **{word: _short(word) for word in ("digest", "nodigest", "nomail")},
 }
+# A subject with more words behind the verb than this is a subject, and no command: `Leave request for Friday`.
+MOST_WORDS = dict.fromkeys(VERBS, 1) | dict.fromkeys(JOIN_WORDS, 4) | {"set": 3, "lists": 0, "which": 0}

@@ -23,12 +23,13 @@ _FOR_MACHINES = {RouteRole.BOUNCES, RouteRole.OWNER, RouteRole.POSTMASTER}
 def handle(tx: Tx, mail: Incoming) -> Outcome:
     """Act on the mail and say what became of it. Raises Refused when it may not be sent here.
 
+    A handler raises Refused before it writes anything: what it has written would stay.
     The same mail again, after a lost reply or through a second MX, is taken and not acted on twice.
     """
     if mail.route.role not in _FOR_MACHINES:
         verdict = policy.automatic(mail, command=mail.route.role not in _FOR_POSTS)
         if verdict:
-            return _not_accepted(tx, mail, verdict)
+            return _not_accepted(mail, verdict)
     key, fingerprint = _key(mail.route), posts.fingerprint(mail.msg)
     if not intake.see(tx, key, fingerprint, mail.now):
         return mail.done("duplicate", "This mail is here already.")
@@ -51,23 +52,22 @@ def _key(route: Route) -> str:
 def _post(tx: Tx, mail: Incoming) -> Outcome:
     author = mail.msg.author
     member = lists.member(tx, mail.mlist.id, address.key(author.address)) if author else None
-    if member is None and commands.is_bare_join(mail.msg):
-        return members.ask_to_join(tx, mail)
-    if member and commands.is_bare_leave(mail.msg):
-        return members.ask_to_leave(tx, mail)
-    verdict = policy.decide(policy.Question(mail, member))
-    if verdict.action != "accept":
-        return _not_accepted(tx, mail, verdict)
+    words = commands.bare(mail.msg)
+    if words and (words[0] in commands.JOIN_WORDS) == (member is None):
+        return commands.obey_bare(tx, mail, words)
     under = ""
     if mail.route.role is RouteRole.REPLY:
         under = posts.named_by(tx, mail.site.signer, mail.mlist, mail.route.detail).message_id
+    verdict = policy.decide(policy.Question(mail, member))
+    if verdict.action == "hold":
+        return moderation.hold(tx, mail, verdict, under)
+    if verdict.action != "accept":
+        return _not_accepted(mail, verdict)
     post = posts.accept(tx, mail.mlist, mail.msg, mail.raw, mail.now, under)
     return mail.done(f"post {post.label}", f"Taken as #{post.label}.")
 
 
-def _not_accepted(tx: Tx, mail: Incoming, verdict: Verdict) -> Outcome:
-    if verdict.action == "hold":
-        return moderation.hold(tx, mail, verdict)
+def _not_accepted(mail: Incoming, verdict: Verdict) -> Outcome:
     if verdict.action == "drop":
         return mail.done(f"dropped: {verdict.reason}")
     raise Refused(verdict.text, verdict.reason, code=verdict.code, enhanced=verdict.enhanced)

@@ -18,6 +18,10 @@ from mailforum.model import MailingList, Member, Mode, Outcome, Request, Role
 from mailforum.store import intake, lists
 from mailforum.store.database import Tx
 
+LEFT = "left"
+# Beside the modes, what a member can ask to have set.
+OWN_POSTS, NO_OWN_POSTS = "myposts-on", "myposts-off"
+
 
 def ask_to_join(tx: Tx, mail: Incoming) -> Outcome:
     """Answer a mail to the join address: a question to the address it came from."""
@@ -37,13 +41,15 @@ def join(tx: Tx, mail: Incoming, mlist: MailingList, mode: Mode) -> str:
     if mlist.settings.joining == "closed":
         raise Refused("This list takes no new members by mail.", "joining is closed")
     name = mail.msg.author.name if mail.msg.author else ""
-    return _ask(tx, mail, mlist, "join", sender, mode=mode, name=name)
+    if not mlist.settings.digest:
+        mode = Mode.EACH
+    return _ask(tx, mail, mlist, "join", sender, setting=mode, name=name)
 
 
 def ask_to_leave(tx: Tx, mail: Incoming) -> Outcome:
     """Answer a mail to the leave address: done at once with a token of ours, else asked back."""
-    if mail.route.detail not in ("", "digest"):
-        return mail.done(leave_by_token(tx, mail.site, mail.route.detail, mail.now))
+    if mail.route.detail and leave_by_token(tx, mail.site, mail.route.detail, mail.now) == LEFT:
+        return mail.done(LEFT)
     return mail.done(leave(tx, mail, mail.mlist))
 
 
@@ -55,12 +61,12 @@ def leave(tx: Tx, mail: Incoming, mlist: MailingList) -> str:
     return _ask(tx, mail, mlist, "leave", mail.sender)
 
 
-def change_mode(tx: Tx, mail: Incoming, mlist: MailingList, mode: Mode) -> str:
-    """Ask the sender to confirm how they want to read; return what was done, for the log."""
+def change(tx: Tx, mail: Incoming, mlist: MailingList, setting: str) -> str:
+    """Ask the sender to confirm a mode or `myposts-on|off`; return what was done, for the log."""
     if lists.member(tx, mlist.id, address.key(mail.sender)) is None:
         notices.answer(tx, mail, "notice/not-member", about=mlist)
         return "not a member"
-    return _ask(tx, mail, mlist, "set", mail.sender, mode=mode)
+    return _ask(tx, mail, mlist, "set", mail.sender, setting=setting)
 
 
 def _ask(
@@ -70,14 +76,14 @@ def _ask(
     action: str,
     to: str,
     *,
-    mode: Mode = Mode.EACH,
+    setting: str = Mode.EACH,
     name: str = "",
 ) -> str:
     """Mail a question to `to`, unless that address has been asked too often today."""
     if not notices.may_answer(tx, mail.site, mlist, to, mail.now):
         return "not asked: too many answers today"
     expires_at = mail.now + mail.site.confirm_seconds
-    request_id = intake.ask(tx, mlist.id, action, to, name=name, mode=mode, now=mail.now, expires_at=expires_at)
+    request_id = intake.ask(tx, mlist.id, action, to, name=name, mode=setting, now=mail.now, expires_at=expires_at)
     token = mail.site.signer.make("confirm", request_id, action, mlist.address, address.key(to))
     notices.send(
         tx,
@@ -86,7 +92,7 @@ def _ask(
         mail.now,
         mlist=mlist,
         reply_to=mlist.sub("confirm", token),
-        values={"action": action, "mode": mode, "days": round(mail.site.confirm_seconds / 86400)},
+        values={"action": action, "mode": setting, "days": round(mail.site.confirm_seconds / 86400)},
     )
     return f"asked to confirm: {action}"
 
@@ -110,9 +116,15 @@ def confirm_by_token(tx: Tx, site: Site, token: str, now: float) -> str:
         return f"{request.action}: no longer a member"
     if request.action == "leave":
         return _left(tx, mlist, member, now)
-    lists.change_member(tx, replace(member, mode=Mode(request.mode)))
+    lists.change_member(tx, _changed(member, request.mode))
     notices.send(tx, "notice/changed", member.address, now, mlist=mlist, values={"mode": request.mode})
-    return f"mode {request.mode}"
+    return f"set {request.mode}"
+
+
+def _changed(member: Member, setting: str) -> Member:
+    if setting in (OWN_POSTS, NO_OWN_POSTS):
+        return replace(member, own_posts=setting == OWN_POSTS)
+    return replace(member, mode=Mode(setting))
 
 
 def _request(tx: Tx, site: Site, token: str) -> tuple[Request, MailingList]:
@@ -182,16 +194,17 @@ def leave_token(signer: Signer, mlist: MailingList, member_id: int, key: str) ->
 
 
 def leave_by_token(tx: Tx, site: Site, token: str, now: float) -> str:
-    """Take off its list whoever `token` was mailed to; return what was done, for the log.
+    """Take off its list whoever `token` was mailed to; return `left`, `gone` or `bad token`.
 
-    Raises Refused when the token is not good. Somebody who has left already has simply left.
+    `gone` is somebody who has left before; a `bad token` may have been cut off on its way.
     """
-    member = lists.member_by_id(tx, site.signer.peek(token) or 0)
+    row_id = site.signer.peek(token)
+    member = lists.member_by_id(tx, row_id) if row_id else None
     mlist = lists.by_id(tx, member.list_id) if member else None
     if member is None or mlist is None:
-        return "leave: no longer a member"
+        return "gone" if row_id else "bad token"
     if not site.signer.check(token, "leave", member.id, mlist.address, member.key):
-        raise Refused("This unsubscribe address is not valid.", "bad token")
+        return "bad token"
     return _left(tx, mlist, member, now)
 
 
@@ -199,4 +212,4 @@ def _left(tx: Tx, mlist: MailingList, member: Member, now: float) -> str:
     lists.remove_member(tx, member.id)
     if mlist.settings.goodbye:
         notices.send(tx, "notice/goodbye", member.address, now, mlist=mlist)
-    return "left"
+    return LEFT

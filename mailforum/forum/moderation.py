@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from mailforum.errors import UsageError
 from mailforum.forum import notices, posts
-from mailforum.forum.site import Incoming, Site
+from mailforum.forum.site import Incoming
 from mailforum.mail import body
 from mailforum.model import Held, MailingList, Outcome, Post, Verdict
 from mailforum.store import intake, lists
@@ -13,8 +13,8 @@ from mailforum.store.database import Tx
 EXCERPT = 1200
 
 
-def hold(tx: Tx, mail: Incoming, verdict: Verdict) -> Outcome:
-    """Keep the post, tell its author once and those in charge."""
+def hold(tx: Tx, mail: Incoming, verdict: Verdict, under: str = "") -> Outcome:
+    """Keep the post, tell its author and those in charge. `under` is as for `posts.accept`."""
     subject = mail.msg.text("Subject")
     held_id = intake.hold(
         tx,
@@ -24,6 +24,7 @@ def hold(tx: Tx, mail: Incoming, verdict: Verdict) -> Outcome:
         subject=subject,
         message_id=mail.msg.message_id,
         reason=verdict.reason,
+        under=under,
         raw=mail.raw,
         now=mail.now,
     )
@@ -49,15 +50,15 @@ def approve(tx: Tx, held_id: int, now: float) -> Post:
     raw = intake.held_raw(tx, held_id)
     intake.release(tx, held.id)
     msg, raw = posts.parse(raw)
-    return posts.accept(tx, mlist, msg, raw, now)
+    return posts.accept(tx, mlist, msg, raw, now, held.under)
 
 
-def reject(tx: Tx, held_id: int, reason: str, site: Site, now: float) -> Held:
+def reject(tx: Tx, held_id: int, reason: str, now: float) -> Held:
     """Refuse what was held and tell its author why. Raises UsageError when it is not there."""
     held, mlist = _take(tx, held_id)
     intake.release(tx, held.id)
-    # A moderator has read the mail, so this answer is a person's; it is counted all the same.
-    if held.mail_from and notices.may_answer(tx, site, mlist, held.from_address, now):
+    # A moderator has read the mail and answers it: that is not rationed as automatic answers are.
+    if held.mail_from and held.from_address:
         notices.send(
             tx,
             "notice/rejected",

@@ -14,6 +14,7 @@ from mailforum.model import Kind, MailingList
 from mailforum.store import intake, lists, queue
 from mailforum.store.database import Tx
 
+NO_LIST, WHOLE_SITE = 0, -1  # what answers are counted under, beside lists
 OWNERS = "owners"  # what their notices are counted under; no address is spelt like that
 
 
@@ -51,10 +52,15 @@ def answer(tx: Tx, mail: Incoming, template: str, *, about: MailingList | None =
 
 
 def may_answer(tx: Tx, site: Site, mlist: MailingList | None, to: str, now: float) -> bool:
-    """Count one more answer to `to` today; False if it would be too many, or nobody can be meant."""
+    """Count one more answer to `to` today; False if it would be too many, or nobody can be meant.
+
+    An address has its share for each list, and twice that for all of them together.
+    """
     if not to or not address.domain_of(to):
         return False
-    return intake.count_answer(tx, mlist.id if mlist else 0, address.key(to), now) <= site.answers_per_day
+    of_list = intake.count_answer(tx, mlist.id if mlist else NO_LIST, address.key(to), now)
+    of_site = intake.count_answer(tx, WHOLE_SITE, address.key(to), now)
+    return of_list <= site.answers_per_day and of_site <= 2 * site.answers_per_day
 
 
 def tell_owners(tx: Tx, site: Site, mlist: MailingList, template: str, now: float, **values: object) -> None:

@@ -16,11 +16,11 @@ from functools import partial
 from mailforum import log
 from mailforum.clock import Clock
 from mailforum.errors import Deferred, Refused
-from mailforum.forum import dispatch, notices, posts, route
+from mailforum.forum import dispatch, notices, policy, posts, route
 from mailforum.forum.site import Incoming, Site
 from mailforum.mail import mime
 from mailforum.mail.message import Message
-from mailforum.model import Envelope, Outcome, Route, RouteRole
+from mailforum.model import Envelope, Outcome, Route
 from mailforum.store import intake as store
 from mailforum.store.database import Database, Tx
 
@@ -97,7 +97,8 @@ class Intake:
 
 def _read(raw: bytes) -> tuple[Message, bytes]:
     msg, raw = posts.parse(raw)
-    mime.parts(msg)  # refuses what is nested too deep to be read
+    if not msg.get("Content-Type").lower().startswith("text/"):
+        mime.parts(msg)  # refuses what is nested too deep to be read
     return msg, raw
 
 
@@ -109,10 +110,15 @@ def _handle(tx: Tx, mail: Incoming) -> Outcome:
 
 
 def _told_by_mail(tx: Tx, mail: Incoming, outcome: Outcome) -> Outcome:
-    """SMTP has one answer for all recipients. Where some took the mail, the others' no goes by mail."""
-    if outcome.code == 250 or not mail.envelope.mail_from or mail.route.role is RouteRole.BOUNCES:
+    """SMTP has one answer for all recipients. Where some took the mail, the others' no goes by mail.
+
+    Raises Refused, and nobody has taken it, when that must not be: a robot, a loop or the null sender is
+    never answered, and nobody more often than their share.
+    """
+    if outcome.code == 250:
         return outcome
-    notices.answer(tx, mail, "notice/refused", reason=outcome.text)
+    if policy.automatic(mail) or not notices.answer(tx, mail, "notice/refused", reason=outcome.text):
+        raise Refused(outcome.text, outcome.what, code=outcome.code, enhanced=outcome.enhanced)
     return outcome
 
 

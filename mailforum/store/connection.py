@@ -20,6 +20,7 @@ def connect(path: Path, *, readonly: bool = False) -> sqlite3.Connection:
         "temp_store=MEMORY",
         "cache_size=-8000",
         "journal_size_limit=67108864",
+        "wal_autocheckpoint=4000",  # 16 MiB: what is written again and again is moved once
         f"query_only={'ON' if readonly else 'OFF'}",
     ):
         connection.execute(f"PRAGMA {pragma}")

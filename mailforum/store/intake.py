@@ -39,6 +39,7 @@ def hold(
     subject: str,
     message_id: str,
     reason: str,
+    under: str,
     raw: bytes,
     now: float,
 ) -> int:
@@ -51,6 +52,7 @@ def hold(
         subject=subject,
         message_id=message_id,
         reason=reason,
+        under=under,
         raw=raw,
         now=now,
     )

@@ -16,7 +16,9 @@ from tests.support.site import run_cli
 def test_wrong_usage_is_exit_code_2_and_says_what_is_missing(forum: Forum) -> None:
     for words in ([], ["nonsense"], ["list"], ["list", "create"], ["member", "add", "pmo"], ["queue", "retry"]):
         answer = forum.run(*words, code=2)
-        assert "usage: mailforum" in answer.err
+        assert answer.err.startswith("mailforum: ")
+        assert "--help" in answer.err
+        assert answer.err.count("\n") == 1
         assert not answer.out
 
 

@@ -128,8 +128,10 @@ def test_dkim_new_prints_what_goes_into_dns_and_the_configuration(forum: Forum, 
     key = load_key(path.read_bytes(), "example.org", selector)
     assert f"{selector}._domainkey.example.org. IN TXT" in out
     assert key.txt in out.replace('" "', "")
+    config = forum.folder / "mailforum.toml"
     lines = "\n".join(line for line in out.splitlines() if "_domainkey" not in line)
-    assert str(path) in tomllib.loads(lines)["dkim"].values()
+    config.write_text(config.read_text().replace("[dkim]\n", f"[dkim]\n{lines}\n"))
+    assert str(path) in tomllib.loads(config.read_text())["dkim"].values()
     assert "never overwritten" in forum.fails("dkim", "new", "example.org", "--type", kind)
 
 
@@ -143,6 +145,8 @@ def test_dkim_new_works_without_a_site(tmp_path: Path, monkeypatch: pytest.Monke
     monkeypatch.setattr("mailforum.cli.common.PLACES", ())
     answer = run_cli(["dkim", "new", "example.org", "--selector", "s1", "--type", "ed25519"])
     assert answer.code == 0
+    lines = "\n".join(line for line in answer.out.splitlines() if "_domainkey" not in line)
+    assert tomllib.loads(lines)["dkim"]["extra_selector"] == "s1"
     assert (tmp_path / "dkim-s1.pem").exists()
 
 

@@ -150,7 +150,7 @@ class Forum:
         made = []
         for delivery in queue.claim(tx, now + 1, 1000):
             prepared = self.preparer.prepare(tx, delivery.mailing_id)
-            made.append((prepared.mailing, prepared.data(delivery)))
+            made.append((prepared.mailing, prepared.data(prepared.own(delivery))))
             queue.settle(tx, [(delivery.id, Status(State.SENT, "2.0.0", "ok"), now)], now)
         return made
 

@@ -220,3 +220,42 @@ async def test_mail_to_an_address_that_nobody_reads_is_refused_and_not_lost(tmp_
         await site.cli("list", "create", "pmo")
         for to in ("pmo-owner@lists.example.test", "postmaster@lists.example.test"):
             assert (await site.send("ada@example.org", [to], POST)).startswith("550 5.2.1")
+
+
+async def test_an_answer_to_a_posts_own_address_lands_under_it_also_when_it_was_held(site: Site) -> None:
+    await make_list(site)
+    await site.cli("member", "set", "pmo", "bob@example.com", "mode=digest")
+    await site.send("ada@example.org", [PMO], POST)
+    await site.cli("digest", "send", "pmo")
+    await site.quiet()
+    digest = site.sink.to("bob@example.com")[-1].data
+    to = digest.partition(b"Answer: ")[2].partition(b"\r\n")[0].decode()
+    await site.cli("list", "set", "pmo", "moderated=on")
+    answer = b"From: bob@example.com\r\nSubject: Quite another\r\nMessage-ID: <2@example.com>\r\n\r\nYes.\r\n"
+    assert (await site.send("bob@example.com", [to], answer)).startswith("250")
+    await site.cli("held", "approve", "1")
+    rows = [json.loads(line) for line in (await site.cli("post", "ls", "pmo", "--json")).out.splitlines()]
+    assert [(row["id"].lstrip("#"), row["parent"]) for row in rows] == [("1.1", None), ("1.2", "<1@example.org>")]
+    changed = to.replace("+r.", "+r.a", 1)
+    assert (await site.send("bob@example.com", [changed], answer.replace(b"<2@", b"<3@"))).startswith("550 5.1.1")
+
+
+async def test_a_refusal_that_cannot_be_told_by_mail_refuses_the_whole_mail(tmp_path: Path) -> None:
+    async with running_site(tmp_path, limits_answers_per_day="1") as site:
+        await make_list(site)
+        await site.cli("list", "create", "news", "--preset", "announce")
+        both = [PMO, "news@lists.example.test"]
+        assert (await site.send("ada@example.org", both, POST)).startswith("250")
+        second = POST.replace(b"<1@", b"<2@")
+        assert (await site.send("ada@example.org", both, second)).startswith("550 5.7.1")
+        assert await site.service.core.db.read(count) == 1
+        assert (await site.send("ada@example.org", [PMO], second)).startswith("250")
+
+
+async def test_a_loop_is_never_answered_by_mail(site: Site) -> None:
+    await make_list(site)
+    looped = POST.replace(b"Subject:", b"List-Id: <pmo.lists.example.test>\r\nSubject:")
+    both = [PMO, "postmaster@lists.example.test"]
+    assert (await site.send("ada@example.org", both, looped)).startswith("550 5.4.6")
+    await site.quiet()
+    assert site.sink.mails == []

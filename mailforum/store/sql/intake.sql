@@ -18,16 +18,16 @@ DELETE FROM answer WHERE day < :day
 DELETE FROM request WHERE expires_at < :before
 
 -- name: hold
-INSERT INTO held (list_id, mail_from, from_address, subject, message_id, reason, received_at, raw)
-VALUES (:list_id, :mail_from, :from_address, :subject, :message_id, :reason, :now, :raw)
+INSERT INTO held (list_id, mail_from, from_address, subject, message_id, reason, under, received_at, raw)
+VALUES (:list_id, :mail_from, :from_address, :subject, :message_id, :reason, :under, :now, :raw)
 RETURNING id
 
 -- name: held
-SELECT id, list_id, mail_from, from_address, subject, message_id, reason, received_at, length(raw) AS size
+SELECT id, list_id, mail_from, from_address, subject, message_id, reason, under, received_at, length(raw) AS size
 FROM held WHERE :list_id = 0 OR list_id = :list_id ORDER BY id
 
 -- name: held_by_id
-SELECT id, list_id, mail_from, from_address, subject, message_id, reason, received_at, length(raw) AS size
+SELECT id, list_id, mail_from, from_address, subject, message_id, reason, under, received_at, length(raw) AS size
 FROM held WHERE id = :id
 
 -- name: held_raw

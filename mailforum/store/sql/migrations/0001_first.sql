@@ -112,6 +112,7 @@ CREATE TABLE held (
     subject TEXT NOT NULL,
     message_id TEXT NOT NULL,
     reason TEXT NOT NULL,
+    under TEXT NOT NULL,                    -- Message-ID of the post it answers, if our reply address said so
     received_at REAL NOT NULL,
     raw BLOB NOT NULL
 );
