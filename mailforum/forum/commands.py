@@ -128,8 +128,8 @@ def bare(msg: Message) -> tuple[str, ...]:
         return title.words
     if len(msg.body) > MAX_BARE:
         return ()
-    blocks = [block.lines for block in body.fold_quotes(body.read(msg).text) if block.kind == "text"]
-    own = [said for lines in blocks for said in map(_said, lines) if said]
+    blocks = (block.lines for block in body.fold_quotes(body.read(msg).text) if block.kind == "text")
+    own = list(islice((said for lines in blocks for said in map(_said, lines) if said), 2))
     return own[0].words if len(own) == 1 and _is_bare(own[0]) else ()
 
 

@@ -16,7 +16,7 @@ class Group(Generic[T, R]):
     `work` returns a result for each item; one that is an exception is raised where the item came from.
 
     While one list is worked on, the next one gathers. Those who shared the last list mostly come back
-    together, each with the next item; so a shorter list waits for them, up to a quarter of the time the
+    together, each with the next item; so a shorter list waits for them, up to half of the time the
     last one took. Otherwise they fall apart into two halves that wait for each other in turn.
     """
 
@@ -51,7 +51,7 @@ class Group(Generic[T, R]):
             now, self._waiting = self._waiting[: self._most], self._waiting[self._most :]
             started = loop.time()
             await self._do(now)
-            self._expected, self._patience = len(now), (loop.time() - started) / 4
+            self._expected, self._patience = len(now), (loop.time() - started) / 2
         self._task = None
 
     async def _gather(self, loop: asyncio.AbstractEventLoop) -> None:

@@ -12,6 +12,8 @@ from collections.abc import Iterable, Mapping
 from mailforum.model import Delivery, Kind, Mailing, Mode, State, Status
 from mailforum.store.database import Row, Tx
 
+_STATES = {state.value: state for state in State}
+
 
 def _delivery(row: Row) -> Delivery:
     return Delivery(
@@ -20,7 +22,7 @@ def _delivery(row: Row) -> Delivery:
         row["list_id"],
         row["member_id"],
         row["rcpt"],
-        State(row["state"]),
+        _STATES[row["state"]],
         row["attempts"],
         row["created_at"],
         row["due_at"],

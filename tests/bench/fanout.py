@@ -87,9 +87,10 @@ def _run(server: Serving, case: Case, name: str) -> tuple[float, float]:
 
 
 def _reference(case: Case) -> tuple[float, str]:
-    if "rsa" in case.keys:
-        rate = references.signatures("rsa2048")
-        return rate, f"openssl rsa2048 on {os.cpu_count()} cores {rate:,.0f}/s"
+    for kind, name in (("rsa", "rsa2048"), ("ed25519", "ed25519")):
+        if kind in case.keys:
+            rate = references.signatures(name)
+            return rate, f"openssl {name} on {os.cpu_count()} cores {rate:,.0f}/s"
     rate = references.transactions(CONNECTIONS, case.size)
     return rate, f"smtp-source to smtp-sink {rate:,.0f}/s"
 
