@@ -15,74 +15,13 @@ import re
 import tomllib
 from collections.abc import Iterator, Mapping
 from pathlib import Path
-from typing import Annotated, Any, ClassVar, Literal, get_args, get_origin, get_type_hints
+from typing import Annotated, Any, Literal, get_args, get_origin, get_type_hints
 
 import msgspec
 from msgspec import Meta
 
 from mailforum.errors import ConfigError
-
-
-class Duration(float):
-    """Seconds. Written as a number of seconds or as `30s`, `5m`, `4h`, `5d`."""
-
-    _UNITS: ClassVar = {"s": 1, "m": 60, "h": 3600, "d": 86400}
-
-    @classmethod
-    def parse(cls, value: object) -> Duration:
-        """Read `30s`, `5m`, `4h`, `5d` or a number; ValueError for anything else."""
-        match = re.fullmatch(r"\s*(\d+(?:\.\d+)?)\s*([smhd]?)\s*", str(value))
-        if match is None or isinstance(value, bool):
-            raise ValueError("Expected a time such as `30s`, `5m`, `4h` or `5d`")
-        return cls(float(match[1]) * cls._UNITS.get(match[2], 1))
-
-    def __str__(self) -> str:
-        for unit, seconds in reversed(self._UNITS.items()):
-            if self and self % seconds == 0:
-                return f"{int(self // seconds)}{unit}"
-        return f"{float(self):g}s"
-
-
-class Size(int):
-    """Bytes. Written as a number of bytes or as `300K`, `25M`, `1G`."""
-
-    _UNITS: ClassVar = {"": 1, "K": 1024, "M": 1024**2, "G": 1024**3}
-
-    @classmethod
-    def parse(cls, value: object) -> Size:
-        """Read `300K`, `25M`, `1G` or a number; ValueError for anything else."""
-        match = re.fullmatch(r"\s*(\d+)\s*([KMG]?)i?B?\s*", str(value), re.IGNORECASE)
-        if match is None or isinstance(value, bool):
-            raise ValueError("Expected a size such as `300K` or `25M`")
-        return cls(int(match[1]) * cls._UNITS[match[2].upper()])
-
-    def __str__(self) -> str:
-        for unit, factor in reversed(self._UNITS.items()):
-            if self and self % factor == 0:
-                return f"{self // factor}{unit}"
-        return str(int(self))
-
-
-class Address(str):
-    """A host and port to listen on or connect to: `127.0.0.1:8025`, `[::1]:24`, `lists.example.org:25`."""
-
-    @property
-    def host(self) -> str:
-        """The host, without the brackets of an IPv6 address."""
-        return self.rpartition(":")[0].strip("[]")
-
-    @property
-    def port(self) -> int:
-        """The port."""
-        return int(self.rpartition(":")[2])
-
-    @classmethod
-    def parse(cls, value: object) -> Address:
-        """Read `host:port`; ValueError for anything else."""
-        match = re.fullmatch(r"(\[[0-9A-Fa-f:.]+\]|[^:\s\[\]]+):(\d{1,5})", str(value))
-        if match is None or int(match[2]) > 65535:
-            raise ValueError("Expected host:port, such as `127.0.0.1:8025` or `[::1]:8025`")
-        return cls(value)
+from mailforum.units import Address, Duration, Size
 
 
 class _Section(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from mailforum.config import SECTIONS, Config, Size, options
+from mailforum.config import SECTIONS, Config, options
+from mailforum.units import Size
 
 
 def to_toml(value: object) -> str:

@@ -18,12 +18,12 @@ import h11
 
 from mailforum import log
 from mailforum.clock import Clock
-from mailforum.config import Address
 from mailforum.errors import Deferred, MailforumError
 from mailforum.forum import members
 from mailforum.forum.site import Site
 from mailforum.store import queue
 from mailforum.store.database import Database
+from mailforum.units import Address
 
 logger = logging.getLogger("mailforum")
 

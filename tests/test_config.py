@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from mailforum import config, manual
+from mailforum import config, manual, units
 from mailforum.errors import ConfigError
 
 
@@ -104,9 +104,9 @@ def test_a_password_may_stand_in_a_file_and_is_never_shown(tmp_path: Path) -> No
 
 @pytest.mark.parametrize(("text", "seconds"), [("30s", 30), ("5m", 300), ("4h", 14400), ("5d", 432000), (7, 7)])
 def test_times_are_read_in_the_units_people_write(text: object, seconds: int) -> None:
-    assert config.Duration.parse(text) == seconds
+    assert units.Duration.parse(text) == seconds
 
 
 @pytest.mark.parametrize(("text", "size"), [("300K", 307200), ("25M", 26214400), ("1G", 1 << 30), (10, 10)])
 def test_sizes_are_read_in_the_units_people_write(text: object, size: int) -> None:
-    assert config.Size.parse(text) == size
+    assert units.Size.parse(text) == size

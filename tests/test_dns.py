@@ -6,8 +6,9 @@ from contextlib import asynccontextmanager
 
 import pytest
 
-from mailforum.config import Dns, Duration
+from mailforum.config import Dns
 from mailforum.dns import Resolver
+from mailforum.units import Duration
 
 
 class _Server(asyncio.DatagramProtocol):

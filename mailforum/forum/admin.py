@@ -11,7 +11,6 @@ from zoneinfo import ZoneInfo
 import msgspec
 from msgspec import Meta
 
-from mailforum.config import Size
 from mailforum.errors import UsageError
 from mailforum.forum import digests, route
 from mailforum.forum.site import Site
@@ -19,6 +18,7 @@ from mailforum.mail import address, words
 from mailforum.model import ListSettings, MailingList, Member, MemberStatus, Mode, Role
 from mailforum.store import lists, posts
 from mailforum.store.database import Tx
+from mailforum.units import Size
 
 PRESETS: dict[str, ListSettings] = {
     "discussion": ListSettings(),

@@ -10,10 +10,11 @@ import ssl
 from collections.abc import Iterable, Sequence
 
 from mailforum import log
-from mailforum.config import Address, Config
+from mailforum.config import Config
 from mailforum.errors import ConfigError
 from mailforum.smtpd.protocol import Limits, Shared
 from mailforum.smtpd.session import Dialogue, Intake
+from mailforum.units import Address
 
 _GOING_DOWN = "421 4.3.2 The server is going down, try again later"
 

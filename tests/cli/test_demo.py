@@ -24,12 +24,12 @@ from mailforum.cli.demo.hints import mail_command
 from mailforum.cli.demo.post_office import Letter
 from mailforum.cli.demo.screen import Screen
 from mailforum.cli.demo.story import ANNA, MARCUS, TOM, Sends
-from mailforum.config import Address
 from mailforum.errors import UsageError
 from mailforum.forum.posts import parse
 from mailforum.mail import body, footer, message, subject
 from mailforum.mail.message import Message
 from mailforum.model import Post
+from mailforum.units import Address
 from tests.cli.conftest import as_process
 from tests.support.site import run_cli
 

@@ -8,11 +8,12 @@ from pathlib import Path
 import msgspec
 import pytest
 
-from mailforum.config import Address, Config, Duration, Size, Smtp
+from mailforum.config import Config, Smtp
 from mailforum.errors import Refused
 from mailforum.model import Envelope, Outcome, Route, RouteRole
 from mailforum.smtpd.protocol import Limits
 from mailforum.smtpd.server import Server
+from mailforum.units import Address, Duration, Size
 
 FREE = Address("127.0.0.1:0")
 

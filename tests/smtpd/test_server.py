@@ -8,9 +8,9 @@ from cryptography import x509
 from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 
-from mailforum.config import Address
 from mailforum.errors import ConfigError
 from mailforum.smtpd.protocol import Limits, client_of
+from mailforum.units import Address
 from tests.smtpd import conftest
 
 MAIL = b"Subject: Lunch\r\n\r\nAt noon?\r\n"

@@ -9,7 +9,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from mailforum.cli.demo import folder, story
-from mailforum.config import Address
+from mailforum.units import Address
 
 _SENDER = story.TOM
 

@@ -13,10 +13,10 @@ from email.policy import SMTP
 from email.utils import format_datetime, localtime, make_msgid
 from pathlib import Path
 
-from mailforum.config import Address
 from mailforum.errors import MailforumError
 from mailforum.mail import address, body, message
 from mailforum.mail.message import Message
+from mailforum.units import Address
 
 LOOK = 0.02  # seconds between looks into the Maildir
 PATIENCE = 15.0  # seconds after which a mail that is due is missing
