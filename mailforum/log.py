@@ -85,18 +85,18 @@ def uncertain(*, delivery: int, mailing: int, rcpt: str) -> None:
     event("uncertain", logging.WARNING, delivery=delivery, mailing=mailing, rcpt=rcpt)
 
 
-class _Lines(logging.Formatter):
-    """Puts time and level before each line of what happened at once."""
+class Lines(logging.Formatter):
+    """Formats each line of what happened at once as a line of its own."""
 
     def formatMessage(self, record: logging.LogRecord) -> str:  # noqa: N802  logging's own name
-        start = f"{record.asctime} {record.levelname} "
-        return start + record.message.replace("\n", f"\n{start}")
+        before, _, after = super().formatMessage(record).partition(record.message)
+        return before + record.message.replace("\n", f"{after}\n{before}") + after
 
 
 def setup(level: str = "info") -> None:
     """Send mailforum's own log to standard error, a line an event, from `level` up."""
     handler = logging.StreamHandler()
-    handler.setFormatter(_Lines("%(asctime)s"))
+    handler.setFormatter(Lines("%(asctime)s %(levelname)s %(message)s"))
     logger.handlers[:] = [handler]
     logger.setLevel(level.upper())
     logger.propagate = False

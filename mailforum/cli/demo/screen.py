@@ -8,6 +8,7 @@ import sys
 from collections.abc import Sequence
 from typing import TextIO
 
+from mailforum import log
 from mailforum.cli.common import safe_text, text_width
 
 _BOLD, _DIM, _RED, _GREEN = "1", "2", "31", "32"
@@ -62,5 +63,5 @@ class Screen:
     def log_handler(self) -> logging.Handler:
         """Return a handler that shows the lines of a log."""
         handler = logging.StreamHandler(self._out)
-        handler.setFormatter(logging.Formatter("   " + self._paint(_DIM, "%(message)s")))
+        handler.setFormatter(log.Lines("   " + self._paint(_DIM, "%(message)s")))
         return handler

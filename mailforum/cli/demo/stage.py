@@ -33,7 +33,7 @@ def run(args: argparse.Namespace) -> int:
 def _logging_to(path: Path) -> Iterator[None]:
     """Keep the service's log in a file of the demo's folder; the screen is for the show."""
     handler = logging.FileHandler(path, encoding="utf-8")
-    handler.setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(message)s"))
+    handler.setFormatter(log.Lines("%(asctime)s %(levelname)s %(message)s"))
     before = log.logger.level
     log.logger.addHandler(handler)
     log.logger.setLevel(logging.INFO)
