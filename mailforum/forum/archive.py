@@ -153,7 +153,7 @@ def _read(mail: Mail) -> _Read | str:
         mime.parts(msg)
         if not any(header.name for header in msg.headers):
             return "This is no mail: it has no header."
-        return _Read(mail, msg, raw, posts.fingerprint(msg))
+        return _Read(mail, msg, raw, msg.fingerprint)
     except Refused as refused:
         return refused.text
     except Exception as error:

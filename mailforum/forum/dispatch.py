@@ -30,7 +30,7 @@ def handle(tx: Tx, mail: Incoming) -> Outcome:
         verdict = policy.automatic(mail, command=mail.route.role not in _FOR_POSTS)
         if verdict:
             return _not_accepted(mail, verdict)
-    key, fingerprint = _key(mail.route), posts.fingerprint(mail.msg)
+    key, fingerprint = _key(mail.route), mail.msg.fingerprint
     if not intake.see(tx, key, fingerprint, mail.now):
         return mail.done("duplicate", "This mail is here already.")
     try:

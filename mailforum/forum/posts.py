@@ -21,7 +21,7 @@ def accept(tx: Tx, mlist: MailingList, msg: Message, raw: bytes, now: float, und
 
     `under` is the Message-ID of the post it answers where our own reply address has told us.
     """
-    post = posts.by_id(tx, store(tx, mlist, msg, raw, now, under, mark=fingerprint(msg)))
+    post = posts.by_id(tx, store(tx, mlist, msg, raw, now, under, mark=msg.fingerprint))
     assert post is not None
     mailing = queue.add_mailing(
         tx, Kind.POST, list_id=mlist.id, ref_id=post.id, mail_from=mlist.sub("bounces"), now=now
@@ -105,11 +105,6 @@ def named_by(tx: Tx, signer: Signer, mlist: MailingList, token: str) -> Post:
 def identity(msg: Message, raw: bytes, domain: str) -> str:
     """Return the mail's Message-ID, or one made from its bytes where it has none."""
     return msg.message_id or msgid.invent(hashlib.sha256(raw).digest(), domain)
-
-
-def fingerprint(msg: Message) -> bytes:
-    """Return what makes a mail the same mail."""
-    return msg.fingerprint
 
 
 def parse(raw: bytes) -> tuple[Message, bytes]:

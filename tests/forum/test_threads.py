@@ -54,7 +54,7 @@ class Forum:
 
     def store(self, raw: bytes) -> None:
         msg, raw = posts.parse(raw)
-        post_id = posts.store(self.tx, self.mlist, msg, raw, NOW, mark=posts.fingerprint(msg))
+        post_id = posts.store(self.tx, self.mlist, msg, raw, NOW, mark=msg.fingerprint)
         post = rows.by_id(self.tx, post_id)
         assert post
         self.given[post.label] = post_id

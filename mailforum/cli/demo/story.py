@@ -23,11 +23,6 @@ class Person:
     address: str
     digest: bool = False
 
-    @property
-    def first_name(self) -> str:
-        """What the others call them."""
-        return self.name.split()[0]
-
 
 @dataclass(frozen=True, slots=True)
 class Sends:
