@@ -76,11 +76,16 @@ class Doomed(sqlite3.Connection):
         return cursor
 
 
+def doom(moment: Moment) -> None:
+    """Have this process killed at `moment`."""
+    Doomed.countdown = _Countdown(moment)
+    sqlite3.connect = partial(sqlite3.connect, factory=Doomed)  # type: ignore[assignment]
+
+
 def main() -> int:
     """Run mailforum, which will not come back."""
     if moment := os.environ.get(VARIABLE):
-        Doomed.countdown = _Countdown(Moment(**json.loads(moment)))
-        sqlite3.connect = partial(sqlite3.connect, factory=Doomed)  # type: ignore[assignment]
+        doom(Moment(**json.loads(moment)))
     from mailforum.cli.main import main as mailforum
 
     return mailforum(sys.argv[1:]) or 0

@@ -4,12 +4,10 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import os
 import random
 import re
 import signal
 import sqlite3
-import sys
 import time
 from collections import Counter
 from collections.abc import Iterator, Sequence
@@ -20,6 +18,7 @@ from tests.chaos.ledger import Ledger, List, Pair, Verdict, judge
 from tests.chaos.relay import Relay
 from tests.chaos.senders import Author, Client, People, carried_to_the_end, opened
 from tests.chaos.stages import STAGES, Scene, Stage, Trigger
+from tests.support.process import Server
 from tests.support.site import free_port, run_cli, write_config
 
 CONNECTIONS, RECIPIENTS = 8, 20
@@ -73,44 +72,6 @@ class Result:
             if len(transactions) > CONNECTIONS or len({number for number, _ in transactions}) < len(transactions):
                 found.append(f"kill {life}: {len(transactions)} transactions were repeated: {sorted(transactions)}")
         return found + [f"{self.shunted} mails were put aside"] * bool(self.shunted)
-
-
-@dataclass
-class Server:
-    """`mailforum serve` in a process of its own, which lives more than once."""
-
-    config_file: Path
-    folder: Path
-    life: int = 0
-    process: asyncio.subprocess.Process | None = None
-    up: asyncio.Task[bytes] | None = None
-
-    async def start(self, environ: dict[str, str]) -> None:
-        """Begin the next life; it may not be ready yet."""
-        command = [sys.executable, "-m", "tests.chaos.doomed", "--config", str(self.config_file), "serve"]
-        with self.log(self.life).open("ab") as log:
-            self.process = await asyncio.create_subprocess_exec(
-                *command, stdout=asyncio.subprocess.PIPE, stderr=log, env={**os.environ, **environ}
-            )
-        assert self.process.stdout
-        self.up = asyncio.create_task(self.process.stdout.readline())
-
-    async def ready(self) -> None:
-        """Return when it says that it is ready (or has ended before)."""
-        assert self.up
-        await asyncio.shield(self.up)
-
-    async def kill(self) -> None:
-        """End it as a power cut would, as far as a process can."""
-        assert self.process and self.up
-        with contextlib.suppress(ProcessLookupError):
-            self.process.send_signal(signal.SIGKILL)
-        await self.process.wait()
-        await self.up
-
-    def log(self, life: int) -> Path:
-        """Where the log of one of its lives is."""
-        return self.folder / f"serve.{life}.log"
 
 
 @dataclass
@@ -173,7 +134,7 @@ class Game:
             delivery_recipients=str(RECIPIENTS),
         )
         self.database = self.folder / "mailforum.db"
-        self.server = Server(self.config_file, self.folder)
+        self.server = Server(self.config_file, "tests.chaos.doomed")
         for each in LISTS:
             self._make_list(each)
         self._cli("list", "create", CLUB)
@@ -232,8 +193,7 @@ class Game:
         self.relay.listen_to_none(False)
 
     async def _start(self, environ: dict[str, str]) -> None:
-        self.server.life += 1
-        self.relay.life = self.server.life
+        self.relay.life = self.server.life + 1
         await self.server.start(environ)
 
     async def _reached(self, stage: Stage) -> bool:
@@ -243,7 +203,7 @@ class Game:
         )
         try:
             async with asyncio.timeout(REACH):
-                await (stage.watch(scene) if stage.watch else self.server.process.wait())
+                await (stage.watch(scene) if stage.watch else self.server.ended())
         except TimeoutError:
             return False
         return True
@@ -277,11 +237,10 @@ class Game:
             if self.relay.kept != before:
                 end, before = time.monotonic() + PATIENCE / 3, self.relay.kept
             await asyncio.sleep(0.2)
-        assert self.server.process
-        self.server.process.terminate()
-        await self.server.process.wait()
+        self.server.signal(signal.SIGTERM)
+        await self.server.ended()
         for life in range(1, self.server.life + 1):
-            self.ledger.uncertain[life] = set(_uncertain(self.server.log(life)))
+            self.ledger.uncertain[life] = set(_uncertain(self.server.log_file(life)))
         await self.relay.stop()
 
     def _waits(self) -> bool:

@@ -55,7 +55,7 @@ class Scene:
     relay: Relay
     trigger: Trigger
     rng: random.Random
-    ready: Callable[[], Awaitable[None]]
+    ready: Callable[[], Awaitable[object]]
     wal: Path
 
 
