@@ -28,11 +28,12 @@ REACH = 6.0  # seconds that a stage may take to come; then the server is killed 
 CLUB = "club"
 LISTS = (
     *(List(f"own{size}", size) for size in (1, 3, 30, 100, 300)),
-    *(List(f"shared{size}", size, personal=False) for size in (2, 10, 100, 1000)),
+    *(List(f"shared{size}", size, personal=False) for size in (2, 10, 100, 1000, 2500)),
     List("daily", 3, digest=True),
 )
 UNCUT = "FROM post JOIN list ON list.id = list_id WHERE address LIKE 'daily@%' AND post.id > digested_post"
 UNSENT = "FROM delivery WHERE done_at IS NULL"
+UNFANNED = "FROM mailing WHERE fan_after < fan_last"
 
 
 @dataclass
@@ -244,7 +245,7 @@ class Game:
         await self.relay.stop()
 
     def _waits(self) -> bool:
-        return any(self._ask(f"SELECT count(*) {rows}") for rows in (UNSENT, UNCUT))
+        return any(self._ask(f"SELECT count(*) {rows}") for rows in (UNSENT, UNFANNED, UNCUT))
 
     def _ask(self, sql: str) -> int:
         with contextlib.closing(sqlite3.connect(f"file:{self.database}?mode=ro", uri=True, timeout=20)) as connection:

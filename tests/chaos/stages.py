@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from tests.chaos.relay import Relay
 
 POST, MARK, CUT = r"INSERT INTO post\b", "UPDATE delivery SET state", r"INSERT INTO issue\b"
+FAN = r"UPDATE mailing SET fan_after\b"
 ANSWERED, LEFT = "UPDATE request SET done_at", r"DELETE FROM member\b"
 
 
@@ -151,8 +152,10 @@ STAGES: tuple[Stage, ...] = (
     Stage("a post is committed, no 250 yet", _commit("after", POST)),
     Stage("the 250 has arrived", watch=_sender("250")),
     Stage("the log of the database grows", watch=_log_grows),
-    Stage("work is taken in hand", _commit("before", r"(UPDATE|INTO) (delivery SET claimed = 1|in_flight)", 9)),
-    Stage("work has been taken in hand", _commit("after", r"(UPDATE|INTO) (delivery SET claimed = 1|in_flight)", 9)),
+    Stage("a large fan-out goes on", _commit("before", FAN, 2)),
+    Stage("a large fan-out has gone on", _commit("after", FAN, 2)),
+    Stage("what flies is written, not committed", _commit("before", "INTO in_flight", 9)),
+    Stage("what flies is committed, no dot yet", _commit("after", "INTO in_flight", 9)),
     Stage("mail on its way to the relay", watch=_busy),
     Stage("the relay has kept it, no answer yet", watch=_unanswered()),
     Stage("the relay reads only after the kill", watch=_deaf),
