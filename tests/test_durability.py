@@ -1,19 +1,22 @@
 """The order of things on the way to the disk, as the kernel sees it: `strace` follows a whole server.
 
 Every mail has a word of its own, and so has every answer of the relay. Both are found again in what
-is written to the log of the database; so each 250 and each dot can be held against its own fsync.
+is written to the log of the database, as is the number of each delivery that may be on its way; so each
+250 and each dot can be held against the fsync that has to come before it.
 """
 
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import re
 import shutil
 import signal
 import smtplib
+import sqlite3
 import subprocess
 import sys
-from collections import Counter
+from collections import Counter, defaultdict
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -27,6 +30,7 @@ pytestmark = pytest.mark.skipif(shutil.which("strace") is None, reason="strace i
 
 CALLS = "pwrite64,fsync,fdatasync,read,recvfrom,recvmsg,write,writev,sendto,sendmsg"
 NEVER = sys.maxsize
+DOT = r"\r\n.\r\n"  # as strace writes it
 SENDERS, POSTS, MEMBERS, CONNECTIONS = 3, 8, 4, 3
 
 
@@ -62,7 +66,8 @@ def calls(trace: str) -> Iterator[Call]:
 
 def _call(began: int, ended: int, found: re.Match[str], text: str) -> Call:
     file = re.match(r"\d+<(.*?[^-])>", text)
-    return Call(began, ended, found["name"], file[1] if file else "", text, int(found["result"]) >= 0)
+    pieces = re.findall(r'(?:iov_base=|, )"((?:[^"\\]|\\.)*)"', text)
+    return Call(began, ended, found["name"], file[1] if file else "", "".join(pieces), int(found["result"]) >= 0)
 
 
 class Order:
@@ -98,16 +103,32 @@ class Order:
                 found.append((inside.pop(call.file), call.began))
         return found
 
-    def dots(self, port: int) -> Iterator[tuple[str, int]]:
-        """Yield (answer to the dot before, line of the dot) for each dot but the first on its connection."""
-        last: dict[str, str] = {}
+    def dots(self, port: int) -> Iterator[Dot]:
+        """Yield every dot that was sent to `port`."""
+        last: dict[str, str] = defaultdict(str)
+        sent: dict[str, str] = defaultdict(str)
         both = [*self.on_sockets(port, False), *self.on_sockets(port, True)]
         for call in sorted(both, key=lambda call: call.ended):
             if call.name in ("read", "recvfrom", "recvmsg"):
                 if answers := re.findall(r"answer\d+x", call.text):
                     last[call.file] = answers[-1]
-            elif r"\r\n.\r\n" in call.text and call.file in last:
-                yield last[call.file], call.began
+                continue
+            sent[call.file] += call.text  # a mail may leave in several writes
+            if DOT in sent[call.file]:
+                mail, _, sent[call.file] = sent[call.file].rpartition(DOT)
+                (rcpt,) = re.findall(r"RCPT TO:<(\S+)>", mail)
+                (word,) = set(re.findall(r"word\d+x\d+", mail))
+                yield Dot(last[call.file], rcpt, word, call.began)
+
+
+@dataclass(frozen=True)
+class Dot:
+    """The end of a mail to the relay: the answer to the one before it on its connection, and what it ends."""
+
+    answer_before: str
+    rcpt: str
+    word: str
+    began: int
 
 
 @pytest.mark.timeout(180)
@@ -142,17 +163,33 @@ async def test_every_250_comes_after_the_fsync_of_its_mail_and_every_dot_after_t
         server.send_signal(signal.SIGTERM)
         await asyncio.to_thread(server.wait, 30)
         await _until(trace, f"{server.pid} +++ exited with 0 +++")
-        _judge(Order(await asyncio.to_thread(trace.read_text)), smtp, lmtp, sink.port)
+        order = Order(await asyncio.to_thread(trace.read_text))
+        _judge_answers(order, smtp, lmtp)
+        _judge_dots(order, sink.port, _deliveries(tmp_path / "mailforum.db"))
 
 
-def _judge(order: Order, smtp: int, lmtp: int, relay: int) -> None:
+def _judge_answers(order: Order, smtp: int, lmtp: int) -> None:
     taken = [*order.answers(smtp), *order.answers(lmtp)]
     assert len({word for word, _ in taken}) == (SENDERS + 1) * POSTS
     assert len(order.answers(lmtp)) == POSTS
     assert [word for word, answered in taken if order.durable(word) > answered] == []
+
+
+def _judge_dots(order: Order, relay: int, deliveries: dict[tuple[str, str], int]) -> None:
+    """Before each dot: the mark of the last mail of its connection, and that this one may be on its way."""
     dots = list(order.dots(relay))
-    assert len(dots) >= (SENDERS + 1) * POSTS * MEMBERS - 5 * CONNECTIONS
-    assert [answer for answer, next_dot in dots if order.durable(answer) > next_dot] == []
+    assert len(dots) == (SENDERS + 1) * POSTS * MEMBERS == len(deliveries)
+    followers = [dot for dot in dots if dot.answer_before]
+    assert len(followers) >= len(dots) - 5 * CONNECTIONS
+    assert [dot for dot in followers if order.durable(dot.answer_before) > dot.began] == []
+    assert [dot for dot in dots if order.durable(f"[{deliveries[dot.rcpt, dot.word]}]") > dot.began] == []
+
+
+def _deliveries(database: Path) -> dict[tuple[str, str], int]:
+    sql = """SELECT rcpt, subject, delivery.id FROM delivery
+             JOIN mailing ON mailing.id = mailing_id JOIN post ON post.id = ref_id"""
+    with contextlib.closing(sqlite3.connect(database)) as connection:
+        return {(rcpt, subject): delivery for rcpt, subject, delivery in connection.execute(sql)}
 
 
 def _make_list(file: Path) -> None:
