@@ -24,7 +24,7 @@ from mailforum import log
 from mailforum.clock import Clock
 from mailforum.config import DeliveryOptions
 from mailforum.delivery.hand import Hand, Task
-from mailforum.delivery.kitchen import Kitchen, Maker
+from mailforum.delivery.making import JobMaker, Mailings
 from mailforum.delivery.marks import Ended, Marks
 from mailforum.delivery.pace import Pace
 from mailforum.delivery.transport import Job, RelayDown, Transport
@@ -43,17 +43,17 @@ PAUSE = (2.0, 300.0)  # first and longest wait, in seconds, before a relay that 
 
 
 class Worker:
-    """Sends what is queued. `maker` makes a mailing ready; `transport` takes it to the next hop."""
+    """Sends what is queued. `mailings` makes a mailing ready; `transport` takes it to the next hop."""
 
     def __init__(
-        self, db: Database, transport: Transport, maker: Maker, options: DeliveryOptions, clock: Clock
+        self, db: Database, transport: Transport, mailings: Mailings, options: DeliveryOptions, clock: Clock
     ) -> None:
         self._db = db
         self._options = options
         self._clock = clock
         self.pace = Pace({limit.domain: limit for limit in options.limits}, options.connections)
         self._hand = Hand(self.pace)
-        self._kitchen = Kitchen(db, maker)
+        self._jobs = JobMaker(db, mailings)
         self._marks = Marks(db, self.pace, options, clock)
         self._look = asyncio.Event()
         self._fan = asyncio.Event()
@@ -80,7 +80,7 @@ class Worker:
                 self._look_around()
         await asyncio.gather(fanning, *self._lanes, return_exceptions=True)
         self._hand.take_back()
-        self._kitchen.close()
+        self._jobs.close()
 
     def _look_around(self) -> None:
         """Time has passed: who stood aside may go now, and where all connections are busy more are opened."""
@@ -100,11 +100,11 @@ class Worker:
         self._fan.set()
         self._wake(len(self._waiting))
 
-    def use(self, maker: Maker, options: DeliveryOptions) -> None:
+    def use(self, mailings: Mailings, options: DeliveryOptions) -> None:
         """Go on with other texts, keys and options."""
         self._options = options
         self.pace.use({limit.domain: limit for limit in options.limits}, options.connections)
-        self._kitchen.use(maker)
+        self._jobs.use(mailings)
         self._marks.use(options)
 
     # -- from the queue into the hand
@@ -119,7 +119,7 @@ class Worker:
             due_before = self._clock.now()
             reached, want = dict(self._hand.reached), 1 if self._pause else self._want
             taken, personal = await self._db.read(
-                lambda tx: self._kitchen.sorted(tx, queue.take(tx, due_before, reached, want))
+                lambda tx: self._jobs.sorted(tx, queue.take(tx, due_before, reached, want))
             )
             if taken.gone:
                 await self._db.write(lambda tx: queue.withdraw(tx, taken.gone))
@@ -227,7 +227,7 @@ class Worker:
     async def job(self, task: Task) -> Job | None:
         """Make the mail of a task; None if that failed, and is written down."""
         try:
-            return await self._kitchen.job(task, self._hand.ready)
+            return await self._jobs.job(task, self._hand.ready)
         except Exception as error:
             logger.error("a mail cannot be made", exc_info=error)
             status = Status(State.DEFERRED, "4.3.0", f"the mail could not be made: {type(error).__name__}")
