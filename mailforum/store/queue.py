@@ -2,7 +2,7 @@
 
 A delivery is queued, then taken in hand by a worker, then settled: sent, failed, or deferred with the
 time of its next attempt. What is in hand only the worker knows; what may be on its way is written down
-before it is (`settle`), and `recover` at start-up returns what a crash left there.
+before it is (`settle`), and `in_flight` at start-up returns what a crash left there.
 
 Deliveries of one mailing that are due at the same time are a *run*; runs take turns.
 """
@@ -199,11 +199,14 @@ def _runs(following: Callable[[Run], Row | None], at: Run) -> Iterator[Run]:
         yield at
 
 
-def recover(tx: Tx) -> list[Delivery]:
+def in_flight(tx: Tx) -> list[Delivery]:
     """Return what a crash left on its way, and has no mark: it may have been sent, and will be again."""
-    flying = [_delivery(row) for row in tx.all("queue.in_flight")]
+    return [_delivery(row) for row in tx.all("queue.in_flight")]
+
+
+def land(tx: Tx) -> None:
+    """Write down that nothing is on its way."""
     tx.run("queue.land")
-    return flying
 
 
 def next_due(tx: Tx) -> float | None:
