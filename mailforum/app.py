@@ -296,6 +296,7 @@ def _only_at_start(old: Config, new: Config) -> list[str]:
 
 async def send_due_digests(db: Database, now: float) -> None:
     """Cut and queue the digest of every list for which it is due."""
+    await db.write(lambda tx: digests.clock_went_back(tx, now))
     for mlist in await db.read(lambda tx: digests.due(tx, now)):
         cut = await db.write(lambda tx, mlist=mlist: digests.cut_if_due(tx, mlist.id, now))  # type: ignore[misc]
         if cut:
