@@ -33,14 +33,15 @@ class Crew:
         self._parts = range(1, count)
         self._held = held
         self._running: dict[int, asyncio.subprocess.Process] = {}
-        self._stopping = False
+        self._stop = asyncio.Event()
 
     async def run(self) -> None:
         """Keep all of them running until `stop`."""
         await asyncio.gather(*(self._keep_running(part) for part in self._parts))
+        await self._stop.wait()
 
     async def _keep_running(self, part: int) -> None:
-        while not self._stopping:
+        while not self._stop.is_set():
             pipe = asyncio.subprocess.PIPE
             process = await asyncio.create_subprocess_exec(
                 *self._command, str(part), stdin=pipe, stdout=pipe, pass_fds=self._held
@@ -48,7 +49,7 @@ class Crew:
             self._running[part] = process
             await self._listen(process)
             code = await process.wait()
-            if not self._stopping:
+            if not self._stop.is_set():
                 log.event("sender_ended", logging.ERROR, part=part, code=code)
                 await asyncio.sleep(AGAIN)
 
@@ -75,7 +76,7 @@ class Crew:
 
     def stop(self) -> None:
         """Have all of them end when what is under way is settled."""
-        self._stopping = True
+        self._stop.set()
         for process in self._running.values():
             if process.stdin:
                 process.stdin.close()
