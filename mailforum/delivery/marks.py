@@ -129,13 +129,16 @@ class Marks:
 
 
 def _lessons(items: list[Ended | queue.Mark], marks: list[queue.Mark]) -> list[tuple[str, int, str, Status]]:
-    """Return (domain, delivery, recipient, status) for what the pace can learn from: a whole task is one lesson
-    where all went well."""
+    """Return (domain, delivery, recipient, status) for what the pace can learn from.
+
+    A whole task is one lesson where all went well. Where some did not, each recipient is one: two of a
+    hundred must not look like two of three.
+    """
     lessons = []
     for item, mark in zip(items, marks, strict=True):
         if isinstance(item, Ended):
-            bad = [one for one in mark.ended if one[1].state is not State.SENT]
-            some = bad or mark.ended[:1]
+            well = all(status.state is State.SENT for _, status, _ in mark.ended)
+            some = mark.ended[:1] if well else mark.ended
             lessons += [(item.task.domain or _domain(due.rcpt), due.id, due.rcpt, status) for due, status, _ in some]
     return lessons
 

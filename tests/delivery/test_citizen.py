@@ -201,3 +201,18 @@ async def test_greylisted_mail_is_tried_again_after_5_then_15_then_60_minutes(tm
 async def _only(site: Site):  # type: ignore[no-untyped-def]
     (row,) = await site.service.core.db.read(queue.deliveries)
     return row
+
+
+async def test_a_few_who_are_put_off_among_many_open_no_breaker(tmp_path: Path) -> None:
+    """In shared mode those who got it count as well, or two of a hundred would soon be all there is."""
+
+    def rcpt(address: str) -> str | None:
+        return "450 4.2.1 busy" if address.startswith("m0@") else None
+
+    async with running_site(tmp_path, Sink(rcpt=rcpt)) as site:
+        await make_list(site, "pmo", [f"m{number}@example.com" for number in range(10)], personal="off")
+        for number in range(30):
+            await post(site, "pmo", str(number))
+        await site.quiet()
+        assert len(site.sink.mails) == 30
+        assert site.service.worker.pace.resting(site.clock.monotonic()) == []
