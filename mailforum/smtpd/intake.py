@@ -42,7 +42,7 @@ class Intake:
 
     async def route(self, rcpt: str) -> Route:
         """Return what an address leads to. Raises Refused 550 5.1.1 when it is not ours."""
-        return await self.db.read(lambda tx: route.find(tx, rcpt, self.site.domain))
+        return await self.db.peek(lambda tx: route.find(tx, rcpt, self.site.domain))
 
     async def receive(self, envelope: Envelope, raw: bytes) -> tuple[Outcome, ...]:
         """Take one mail in for all its recipients; what is returned is durable.

@@ -8,12 +8,15 @@ from pathlib import Path
 BUSY_SECONDS = 10
 
 
-def connect(path: Path, *, readonly: bool = False) -> sqlite3.Connection:
-    """Open the file for one thread, with everything set that durability and speed ask for."""
+def connect(path: Path, *, readonly: bool = False, patient: bool = True) -> sqlite3.Connection:
+    """Open the file for one thread, with everything set that durability and speed ask for.
+
+    One that is not `patient` raises OperationalError where it would have to wait for another process.
+    """
     connection = sqlite3.connect(path, isolation_level=None, check_same_thread=False, cached_statements=512)
     connection.row_factory = sqlite3.Row
     for pragma in (
-        f"busy_timeout={BUSY_SECONDS * 1000}",
+        f"busy_timeout={BUSY_SECONDS * 1000 if patient else 0}",
         "journal_mode=WAL",
         "synchronous=FULL",
         "foreign_keys=ON",

@@ -57,6 +57,13 @@ class Database(Protocol):
         """Run `unit` on one consistent snapshot, which it must not try to change."""
         ...
 
+    async def peek(self, unit: Unit[T]) -> T:
+        """Run `unit`, a few lookups by key, without a snapshot: each sees what is committed by then.
+
+        What waits for its answer is not worth a change of threads, which takes longer than the lookup.
+        """
+        ...
+
     async def write(self, unit: Unit[T]) -> T:
         """Run `unit` and return its result once it is durable.
 

@@ -48,6 +48,9 @@ class SqliteTx:
     def all(self, query: str, /, **params: object) -> list[Row]:
         return self._connection.execute(self._queries[query], cast(Any, params)).fetchall()
 
+    def close(self) -> None:
+        self._connection.close()
+
 
 class _Thread(aiosqlite.Connection):
     """An aiosqlite connection that runs a whole function on its thread in one hop."""
@@ -69,6 +72,7 @@ class SqliteDatabase:
         self._writer = _Thread(partial(connect, path), 64)
         self._readers: asyncio.Queue[_Thread] = asyncio.Queue()
         self._opened: list[_Thread] = []
+        self._peeker: SqliteTx | None = None
 
     async def open(self) -> None:
         """Open the writer; readers follow when they are first needed."""
@@ -82,6 +86,14 @@ class SqliteDatabase:
             raise _unavailable(error) from error
         finally:
             self._readers.put_nowait(reader)
+
+    async def peek(self, unit: Unit[T]) -> T:
+        try:
+            if self._peeker is None:
+                self._peeker = SqliteTx(connect(self._path, readonly=True, patient=False), self._queries)
+            return unit(self._peeker)
+        except sqlite3.DatabaseError:  # such as locked: there, it may wait, and say what is wrong
+            return await self.read(unit)
 
     async def _reader(self) -> _Thread:
         if self._readers.empty() and len(self._opened) < READERS:
@@ -121,6 +133,8 @@ class SqliteDatabase:
     async def close(self) -> None:
         self._closing = True
         await self._group.finish()
+        if self._peeker:
+            self._peeker.close()
         for thread in (*self._opened, self._writer):
             await thread.close()
 
