@@ -86,7 +86,7 @@ def _newcomer(mlist: MailingList, msg: Message, raw: bytes, under: str) -> threa
     if under:
         # Our reply address is believed before anything that the mail program wrote.
         named = (under, *(name for name in named if name != under))
-    return threads.Newcomer(mlist.id, own, msg.text("Subject"), named)
+    return threads.Newcomer(mlist.id, own, msg.subject, named)
 
 
 def reply_token(signer: Signer, mlist: MailingList, post_id: int) -> str:
@@ -110,4 +110,4 @@ def identity(msg: Message, raw: bytes, domain: str) -> str:
 def parse(raw: bytes) -> tuple[Message, bytes]:
     """Read a mail from anywhere: line ends made CRLF, then parsed. Raises Refused as `message.parse`."""
     raw = message.normalise(raw)
-    return message.parse(raw), raw
+    return message.read(raw), raw

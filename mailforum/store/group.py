@@ -9,6 +9,8 @@ from typing import Generic, TypeVar
 T = TypeVar("T")
 R = TypeVar("R")
 
+LONGEST = 0.05  # seconds to wait for others, however long the last list took: it may have met a lock
+
 
 class Group(Generic[T, R]):
     """Gives `work` all items that wait, at most `most` at once, one list after the other.
@@ -52,7 +54,7 @@ class Group(Generic[T, R]):
             started = loop.time()
             await self._do(now)
             self._expected = min(len(now) + len(self._waiting), self._most)
-            self._patience = loop.time() - started
+            self._patience = min(loop.time() - started, LONGEST)
         self._task = None
 
     async def _gather(self, loop: asyncio.AbstractEventLoop) -> None:

@@ -90,7 +90,7 @@ class SqliteDatabase:
     async def peek(self, unit: Unit[T]) -> T:
         try:
             if self._peeker is None:
-                self._peeker = SqliteTx(connect(self._path, readonly=True, patient=False), self._queries)
+                self._peeker = SqliteTx(connect(self._path, readonly=True, patience=0.0), self._queries)
             return unit(self._peeker)
         except sqlite3.DatabaseError:  # such as locked: there, it may wait, and say what is wrong
             return await self.read(unit)
