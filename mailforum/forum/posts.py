@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+from typing import NamedTuple
 
 from mailforum.errors import Refused
 from mailforum.forum import threads
@@ -16,19 +17,26 @@ from mailforum.store.database import Tx
 CLOCKS_DIFFER = 86400.0  # seconds that an author's clock may be fast, wrong time zone and all
 
 
-def accept(tx: Tx, mlist: MailingList, msg: Message, raw: bytes, now: float, under: str = "") -> Post:
+class Stored(NamedTuple):
+    """A post that has just been stored: its id, and its label such as `48.3`."""
+
+    id: int
+    label: str
+
+
+def accept(tx: Tx, mlist: MailingList, msg: Message, raw: bytes, now: float, under: str = "") -> Stored:
     """Store a post, thread it, and queue it to every reader.
 
     `under` is the Message-ID of the post it answers where our own reply address has told us.
     """
-    post = posts.by_id(tx, store(tx, mlist, msg, raw, now, under, mark=msg.fingerprint))
-    assert post is not None
+    post = store(tx, mlist, msg, raw, now, under, mark=msg.fingerprint)
+    author = address.key(msg.author.address) if msg.author else ""
     mailing = queue.add_mailing(
         tx, Kind.POST, list_id=mlist.id, ref_id=post.id, mail_from=mlist.sub("bounces"), now=now
     )
     # Where there is no digest (any more), who had chosen it gets every post: nobody is left without.
     for mode in [Mode.EACH] if mlist.settings.digest else [Mode.EACH, Mode.DIGEST]:
-        queue.fan_out(tx, mailing, mlist.id, mode, now, author=address.key(post.from_address))
+        queue.fan_out(tx, mailing, mlist.id, mode, now, author=author)
     return post
 
 
@@ -42,8 +50,8 @@ def store(
     *,
     mark: bytes,
     imported: bool = False,
-) -> int:
-    """Store and thread a post without sending it to anyone; return its id. `mark` is its `fingerprint`.
+) -> Stored:
+    """Store and thread a post without sending it to anyone. `mark` is its `fingerprint`.
 
     An `imported` one will not be in a digest either; `now` then is when its mailbox received it.
     """
@@ -70,7 +78,7 @@ def store(
     assert row is not None
     tx.run("post.add_body", post_id=row["id"], raw=raw)
     threads.settle(tx, row["id"], newcomer, place, now)
-    return int(row["id"])
+    return Stored(row["id"], place.label)
 
 
 def _date(msg: Message, now: float) -> float:

@@ -56,7 +56,7 @@ class Intake:
         try:
             msg, raw = _read(raw) if len(raw) < SMALL else await asyncio.to_thread(_read, raw)
             _log_received(envelope, msg, raw)
-            digest = _digest(envelope, raw)
+            digest = _digest(envelope, raw) if await self.db.peek(store.keeps_aside) else b""
             outcomes = await self.db.write(partial(self._handle_all, envelope, msg, raw, digest))
         except (Refused, Deferred):
             raise
@@ -71,7 +71,8 @@ class Intake:
         now = self.clock.now()
         mails = [Incoming(self.site, envelope, way, msg, raw, now) for way in envelope.routes]
         outcomes = tuple(_handle(tx, mail) for mail in mails)
-        store.unshunt_digest(tx, digest)
+        if digest:
+            store.unshunt_digest(tx, digest)
         if not envelope.lmtp and any(outcome.code == 250 for outcome in outcomes):
             return tuple(_told_by_mail(tx, mail, outcome) for mail, outcome in zip(mails, outcomes, strict=True))
         return outcomes
