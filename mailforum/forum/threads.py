@@ -58,7 +58,9 @@ def place(tx: Tx, post: Newcomer, now: float) -> Place:
     reach = next((i + 1 for i, name in enumerate(post.references) if name in known), len(post.references))
     parent = known.get(post.references[reach - 1]) if reach else None
     awaiting = _tied_to(tx, post, [post.message_id]) if post.message_id in heard and not taken else set()
-    threads = awaiting | _tied_to(tx, post, [name for name in post.references[:reach] if name in heard])
+    # Whatever else is tied to the parent's name is in the parent's thread already.
+    ghosts = [name for name in post.references[:reach] if name in heard and name not in known]
+    threads = awaiting | _tied_to(tx, post, ghosts)
     if parent:
         threads.add(parent["thread_id"])
     thread_id = parent["thread_id"] if parent else min(threads, default=0)
@@ -76,11 +78,11 @@ def _heard_of(tx: Tx, post: Newcomer) -> dict[str, Row]:
 
 
 def _tied_to(tx: Tx, post: Newcomer, names: Sequence[str]) -> set[int]:
-    """Return the threads with posts that are tied to one of `names`."""
+    """Return the threads with posts that are tied to one of `names`: one for each name at most (rule 2)."""
     if not names:
         return set()
     rows = tx.all("thread.tied_to", list_id=post.list_id, msgids=json.dumps(names))
-    return {row["thread_id"] for row in rows}
+    return {row["thread_id"] for row in rows if row["thread_id"] is not None}
 
 
 def _open(tx: Tx, list_id: int, now: float, title: str = "", label: int = 0) -> Row:

@@ -39,10 +39,10 @@ FROM message_id LEFT JOIN post ON post.id = message_id.post_id
 WHERE message_id.list_id = :list_id AND message_id.msgid IN (SELECT value FROM json_each(:msgids))
 
 -- name: tied_to
-SELECT DISTINCT post.thread_id
-FROM message_id JOIN reference ON reference.message_id = message_id.id JOIN post ON post.id = reference.post_id
-WHERE message_id.list_id = :list_id AND reference.position < post.reach
-  AND message_id.msgid IN (SELECT value FROM json_each(:msgids))
+SELECT (SELECT post.thread_id FROM reference JOIN post ON post.id = reference.post_id
+        WHERE reference.message_id = message_id.id AND reference.position < post.reach LIMIT 1) AS thread_id
+FROM message_id
+WHERE message_id.list_id = :list_id AND message_id.msgid IN (SELECT value FROM json_each(:msgids))
 
 -- name: hear_of
 INSERT INTO message_id (list_id, msgid)
