@@ -98,7 +98,7 @@ class Intake:
 
 def _read(raw: bytes) -> tuple[Message, bytes]:
     msg, raw = posts.parse(raw)
-    if not msg.get("Content-Type").lower().startswith("text/"):
+    if not (msg.get("Content-Type") or "text/plain").lower().startswith("text/"):
         mime.parts(msg)  # refuses what is nested too deep to be read
     return msg, raw
 
