@@ -58,7 +58,7 @@ def store(
     newcomer = _newcomer(mlist, msg, raw, under)
     place = threads.place(tx, newcomer, now)
     author = msg.author
-    row = tx.one(
+    post_id = tx.insert(
         "post.add",
         list_id=mlist.id,
         thread_id=place.thread_id,
@@ -75,10 +75,9 @@ def store(
         fingerprint=mark,
         imported=int(imported),
     )
-    assert row is not None
-    tx.run("post.add_body", post_id=row["id"], raw=raw)
-    threads.settle(tx, row["id"], newcomer, place, now)
-    return Stored(row["id"], place.label)
+    tx.run("post.add_body", post_id=post_id, raw=raw)
+    threads.settle(tx, post_id, newcomer, place, now)
+    return Stored(post_id, place.label)
 
 
 def _date(msg: Message, now: float) -> float:

@@ -63,12 +63,10 @@ def place(tx: Tx, post: Newcomer, now: float) -> Place:
     threads = awaiting | _tied_to(tx, post, ghosts)
     if parent:
         threads.add(parent["thread_id"])
-    thread_id = parent["thread_id"] if parent else min(threads, default=0)
-    row = tx.one("thread.next_label", id=thread_id) if thread_id else _open(tx, post.list_id, now, post.subject, 1)
-    assert row is not None
+    found = parent["thread_id"] if parent else min(threads, default=0)
+    thread_id, label = _next_label(tx, found) if found else _open(tx, post.list_id, now, post.subject, 1)
     touched = tuple(sorted(threads)) if awaiting or len(threads) > 1 else ()
-    label = f"{row['number']}.{row['label']}"
-    return Place(row["id"], label, parent["id"] if parent else None, reach, touched, opened=not thread_id)
+    return Place(thread_id, label, parent["id"] if parent else None, reach, touched, opened=not found)
 
 
 def _heard_of(tx: Tx, post: Newcomer) -> dict[str, Row]:
@@ -85,15 +83,20 @@ def _tied_to(tx: Tx, post: Newcomer, names: Sequence[str]) -> set[int]:
     return {row["thread_id"] for row in rows if row["thread_id"] is not None}
 
 
-def _open(tx: Tx, list_id: int, now: float, title: str = "", label: int = 0) -> Row:
-    """Open a thread in which `label` posts have their label; return its id, number and last label."""
-    number = tx.one("thread.next_number", list_id=list_id)
-    assert number is not None
-    row = tx.one(
-        "thread.add", list_id=list_id, number=number["number"], subject=subject.base(title), label=label, now=now
-    )
+def _next_label(tx: Tx, thread_id: int) -> tuple[int, str]:
+    """Return the thread's id, and a label for one more post in it."""
+    row = tx.one("thread.next_label", id=thread_id)
     assert row is not None
-    return row
+    return thread_id, f"{row['number']}.{row['label']}"
+
+
+def _open(tx: Tx, list_id: int, now: float, title: str = "", label: int = 0) -> tuple[int, str]:
+    """Open a thread in which `label` posts have their label; return its id and the last label."""
+    row = tx.one("thread.next_number", list_id=list_id)
+    assert row is not None
+    number, title = row["number"], subject.base(title)
+    thread_id = tx.insert("thread.add", list_id=list_id, number=number, subject=title, label=label, now=now)
+    return thread_id, f"{number}.{label}"
 
 
 def _name(tx: Tx, thread_id: int) -> None:
@@ -198,7 +201,7 @@ def _write_group(tx: Tx, list_id: int, group: list[_Node], free: set[int], now: 
     """Give a group its thread: of those its posts are in, the one with the lowest number not yet taken."""
     candidates = sorted({(node.row["number"], node.row["thread_id"]) for node in group})
     mine = [thread_id for _, thread_id in candidates if thread_id in free]
-    thread_id = mine[0] if mine else int(_open(tx, list_id, now)["id"])
+    thread_id = mine[0] if mine else _open(tx, list_id, now)[0]
     free.discard(thread_id)
     for node in group:
         _write_node(tx, node, thread_id)

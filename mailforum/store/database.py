@@ -34,6 +34,10 @@ class Tx(Protocol):
         """Run a statement; return how many rows it touched."""
         ...
 
+    def insert(self, query: str, /, **params: object) -> int:
+        """Run a statement that inserts one row; return its id."""
+        ...
+
     def many(self, query: str, rows: Iterable[Mapping[str, object]], /) -> None:
         """Run a statement once for each row."""
         ...

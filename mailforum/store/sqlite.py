@@ -38,6 +38,10 @@ class SqliteTx:
     def run(self, query: str, /, **params: object) -> int:
         return self._connection.execute(self._queries[query], cast(Any, params)).rowcount
 
+    def insert(self, query: str, /, **params: object) -> int:
+        # RETURNING takes half as long again as the insert itself.
+        return self._connection.execute(self._queries[query], cast(Any, params)).lastrowid or 0
+
     def many(self, query: str, rows: Iterable[Mapping[str, object]], /) -> None:
         self._connection.executemany(self._queries[query], cast(Any, rows))
 

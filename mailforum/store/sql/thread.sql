@@ -4,10 +4,9 @@ UPDATE list SET last_thread = last_thread + 1 WHERE id = :list_id RETURNING last
 -- name: add
 INSERT INTO thread (list_id, number, subject, last_label, created_at)
 VALUES (:list_id, :number, :subject, :label, :now)
-RETURNING id, number, last_label AS label
 
 -- name: next_label
-UPDATE thread SET last_label = last_label + 1 WHERE id = :id RETURNING id, number, last_label AS label
+UPDATE thread SET last_label = last_label + 1 WHERE id = :id RETURNING number, last_label AS label
 
 -- name: first
 SELECT subject FROM post WHERE thread_id = :id AND parent_id IS NULL ORDER BY date, message_id LIMIT 1
