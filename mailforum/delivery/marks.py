@@ -129,16 +129,12 @@ class Marks:
 
 
 def _lessons(items: list[Ended | queue.Mark], marks: list[queue.Mark]) -> list[tuple[str, int, str, Status]]:
-    """Return (domain, delivery, recipient, status) for what the pace can learn from.
-
-    A whole task is one lesson where all went well. Where some did not, each recipient is one: two of a
-    hundred must not look like two of three.
-    """
+    """Return (domain, delivery, recipient, status) for what the pace can learn from: one where all went well."""
     lessons = []
     for item, mark in zip(items, marks, strict=True):
         if isinstance(item, Ended):
-            well = all(status.state is State.SENT for _, status, _ in mark.ended)
-            some = mark.ended[:1] if well else mark.ended
+            all_good = all(status.state is State.SENT for _, status, _ in mark.ended)
+            some = mark.ended[:1] if all_good else mark.ended
             lessons += [(item.task.domain or _domain(due.rcpt), due.id, due.rcpt, status) for due, status, _ in some]
     return lessons
 

@@ -224,7 +224,7 @@ def in_flight(tx: Tx, part: Part = WHOLE) -> list[Delivery]:
 
 
 def land(tx: Tx, part: Part = WHOLE) -> None:
-    """Write down that nothing of what `in_flight` returns is on its way any more."""
+    """Write down that nothing of that is on its way."""
     tx.run("queue.land", **_lanes(part))
 
 
