@@ -1,7 +1,8 @@
-"""Times, sizes and places as people write them: `5m`, `25M`, `127.0.0.1:8025`."""
+"""Times, sizes and places as people write them: `5m`, `25M`, `127.0.0.1:8025`, `10.0.0.0/8`."""
 
 from __future__ import annotations
 
+import ipaddress
 import re
 from typing import ClassVar
 
@@ -66,3 +67,15 @@ class Address(str):
         if match is None or int(match[2]) > 65535:
             raise ValueError("Expected host:port, such as `127.0.0.1:8025` or `[::1]:8025`")
         return cls(value)
+
+
+class Network(str):
+    """Addresses that belong together: `192.0.2.0/24`, `2001:db8::/32`, or a single one."""
+
+    @classmethod
+    def parse(cls, value: object) -> Network:
+        """Read a network in CIDR notation or an address; ValueError for anything else."""
+        try:
+            return cls(ipaddress.ip_network(str(value), strict=False))
+        except ValueError:
+            raise ValueError("Expected a network such as `192.0.2.0/24`") from None

@@ -9,7 +9,6 @@ does, what is here ends in `HangUp`, and no cancel is ever sent to work on a mai
 from __future__ import annotations
 
 import asyncio
-import ipaddress
 import secrets
 import ssl
 from collections import Counter
@@ -21,9 +20,12 @@ from typing import Any, TypeVar, cast
 from aiosmtpd.smtp import SMTP
 
 from mailforum import log
-from mailforum.config import Smtp
+from mailforum.clock import Clock
+from mailforum.config import Config
 from mailforum.errors import Deferred, Refused
-from mailforum.smtpd.syntax import MailData, reply, words
+from mailforum.smtpd.data import MailData
+from mailforum.smtpd.rates import Clients, Rate
+from mailforum.smtpd.syntax import reply, words
 
 T = TypeVar("T")
 
@@ -35,12 +37,8 @@ class Limits:
     """Bounds that no site has had to change. Sizes in bytes, times in seconds."""
 
     line: int = 4096  # a command; RFC 5321 section 4.5.3.1.4 asks for 512, extensions for some more
-    junk: int = 20  # errors and idle talk without a mail taken
-    grace: float = 60.0  # a mail may start slowly,
-    pace: int = 1024  # then this many bytes a second are the least
+    grace: float = 60.0  # a mail may start slowly
     excess: int = 4  # times max_size a mail too large is read to its end
-    spare: int = 64 * 1024  # of each mail is not charged to `memory`, so that plain mail always passes
-    memory: int = 64 * 1024**2  # for all mails being received, but room for two of max_size at least
     handshake: float = 30.0
     linger: float = 2.0
 
@@ -53,53 +51,60 @@ class HangUp(Exception):
         self.reply = reply
 
 
-def client_of(peer: str) -> str:
-    """Say who is counted for an address: an IPv4 address, the /64 of an IPv6 one, "" for this machine."""
-    address: ipaddress.IPv4Address | ipaddress.IPv6Address = ipaddress.ip_address(peer.partition("%")[0])
-    if isinstance(address, ipaddress.IPv6Address):
-        address = address.ipv4_mapped or address
-    if address.is_loopback:
-        return ""
-    return str(address) if address.version == 4 else address.exploded[:19]
-
-
 class Shared:
     """What all connections of a server have in common: its options, its certificate, who is inside."""
 
-    def __init__(self, options: Smtp, hostname: str, tls: ssl.SSLContext | None, limits: Limits) -> None:
-        self.options = options
+    def __init__(self, config: Config, hostname: str, tls: ssl.SSLContext | None, clock: Clock, limits: Limits) -> None:
+        self.options = config.smtp
         self.hostname = hostname
         self.tls = tls
         self.limits = limits
+        self.folder = config.database.parent
         self.closing = False
         self.inside: set[Wire] = set()
         self.work: set[asyncio.Task[Any]] = set()
-        self._clients: Counter[str] = Counter()
-        self._memory = max(limits.memory, 2 * options.max_size)
+        self.large = asyncio.Lock()
+        self.clients = Clients(config.smtp.trusted)
+        self.connections = Rate(config.limits.connections_per_minute, clock)
+        self.mails = Rate(config.limits.mails_per_minute, clock)
+        self.recipients = Rate(config.limits.recipients_per_minute, clock)
+        self._at_once: Counter[str] = Counter()
+        # A large mail must have a chance, whatever the option says.
+        self._space = max(config.smtp.max_spool, config.smtp.max_size + _WINDOW)
 
     def admit(self, wire: Wire) -> str:
         """Let a connection in; returns "", or why not."""
         if len(self.inside) >= self.options.max_connections:
             return "Too many connections"
-        if wire.client and self._clients[wire.client] >= self.options.max_connections_per_client:
+        if wire.client and self._at_once[wire.client] >= self.options.max_connections_per_client:
             return "Too many connections from your address"
+        if not self.connections.take(wire.client):
+            return "Too many connections a minute from your address"
         self.inside.add(wire)
-        self._clients[wire.client] += 1
+        self._at_once[wire.client] += 1
         return ""
 
     def leave(self, wire: Wire) -> None:
         """Forget a connection that `admit` let in."""
         self.inside.discard(wire)
-        self._clients[wire.client] -= 1
-        if not self._clients[wire.client]:
-            del self._clients[wire.client]
+        self._at_once[wire.client] -= 1
+        if not self._at_once[wire.client]:
+            del self._at_once[wire.client]
 
-    def take_memory(self, size: int) -> bool:
-        """Reserve room for a part of a large mail; False: there is none. Negative sizes give it back."""
-        if size > self._memory:
+    def reserve(self, mail: MailData) -> bool:
+        """Reserve space on disk for all that has come of a large mail; False: there is none."""
+        more = mail.received - mail.space
+        if more > self._space:
             return False
-        self._memory -= size
+        self._space -= more
+        mail.space += more
         return True
+
+    def release(self, mail: MailData) -> None:
+        """Let go of a mail, and of the space it took."""
+        mail.close()
+        self._space += mail.space
+        mail.space = 0
 
     async def shielded(self, work: Coroutine[Any, Any, T]) -> T:
         """Run `work` in a task of its own, which goes on whatever becomes of the caller."""
@@ -129,7 +134,7 @@ class Wire(SMTP):
         self.encrypted = False
         self.waiting = False
         self._junk = 0
-        self._memory = 0
+        self._mail: MailData | None = None
         self._deadline: float | None = None
         self._timeout_handle = None
         self._handler_coroutine = None
@@ -155,7 +160,7 @@ class Wire(SMTP):
         self.transport = cast(asyncio.Transport, transport)  # uvloop's are no subclasses
         name = transport.get_extra_info("peername")
         if name:
-            self.peer, self.client = name[0], client_of(name[0])
+            self.peer, self.client = name[0], self.shared.clients.name(name[0])
         reason = self.shared.admit(self)
         if reason:
             log.event("turned_away", peer=self.peer, reason=reason)
@@ -209,7 +214,8 @@ class Wire(SMTP):
         if self._timeout_handle:
             self._timeout_handle.cancel()
         self._close()
-        self.release_memory()
+        if self._mail:
+            self.shared.release(self._mail)
         self.shared.leave(self)
 
     async def _converse(self) -> None:
@@ -242,7 +248,7 @@ class Wire(SMTP):
     def count_junk(self) -> None:
         """Count an error or a command that leads nowhere; HangUp when there were too many."""
         self._junk += 1
-        if self._junk >= self.shared.limits.junk:
+        if self._junk >= self.shared.options.max_errors:
             log.event("turned_away", peer=self.peer, reason="too many errors")
             raise HangUp("421 4.7.0 Too many errors or idle commands")
 
@@ -296,14 +302,13 @@ class Wire(SMTP):
             raise Refused("Lines must end with CR LF", code=500, enhanced="5.5.2")
         return line[:-2]
 
-    async def read_mail(self) -> bytes:
-        """Read mail data up to its end and return it, dots taken off.
+    async def read_mail(self) -> MailData:
+        """Read mail data up to its end and return it, to be released (`Shared.release`) when it is dealt with.
 
-        Raises Refused 552 (too large; all of it was read) and Deferred 452 (too many large mails at
-        once); HangUp when the client goes, falls silent, crawls, or sends far more than is allowed.
+        HangUp when the client goes, falls silent, crawls, or sends far more than is allowed.
         """
         options = self.shared.options
-        mail = MailData(options.max_size)
+        mail = self._mail = MailData(options.max_size, options.memory_per_mail, self.shared.folder)
         started = self.loop.time()
         rest = None
         while rest is None:
@@ -317,27 +322,28 @@ class Wire(SMTP):
             rest = mail.feed(chunk)
             if rest is None:
                 self._check_mail(mail, started)
+                if mail.full:
+                    await self._spill(mail)
         self._reader._buffer[:0] = rest  # type: ignore[attr-defined]  # there is no public "unread"
-        self._deadline = None
-        return mail.content()
+        self._deadline = self._mail = None
+        return mail
 
     def _check_mail(self, mail: MailData, started: float) -> None:
-        limits = self.shared.limits
+        limits, options = self.shared.limits, self.shared.options
         seconds = self.loop.time() - started
-        if seconds > limits.grace and mail.received < seconds * limits.pace:
+        if seconds > limits.grace and mail.received < seconds * options.min_rate:
             raise HangUp("421 4.4.2 Too slow, try again later")
-        if mail.received > self.shared.options.max_size * limits.excess + _WINDOW:
+        if mail.received > options.max_size * limits.excess + _WINDOW:
             raise HangUp("552 5.3.4 The mail is far too large")
-        more = max(0, mail.kept - limits.spare) - self._memory
-        if self.shared.take_memory(more):
-            self._memory += more
-        else:
-            mail.discard(Deferred("Too many large mails at once, try again later", code=452, enhanced="4.3.1"))
 
-    def release_memory(self) -> None:
-        """Give back what `read_mail` reserved, once the mail is dealt with."""
-        self.shared.take_memory(-self._memory)
-        self._memory = 0
+    async def _spill(self, mail: MailData) -> None:
+        if not self.shared.reserve(mail):
+            mail.discard(Deferred("Too many large mails at once, try again later", code=452, enhanced="4.3.1"))
+            return
+        try:
+            await asyncio.to_thread(mail.spill)
+        except Deferred as error:
+            mail.discard(error)
 
     def bytes_waiting(self) -> bool:
         """Say whether the client has sent more than was read."""

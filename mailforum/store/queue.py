@@ -169,6 +169,13 @@ def drop(tx: Tx, now: float, delivery_id: int) -> bool:
     return tx.run("queue.drop", id=delivery_id, now=now) > 0
 
 
+def waiting(tx: Tx, most: int) -> int:
+    """Return how many deliveries are still to be sent; `most` for that many or more."""
+    row = tx.one("queue.waiting", most=most)
+    assert row is not None
+    return int(row["waiting"])
+
+
 def stats(tx: Tx) -> dict[str, tuple[int, float | None]]:
     """Return for every state how many deliveries are in it and when the oldest was queued."""
     counts: dict[str, tuple[int, float | None]] = {state.value: (0, None) for state in State}

@@ -64,6 +64,12 @@ WHERE (:id = 0 OR id = :id) AND claimed = 0 AND (state = 'deferred' OR (state = 
 UPDATE delivery SET state = 'failed', done_at = :now, enhanced = '5.0.0', reply = 'dropped by the admin'
 WHERE id = :id AND claimed = 0 AND done_at IS NULL
 
+-- name: waiting
+SELECT count(*) AS waiting FROM (
+    SELECT 1 FROM delivery WHERE done_at IS NULL AND claimed = 0
+    UNION ALL SELECT 1 FROM delivery WHERE claimed = 1
+    LIMIT :most) AS counted
+
 -- name: stats
 SELECT state, count(*) AS deliveries, min(created_at) AS oldest FROM delivery GROUP BY state
 
