@@ -68,7 +68,7 @@ def store(
         imported=int(imported),
     )
     assert row is not None
-    tx.run("post.add_body", post_id=row["id"], raw=raw)
+    posts.add_body(tx, row["id"], raw)
     threads.settle(tx, row["id"], newcomer, place, now)
     return int(row["id"])
 

@@ -149,8 +149,9 @@ class Message:
         another text, and those are posts of their own.
         """
         parts = [self.message_id, *(self.get(name) for name in ("From", "Date", "Subject"))]
-        head = "\0".join(parts).encode("utf-8", "surrogateescape")
-        return hashlib.sha256(head + b"\0\0" + self.body).digest()
+        mark = hashlib.sha256("\0".join(parts).encode("utf-8", "surrogateescape") + b"\0\0")
+        mark.update(self.body)
+        return mark.digest()
 
 
 def _seconds(value: str) -> float | None:

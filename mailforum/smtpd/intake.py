@@ -135,7 +135,9 @@ def _told_by_mail(tx: Tx, mail: Incoming, outcome: Outcome) -> Outcome:
 
 def _digest(envelope: Envelope, raw: bytes) -> bytes:
     rcpts = ",".join(sorted(way.rcpt for way in envelope.routes))
-    return hashlib.sha256(rcpts.encode() + b"\0" + raw).digest()
+    digest = hashlib.sha256(rcpts.encode() + b"\0")
+    digest.update(raw)
+    return digest.digest()
 
 
 def _log_received(envelope: Envelope, msg: Message, raw: bytes) -> None:

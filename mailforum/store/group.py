@@ -52,6 +52,7 @@ class Group(Generic[T, R]):
             started = loop.time()
             await self._do(now)
             self._expected, self._patience = len(now), (loop.time() - started) / 2
+            now = []  # a large mail is not to be kept until the next
         self._task = None
 
     async def _gather(self, loop: asyncio.AbstractEventLoop) -> None:

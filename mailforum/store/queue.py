@@ -10,6 +10,7 @@ import json
 from collections.abc import Iterable, Mapping
 
 from mailforum.model import Delivery, Kind, Mailing, Mode, State, Status
+from mailforum.store import blob
 from mailforum.store.database import Row, Tx
 
 _STATES = {state.value: state for state in State}
@@ -54,10 +55,12 @@ def add_mailing(
         data=json.dumps(values or {}),
         reply_to=reply_to,
         mail_from=mail_from,
-        raw=raw,
+        raw=raw and blob.inline(raw),
+        size=None if raw is None else len(raw),
         now=now,
     )
     assert row is not None
+    blob.fill(tx, "mailing", row["id"], raw or b"")
     return int(row["id"])
 
 
