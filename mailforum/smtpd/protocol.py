@@ -37,6 +37,7 @@ class Limits:
     """Bounds that no site has had to change. Sizes in bytes, times in seconds."""
 
     line: int = 4096  # a command; RFC 5321 section 4.5.3.1.4 asks for 512, extensions for some more
+    idle: float = 1.0  # who has been silent for that long has to make way when all places are taken
     grace: float = 60.0  # a mail may start slowly
     excess: int = 4  # times max_size a mail too large is read to its end
     handshake: float = 30.0
@@ -74,22 +75,33 @@ class Shared:
 
     def admit(self, wire: Wire) -> str:
         """Let a connection in; returns "", or why not."""
-        if len(self.inside) >= self.options.max_connections:
-            return "Too many connections"
         if wire.client and self._at_once[wire.client] >= self.options.max_connections_per_client:
             return "Too many connections from your address"
         if not self.connections.take(wire.client):
             return "Too many connections a minute from your address"
+        if len(self.inside) >= self.options.max_connections and not self._make_way():
+            return "Too many connections"
         self.inside.add(wire)
         self._at_once[wire.client] += 1
         return ""
 
+    def _make_way(self) -> bool:
+        """Send away the stranger who has said nothing for longest, so that idle clients shut nobody out."""
+        idle = min((wire for wire in self.inside if wire.client), key=lambda wire: wire.silent_since, default=None)
+        if idle is None or idle.silent_since + self.limits.idle > idle.loop.time():
+            return False
+        log.event("turned_away", peer=idle.peer, reason="idle while all places were taken")
+        idle.dismiss("421 4.7.0 Too many connections, and yours is idle; try again later")
+        self.leave(idle)
+        return True
+
     def leave(self, wire: Wire) -> None:
-        """Forget a connection that `admit` let in."""
-        self.inside.discard(wire)
-        self._at_once[wire.client] -= 1
-        if not self._at_once[wire.client]:
-            del self._at_once[wire.client]
+        """Forget a connection that `admit` let in; once more does no harm."""
+        if wire in self.inside:
+            self.inside.discard(wire)
+            self._at_once[wire.client] -= 1
+            if not self._at_once[wire.client]:
+                del self._at_once[wire.client]
 
     def reserve(self, mail: MailData) -> bool:
         """Reserve space on disk for all that has come of a large mail; False: there is none."""
@@ -168,6 +180,13 @@ class Wire(SMTP):
             return
         self._handler_coroutine = self.loop.create_task(self._handle_client())
         self._handler_coroutine.add_done_callback(self._left)
+
+    @property
+    def silent_since(self) -> float:
+        """Since when we wait for a command (the loop's time); never, when it is the client who waits."""
+        if not self.waiting or self._deadline is None:
+            return float("inf")
+        return self._deadline - self.shared.options.command_timeout
 
     @property
     def task(self) -> asyncio.Task[None] | None:

@@ -62,6 +62,32 @@ async def test_connections_beyond_the_limit_are_told_so_and_closed(serve):
     assert "PIPELINING" in await (await house.connect()).hello()
 
 
+async def test_who_is_idle_makes_way_when_all_places_are_taken(serve):
+    house = await serve(max_connections=3, trusted=(), limits=Limits(idle=0))
+    first, second, busy = await house.ready(), await house.ready(), await house.connect()
+    await busy.begin()
+    assert (await first.say("NOOP"))[:3] == "250"  # now the second has been silent for longest
+    third = await house.ready()
+    assert (await second.read())[:9] == "421 4.7.0"
+    assert await second.closed()
+    assert (await first.say("NOOP"))[:3] == "250"
+    assert (await third.say("NOOP"))[:3] == "250"
+    assert (await busy.say(MAIL + b"."))[:3] == "250"
+    assert len(house.server._shared.inside) == 3
+
+
+async def test_nobody_makes_way_who_is_trusted_or_at_work(serve):
+    house = await serve(max_connections=1, limits=Limits(idle=0))
+    client = await house.ready()
+    assert (await (await house.connect()).read())[:9] == "421 4.7.0"
+    assert (await client.say("NOOP"))[:3] == "250"
+    other = await serve(max_connections=1, trusted=(), limits=Limits(idle=0))
+    busy = await other.connect()
+    await busy.begin()
+    assert (await (await other.connect()).read())[:9] == "421 4.7.0"
+    assert (await busy.say(MAIL + b"."))[:3] == "250"
+
+
 async def test_this_machine_may_have_more_connections_than_one_client(serve):
     house = await serve(max_connections_per_client=2)
     for _ in range(5):
