@@ -3,7 +3,7 @@ PYTHON ?= python3
 VENV ?= .venv
 BIN := $(VENV)/bin
 
-.PHONY: help run test check format bench chaos wheel clean
+.PHONY: help run test check format bench chaos fuzz wheel clean
 
 help: ## what can be made
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | expand -t 10
@@ -29,6 +29,9 @@ bench: $(VENV)/.ready-dev ## measure speed on this machine, as a table
 
 chaos: $(VENV)/.ready-dev ## kill the server again and again while mail flows; nothing may be lost
 	$(BIN)/python -m tests.chaos
+
+fuzz: $(VENV)/.ready-dev ## say all kinds of things to the server, by SMTP and LMTP; it must keep to the RFCs
+	$(BIN)/python -m tests.fuzz
 
 wheel: $(VENV)/.ready-dev ## build the package into dist/
 	$(BIN)/python -m build --wheel

@@ -1,17 +1,15 @@
 import asyncio
-import datetime
 import socket
 import ssl
 
 import pytest
 from cryptography import x509
-from cryptography.hazmat.primitives import hashes, serialization
-from cryptography.hazmat.primitives.asymmetric import ec
 
 from mailforum.errors import ConfigError
 from mailforum.smtpd.protocol import Limits
 from mailforum.units import Address
 from tests.smtpd import conftest
+from tests.support.certificate import make_certificate
 
 MAIL = b"Subject: Lunch\r\n\r\nAt noon?\r\n"
 
@@ -135,27 +133,6 @@ async def test_a_sender_that_does_not_finish_is_not_waited_for_longer_than_said(
 # -- TLS (D27)
 
 
-def _certificate(folder, name: str) -> None:
-    """Write NAME.pem and NAME.key, self-signed for NAME."""
-    key = ec.generate_private_key(ec.SECP256R1())
-    subject = x509.Name([x509.NameAttribute(x509.NameOID.COMMON_NAME, name)])
-    now = datetime.datetime.now(datetime.UTC)
-    cert = (
-        x509.CertificateBuilder()
-        .subject_name(subject)
-        .issuer_name(subject)
-        .public_key(key.public_key())
-        .serial_number(x509.random_serial_number())
-        .not_valid_before(now - datetime.timedelta(days=1))
-        .not_valid_after(now + datetime.timedelta(days=1))
-        .sign(key, hashes.SHA256())
-    )
-    (folder / f"{name}.pem").write_bytes(cert.public_bytes(serialization.Encoding.PEM))
-    (folder / f"{name}.key").write_bytes(
-        key.private_bytes(serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption())
-    )
-
-
 def _insecure() -> ssl.SSLContext:
     context = ssl.create_default_context()
     context.check_hostname, context.verify_mode = False, ssl.CERT_NONE
@@ -173,7 +150,7 @@ async def _start_tls(client) -> str:
 
 @pytest.fixture
 async def tls_house(serve, tmp_path):
-    _certificate(tmp_path, "old")
+    make_certificate(tmp_path, "old")
     (tmp_path / "tls.pem").write_bytes((tmp_path / "old.pem").read_bytes())
     (tmp_path / "tls.key").write_bytes((tmp_path / "old.key").read_bytes())
     return await serve(tmp_path, tls_cert="tls.pem", tls_key="tls.key", limits=Limits(handshake=2, linger=0.2))
@@ -220,7 +197,7 @@ async def test_a_handshake_that_fails_ends_the_session(tls_house, data):
 
 
 async def test_a_new_certificate_is_used_without_a_restart(tls_house, tmp_path):
-    _certificate(tmp_path, "new")
+    make_certificate(tmp_path, "new")
     (tmp_path / "new.pem").rename(tmp_path / "tls.pem")
     (tmp_path / "new.key").rename(tmp_path / "tls.key")
     tls_house.server.reload()
@@ -228,7 +205,7 @@ async def test_a_new_certificate_is_used_without_a_restart(tls_house, tmp_path):
 
 
 async def test_a_bad_new_certificate_leaves_the_old_one_in_force(tls_house, tmp_path):
-    _certificate(tmp_path, "new")
+    make_certificate(tmp_path, "new")
     (tmp_path / "new.pem").rename(tmp_path / "tls.pem")  # with the old key
     with pytest.raises(ConfigError, match="tls_cert"):
         tls_house.server.reload()
@@ -249,7 +226,7 @@ async def test_a_reload_without_tls_is_nothing(serve):
 
 def test_uvloop_serves_as_well(tmp_path):
     uvloop = pytest.importorskip("uvloop")
-    _certificate(tmp_path, "old")
+    make_certificate(tmp_path, "old")
 
     async def dialogue() -> None:
         house = await conftest.build(tmp_path, tls_cert="old.pem", tls_key="old.key", command_timeout=0.5)
