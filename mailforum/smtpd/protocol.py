@@ -279,7 +279,8 @@ class Wire(SMTP):
         if not farewell:
             return
         await self.push(farewell)
-        if farewell.startswith("221") or not self.transport.can_write_eof():
+        polite = farewell.startswith("221") and not self.bytes_waiting()
+        if polite or not self.transport.can_write_eof():
             return
         # Closing with bytes unread makes the kernel send a reset, and the client never sees the reply.
         self.transport.write_eof()

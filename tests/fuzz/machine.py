@@ -188,8 +188,11 @@ class Sessions(RuleBasedStateMachine):
 
     def _send(self, place: int, data: bytes) -> None:
         if place not in self.open:  # it has ended, on the last piece already
-            return
+            return None
         client, model = self.open[place]
+        if model.leaving:  # or the kernel answers what comes too late with a reset, and replies are lost
+            self._listen(place)
+            return self._send(place, data)
         model.sent(data)
         try:
             client.send(data)

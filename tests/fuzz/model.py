@@ -17,6 +17,7 @@ WINDOW = 64 * 1024
 _MAIL = re.compile(rb"MAIL FROM:<([a-z]+@example\.(?:org|com))?>((?: (?:SIZE=[0-9]{1,4}|BODY=8BITMIME|BODY=7BIT))?)")
 _RCPT = re.compile(rb"RCPT TO:<([a-zA-Z]+)@lists\.example\.test>", re.IGNORECASE)
 _NAMED = re.compile(rb"([a-zA-Z]+)@lists\.example\.test>?(?:\s|\Z)", re.IGNORECASE)
+_LAST = re.compile(rb"^(?:QUIT|BDAT|GET)", re.IGNORECASE | re.MULTILINE)
 _HTTP = {"GET", "POST", "HEAD", "PUT", "OPTIONS", "CONNECT", "DELETE", "PATCH", "TRACE"}
 _FIXED = {"NOOP": 250, "HELP": 214, "VRFY": 252, "EXPN": 502, "AUTH": 502, "ETRN": 502, "TURN": 502}
 _BAD_PATH = frozenset({250, 501, 552, 553, 555})
@@ -65,6 +66,11 @@ class Model:
     def waits(self) -> bool:
         """Whether everything sent was answered, to the last byte."""
         return self.next() is None and self.at == len(self.stream)
+
+    @property
+    def leaving(self) -> bool:
+        """Whether something was said, and not answered yet, that ends a session."""
+        return _LAST.search(self.stream, self.at) is not None and self.next() is not None
 
     def encrypt(self) -> None:
         """Take note that TLS has begun: all that was said is forgotten, and so is what came behind STARTTLS."""

@@ -75,6 +75,12 @@ async def test_a_client_that_talks_before_the_greeting_is_served(serve):
     assert [(await client.read())[:3] for _ in range(3)] == ["220", "250", "250"]
 
 
+async def test_what_is_said_behind_quit_does_not_cost_the_answers_before_it(serve):
+    client = await (await serve()).ready()
+    await client.send(b"NOOP\r\nQUIT\r\n" + b"x" * 100_000)
+    assert [(await client.read())[:3] for _ in range(3)] == ["250", "221", ""]
+
+
 async def test_the_null_sender_is_empty(serve):
     house = await serve()
     client = await house.ready()
