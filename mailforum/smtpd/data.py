@@ -45,7 +45,7 @@ class MailData:
         """Whether a part of the mail is in a file."""
         return self._file is not None
 
-    def feed(self, chunk: bytes) -> bytes | None:
+    def feed(self, chunk: bytes | bytearray) -> bytes | None:
         """Take a chunk. None: there is more to come; otherwise the bytes that stand behind the end."""
         self.received += len(chunk)
         start = max(0, len(self._kept) - _TAIL)

@@ -12,10 +12,10 @@ import asyncio
 import secrets
 import ssl
 from collections import Counter
-from collections.abc import Coroutine
+from collections.abc import Awaitable
 from contextlib import suppress
 from dataclasses import dataclass
-from typing import Any, TypeVar, cast
+from typing import TypeVar, cast
 
 from aiosmtpd.smtp import SMTP
 
@@ -24,12 +24,11 @@ from mailforum.clock import Clock
 from mailforum.config import Config
 from mailforum.errors import Deferred, Refused
 from mailforum.smtpd.data import MailData
+from mailforum.smtpd.inbox import WINDOW, Gone, Inbox, TooLong
 from mailforum.smtpd.rates import Clients, Rate
 from mailforum.smtpd.syntax import reply, words
 
 T = TypeVar("T")
-
-_WINDOW = 64 * 1024
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,7 +62,6 @@ class Shared:
         self.folder = config.database.parent
         self.closing = False
         self.inside: set[Wire] = set()
-        self.work: set[asyncio.Task[Any]] = set()
         self.large = asyncio.Lock()
         self.clients = Clients(config.smtp.trusted)
         self.connections = Rate(config.limits.connections_per_minute, clock)
@@ -71,7 +69,7 @@ class Shared:
         self.recipients = Rate(config.limits.recipients_per_minute, clock)
         self._at_once: Counter[str] = Counter()
         # A large mail must have a chance, whatever the option says.
-        self._space = max(config.smtp.max_spool, config.smtp.max_size + _WINDOW)
+        self._space = max(config.smtp.max_spool, config.smtp.max_size + WINDOW)
 
     def admit(self, wire: Wire) -> str:
         """Let a connection in; returns "", or why not."""
@@ -118,32 +116,25 @@ class Shared:
         self._space += mail.space
         mail.space = 0
 
-    async def shielded(self, work: Coroutine[Any, Any, T]) -> T:
-        """Run `work` in a task of its own, which goes on whatever becomes of the caller."""
-        task = asyncio.get_running_loop().create_task(work)
-        self.work.add(task)
-        task.add_done_callback(self.work.discard)
-        return await asyncio.shield(task)
-
 
 class Wire(SMTP):
     """One connection. The dialogue on it is a subclass: `greeting` and `obey`."""
 
     transport: asyncio.Transport
-    _reader: asyncio.StreamReader
-    _writer: asyncio.StreamWriter
     _paused: bool
 
     def __init__(self, shared: Shared) -> None:
         # SMTP.__init__ searches itself for hooks and logins with dir(), 0.25 ms for each connection;
         # neither is used here.
         loop = asyncio.get_running_loop()
-        reader = asyncio.StreamReader(limit=_WINDOW, loop=loop)
-        asyncio.StreamReaderProtocol.__init__(self, reader, self._cb_client_connected, loop)
+        asyncio.StreamReaderProtocol.__init__(self, cast(asyncio.StreamReader, None), None, loop)
         self.loop = loop
         self.shared = shared
         self.peer = self.client = ""
+        self.inbox = Inbox(loop)
         self.encrypted = False
+        self._held = bytearray()
+        self._working = False
         self.waiting = False
         self._junk = 0
         self._mail: MailData | None = None
@@ -170,6 +161,7 @@ class Wire(SMTP):
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         asyncio.StreamReaderProtocol.connection_made(self, transport)
         self.transport = cast(asyncio.Transport, transport)  # uvloop's are no subclasses
+        self.inbox.use(self.transport)
         name = transport.get_extra_info("peername")
         if name:
             self.peer, self.client = name[0], self.shared.clients.name(name[0])
@@ -193,20 +185,25 @@ class Wire(SMTP):
         """The task that the dialogue runs in, once it does."""
         return self._handler_coroutine
 
+    def data_received(self, data: bytes) -> None:
+        self.inbox.feed(data)
+
     def connection_lost(self, error: Exception | None) -> None:
         # The dialogue learns of it at its next read or write; work on a mail goes on.
+        self.inbox.end()
         asyncio.StreamReaderProtocol.connection_lost(self, error)
 
     def eof_received(self) -> bool | None:
         # A client may close its side right behind the dot and still gets its answer.
+        self.inbox.end()
         return asyncio.StreamReaderProtocol.eof_received(self)
 
     def dismiss(self, farewell: str) -> None:
         """End a session from outside, at once; work on a mail that it has begun goes on."""
         if not self.transport.is_closing():
-            self.transport.write(farewell.encode() + b"\r\n")
+            self._write(farewell)
         self._close()
-        if self._handler_coroutine:
+        if self._handler_coroutine and not self._working:
             self._handler_coroutine.cancel()
 
     def _close(self) -> None:
@@ -221,7 +218,7 @@ class Wire(SMTP):
         try:
             await self._converse()
         except HangUp as end:
-            with suppress(HangUp, OSError, TimeoutError):
+            with suppress(HangUp, Gone, OSError, TimeoutError):
                 await self._part(end.reply)
         except Exception as error:
             with suppress(HangUp):
@@ -285,7 +282,7 @@ class Wire(SMTP):
         # Closing with bytes unread makes the kernel send a reset, and the client never sees the reply.
         self.transport.write_eof()
         async with asyncio.timeout(self.shared.limits.linger):
-            while await self._reader.read(_WINDOW):
+            while await self.inbox.chunk():
                 pass
 
     # -- reading and writing
@@ -294,13 +291,35 @@ class Wire(SMTP):
         """Send one reply; HangUp when the client is gone."""
         if self.transport.is_closing():
             raise HangUp
-        self._writer.write((status.encode() if isinstance(status, str) else status) + b"\r\n")
+        self._write(status)
         if self._paused:  # by asyncio: the client reads more slowly than it asks
             self._reset_timeout()
             try:
-                await self._writer.drain()
+                await self._drain_helper()  # type: ignore[attr-defined]  # not in the stubs
             except OSError:
                 raise HangUp from None
+
+    async def push_soon(self, status: str) -> None:
+        """Send one reply together with the next, when the client has sent the next command already (RFC 2920)."""
+        if b"\n" in self.inbox.buffer:
+            self._held += status.encode() + b"\r\n"
+        else:
+            await self.push(status)
+
+    def _write(self, status: str | bytes) -> None:
+        line = (status.encode() if isinstance(status, str) else status) + b"\r\n"
+        if self._held:
+            line = bytes(self._held) + line
+            self._held.clear()
+        self.transport.write(line)
+
+    async def undisturbed(self, work: Awaitable[T]) -> T:
+        """Wait for `work` on a mail. It goes on when the session is ended from outside."""
+        self._working = True
+        try:
+            return await work
+        finally:
+            self._working = False
 
     async def _read_line(self) -> bytes:
         if self.shared.closing and self.is_between_mails():
@@ -308,10 +327,10 @@ class Wire(SMTP):
         self._reset_timeout()
         self.waiting = True
         try:
-            line = await self._reader.readuntil(b"\n")
-        except (EOFError, OSError):
+            line = await self.inbox.line()
+        except Gone:
             raise HangUp from None
-        except asyncio.LimitOverrunError:
+        except TooLong:
             raise HangUp("500 5.5.2 Line too long") from None
         finally:
             self.waiting = False
@@ -334,17 +353,15 @@ class Wire(SMTP):
         while rest is None:
             self._reset_timeout(options.data_timeout)
             try:
-                chunk = await self._reader.read(_WINDOW)
-            except OSError:
+                chunk = await self.inbox.chunk()
+            except Gone:
                 raise HangUp from None
-            if not chunk:
-                raise HangUp
             rest = mail.feed(chunk)
             if rest is None:
                 self._check_mail(mail, started)
                 if mail.full:
                     await self._spill(mail)
-        self._reader._buffer[:0] = rest  # type: ignore[attr-defined]  # there is no public "unread"
+        self.inbox.buffer[:0] = rest
         self._deadline = self._mail = None
         return mail
 
@@ -353,7 +370,7 @@ class Wire(SMTP):
         seconds = self.loop.time() - started
         if seconds > limits.grace and mail.received < seconds * options.min_rate:
             raise HangUp("421 4.4.2 Too slow, try again later")
-        if mail.received > options.max_size * limits.excess + _WINDOW:
+        if mail.received > options.max_size * limits.excess + WINDOW:
             raise HangUp("552 5.3.4 The mail is far too large")
 
     async def _spill(self, mail: MailData) -> None:
@@ -367,7 +384,7 @@ class Wire(SMTP):
 
     def bytes_waiting(self) -> bool:
         """Say whether the client has sent more than was read."""
-        return bool(self._reader._buffer)  # type: ignore[attr-defined]
+        return bool(self.inbox.buffer)
 
     async def start_tls(self, context: ssl.SSLContext) -> None:
         """Say 220 and turn the connection into TLS; HangUp when the handshake fails.
@@ -375,8 +392,8 @@ class Wire(SMTP):
         Commands that came in the clear behind STARTTLS are dropped (RFC 3207 section 4.2, CVE-2011-0411).
         Nothing may wait between that and the new transport: the next bytes are the handshake.
         """
-        self._reader._buffer.clear()  # type: ignore[attr-defined]
-        self._writer.write(b"220 2.0.0 Ready to start TLS\r\n")
+        self.inbox.buffer.clear()
+        self._write("220 2.0.0 Ready to start TLS")
         try:
             transport = await self.loop.start_tls(
                 self.transport,
@@ -391,7 +408,7 @@ class Wire(SMTP):
         if transport is None or transport.is_closing():  # gone in mid-handshake: asyncio calls that a success
             raise HangUp
         self.transport = transport
-        self._reader._transport = self._writer._transport = transport  # type: ignore[attr-defined]
+        self.inbox.use(transport)
         self._transport, self._over_ssl, self.encrypted = transport, True, True
 
     # -- time

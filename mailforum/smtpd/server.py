@@ -108,8 +108,7 @@ class Server:
         await self._finished(1)
 
     async def _finished(self, timeout: float) -> None:
-        dialogues = {wire.task for wire in self._shared.inside if wire.task}
-        if tasks := dialogues | self._shared.work:
+        if tasks := {wire.task for wire in self._shared.inside if wire.task}:
             await asyncio.wait(tasks, timeout=timeout)
 
     def _close(self) -> None:

@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import asyncio
 import re
+from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
 from typing import Protocol
 
@@ -79,10 +80,10 @@ class Dialogue(Wire):
             raise HangUp("421 4.7.0 This is no web server")  # a browser was sent here to talk for someone
         if not argument.isascii() and verb not in ("MAIL", "RCPT"):
             raise Refused("Only MAIL and RCPT take other than ASCII", code=501, enhanced="5.5.2")
-        command = getattr(self, f"smtp_{verb}", None) if verb.isalpha() else None
+        command = COMMANDS.get(verb)
         if command is None:
             raise Refused("There is no such command", code=500, enhanced="5.5.1")
-        await command(argument)
+        await command(self, argument)
 
     # -- who are you
 
@@ -134,12 +135,12 @@ class Dialogue(Wire):
 
     # -- a mail: from whom, to whom
 
-    async def smtp_MAIL(self, argument: str | None) -> None:
+    async def smtp_MAIL(self, argument: str) -> None:
         if not self.helo:
             raise Refused("Say hello first", code=503, enhanced="5.5.1")
         if self.mail.mail_from is not None:
             raise Refused("There is a sender already", code=503, enhanced="5.5.1")
-        path, params = split_path("FROM:", argument or "")
+        path, params = split_path("FROM:", argument)
         utf8 = self._check_mail_params(params)
         need_utf8(path, utf8)
         mail_from = address.envelope(path)
@@ -147,11 +148,13 @@ class Dialogue(Wire):
         await self.intake.admit(mail_from)
         self.mail.mail_from = mail_from
         self.mail.smtputf8 = utf8
-        await self.push("250 2.1.0 Sender ok")
+        await self.push_soon("250 2.1.0 Sender ok")
 
     def _check_mail_params(self, params: dict[str, str | None]) -> bool:
         """Check SIZE (RFC 1870), BODY (RFC 6152) and SMTPUTF8 (RFC 6531); return whether UTF-8 is meant."""
-        if params and not self.extended:
+        if not params:
+            return False
+        if not self.extended:
             raise Refused("Parameters need EHLO", code=555, enhanced="5.5.4")
         size = params.pop("SIZE", "0") or ""
         if not re.fullmatch(r"[0-9]{1,20}", size):
@@ -172,10 +175,10 @@ class Dialogue(Wire):
             text = f"Too many {what} a minute from your address, try again later"
             raise Deferred(text, f"too many {what} a minute", code=450, enhanced="4.7.0")
 
-    async def smtp_RCPT(self, argument: str | None) -> None:
+    async def smtp_RCPT(self, argument: str) -> None:
         if self.mail.mail_from is None:
             raise Refused("Say MAIL first", code=503, enhanced="5.5.1")
-        path, params = split_path("TO:", argument or "")
+        path, params = split_path("TO:", argument)
         no_more(params)
         need_utf8(path, self.mail.smtputf8)
         try:
@@ -183,9 +186,9 @@ class Dialogue(Wire):
         except (Refused, Deferred) as error:
             self._log_refused(path, error)
             # A recipient that is not here is no misbehaviour: a post may go to twenty dead addresses.
-            await self.push(reply(error.code, error.enhanced, error.text))
+            await self.push_soon(reply(error.code, error.enhanced, error.text))
         else:
-            await self.push("250 2.1.5 Recipient ok")
+            await self.push_soon("250 2.1.5 Recipient ok")
 
     async def _recipient(self, path: str) -> None:
         transaction = self.mail
@@ -219,7 +222,7 @@ class Dialogue(Wire):
         await self.push("354 End data with <CR><LF>.<CR><LF>")
         data = await self.read_mail()
         # From here on the mail is ours: what the client does now must not stop it half-way.
-        answers = await self.shared.shielded(self._hand_over(transaction, data))
+        answers = await self.undisturbed(self._hand_over(transaction, data))
         self.mail = Transaction()
         if any(answer.startswith("2") for answer in answers):
             self.forgive()
@@ -307,3 +310,8 @@ class Dialogue(Wire):
 
     def is_between_mails(self) -> bool:
         return self.mail.mail_from is None
+
+
+COMMANDS: dict[str, Callable[[Dialogue, str], Awaitable[None]]] = {
+    name.removeprefix("smtp_"): command for name, command in vars(Dialogue).items() if name.startswith("smtp_")
+}

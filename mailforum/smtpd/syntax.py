@@ -65,7 +65,9 @@ def no_argument(argument: str) -> None:
 
 def reply(code: int, enhanced: str, text: str) -> str:
     """Write a reply line: one line of at most 512 octets (RFC 5321 section 4.5.3.1.5), ASCII, no controls."""
-    plain = _UNSAYABLE.sub(" ", text).translate(_TYPOGRAPHIC).encode("ascii", "replace").decode()
+    plain = text
+    if not (text.isascii() and text.isprintable()):
+        plain = _UNSAYABLE.sub(" ", text).translate(_TYPOGRAPHIC).encode("ascii", "replace").decode()
     return f"{code} {enhanced} {plain[:_TEXT_MAX]}"
 
 

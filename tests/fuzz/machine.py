@@ -260,7 +260,7 @@ async def _emptied(house: House) -> None:
     """Wait until the server has seen that all have gone, and has let go of everything."""
     shared = house.server._shared
     async with asyncio.timeout(10):
-        while shared.inside or shared.work:
+        while shared.inside:
             await asyncio.sleep(0.001)
     assert not shared._at_once
     assert shared._space == max(shared.options.max_spool, shared.options.max_size)
