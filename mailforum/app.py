@@ -32,6 +32,7 @@ from mailforum.errors import ConfigError, Deferred
 from mailforum.forum import digests
 from mailforum.forum.site import Site
 from mailforum.mail.token import Signer, load_keys, new_key
+from mailforum.smtpd.backlog import Backlog
 from mailforum.smtpd.intake import Intake
 from mailforum.smtpd.server import Server
 from mailforum.store import intake as intake_rows
@@ -66,8 +67,9 @@ async def core(config: Config, clock: Clock | None = None) -> AsyncIterator[Core
     clock = clock or SystemClock()
     site = site_of(config)
     db = await open_sqlite(config.database)
+    backlog = Backlog(db, clock, config.limits.queue_size)
     try:
-        yield Core(config, db, site, clock, Intake(db, site, clock, _room(config)))
+        yield Core(config, db, site, clock, Intake(db, site, clock, _room(config), backlog))
     finally:
         await db.close()
 
@@ -208,7 +210,7 @@ class Service:
         self.core.db.on_commit(self.crew.look)
         self._background(self._keep_time(), self._stop.set)
         await self._start_web(texts_of(self.config))
-        self.server = Server(self.config, self.core.intake, self.config.site.domain)
+        self.server = Server(self.config, self.core.intake, self.config.site.domain, self._clock)
         await self.server.start()
         self._stack.push_async_callback(lambda: self.server.stop(self._left()))
         names = {"smtp": self.server.addresses, "lmtp": self.server.lmtp_addresses, "web": self.web_addresses}
