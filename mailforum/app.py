@@ -11,7 +11,6 @@ import fcntl
 import logging
 import os
 import secrets
-import shutil
 from collections.abc import AsyncIterator, Callable, Coroutine, Iterator
 from contextlib import AsyncExitStack, asynccontextmanager, contextmanager
 from dataclasses import dataclass
@@ -35,7 +34,7 @@ from mailforum.smtpd.server import Server
 from mailforum.store import intake as intake_rows
 from mailforum.store import queue
 from mailforum.store.database import Database
-from mailforum.store.sqlite import open_sqlite
+from mailforum.store.sqlite import BUSY_SECONDS, open_sqlite
 from mailforum.web import Pages, listen
 
 logger = logging.getLogger("mailforum")
@@ -58,13 +57,18 @@ class Core:
 
 
 @asynccontextmanager
-async def core(config: Config, clock: Clock | None = None) -> AsyncIterator[Core]:
-    """Open the database and build what stands on it. Raises ConfigError or Deferred if that fails."""
+async def core(
+    config: Config, clock: Clock | None = None, *, patience: float = BUSY_SECONDS, reserve: int = 0
+) -> AsyncIterator[Core]:
+    """Open the database and build what stands on it. Raises ConfigError or Deferred if that fails.
+
+    `patience` and `reserve` are as for `open_sqlite`.
+    """
     clock = clock or SystemClock()
     site = site_of(config)
-    db = await open_sqlite(config.database)
+    db = await open_sqlite(config.database, patience=patience, reserve=reserve)
     try:
-        yield Core(config, db, site, clock, Intake(db, site, clock, _room(config)))
+        yield Core(config, db, site, clock, Intake(db, site, clock, lambda: db.has_room(config.store.min_free)))
     finally:
         await db.close()
 
@@ -98,16 +102,6 @@ def _secret(path: Path) -> str:
         return path.read_text(encoding="ascii")
     except (OSError, UnicodeDecodeError) as error:
         raise ConfigError(f"[site] secret_file: {path} cannot be read: {error}") from error
-
-
-def _room(config: Config) -> Callable[[], bool]:
-    """Return a function that says whether the disk has room for more mail."""
-    folder = config.database.parent
-
-    def room() -> bool:
-        return shutil.disk_usage(folder).free >= config.store.min_free
-
-    return room
 
 
 def texts_of(config: Config) -> Texts:
@@ -163,7 +157,9 @@ class Service:
     async def _start(self) -> None:
         """Build from the inside out: what is started last is stopped first."""
         self._stack.enter_context(_alone(self.config.database))
-        self.core = await self._stack.enter_async_context(core(self.config, self._clock))
+        self.core = await self._stack.enter_async_context(
+            core(self.config, self._clock, reserve=self.config.store.reserve)
+        )
         preparer = self._preparer(self.config)
         transport = transport_for(self.config)
         self.worker = Worker(self.core.db, transport, preparer.prepare, self.config.delivery, self._clock)
@@ -239,6 +235,8 @@ class Service:
                 if self._clock.monotonic() - cleaned > HOUSEKEEPING:
                     await self._clean()
                     cleaned = self._clock.monotonic()
+                if log_size := await self.core.db.tidy():
+                    log.event("log_large", logging.WARNING, bytes=log_size, what="a long read is under way")
             except Deferred as error:
                 logger.error("the clock's jobs have to wait: %s", error.reason)
             try:

@@ -67,6 +67,13 @@ class Store(_Section, frozen=True):
     min_free: Annotated[Size, Meta(description="No mail is taken in while the disk has less space left than this")] = (
         Size(64 * 1024**2)
     )
+    reserve: Annotated[
+        Size,
+        Meta(
+            description="Kept in a file beside the database and given up when the disk is full, "
+            "so that what was sent can be written down; 0: none"
+        ),
+    ] = Size(16 * 1024**2)
 
 
 class Smtp(_Section, frozen=True):

@@ -27,6 +27,7 @@ if TYPE_CHECKING:
 
 T = TypeVar("T")
 
+PATIENCE = 30.0  # seconds; a busy server leaves gaps, but now and then it takes a while to find one
 PLACES = (Path("mailforum.toml"), Path("/etc/mailforum/mailforum.toml"))
 
 # What could move a terminal's cursor, or turn the direction of writing, in something a stranger wrote.
@@ -91,7 +92,7 @@ def run_core(args: argparse.Namespace, unit: Callable[[Core], Awaitable[T]]) -> 
         logging.getLogger("mailforum").addHandler(logging.NullHandler())
 
     async def run() -> T:
-        async with app.core(load_config(args)) as core:
+        async with app.core(load_config(args), patience=PATIENCE) as core:
             return await unit(core)
 
     return asyncio.run(run())

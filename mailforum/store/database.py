@@ -69,6 +69,17 @@ class Database(Protocol):
         """Have `callback` called, in the event loop, after each commit made by this process."""
         ...
 
+    def has_room(self, floor: int) -> bool:
+        """Say whether the disk has room for more mail: at least `floor` bytes, and the reserve is there."""
+        ...
+
+    async def tidy(self) -> int:
+        """Empty the write-ahead log if little happens, or if it is large; to be called now and then.
+
+        Returns its size in bytes if it is large and a reader keeps it from being emptied, else 0.
+        """
+        ...
+
     async def backup(self, path: str) -> None:
         """Write a consistent copy of everything to the new file `path`."""
         ...

@@ -102,10 +102,9 @@ async def test_what_waits_is_finished_before_closing(tmp_path: Path) -> None:
 
 
 async def test_a_locked_database_defers_and_does_not_block_the_event_loop(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    tmp_path: Path,
 ) -> None:
-    monkeypatch.setattr("mailforum.store.connection.BUSY_SECONDS", 0.3)
-    database = await open_sqlite(tmp_path / "test.db")
+    database = await open_sqlite(tmp_path / "test.db", patience=0.3)
     other = sqlite3.connect(tmp_path / "test.db", isolation_level=None)
     other.execute("BEGIN IMMEDIATE")
     ticks = 0
