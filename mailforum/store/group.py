@@ -9,6 +9,8 @@ from typing import Generic, TypeVar
 T = TypeVar("T")
 R = TypeVar("R")
 
+LONGEST = 0.05  # seconds to wait for others, however long the last list took: it may have met a lock
+
 
 class Group(Generic[T, R]):
     """Gives `work` all items that wait, at most `most` at once, one list after the other.
@@ -51,7 +53,7 @@ class Group(Generic[T, R]):
             now, self._waiting = self._waiting[: self._most], self._waiting[self._most :]
             started = loop.time()
             await self._do(now)
-            self._expected, self._patience = len(now), (loop.time() - started) / 2
+            self._expected, self._patience = len(now), min((loop.time() - started) / 2, LONGEST)
         self._task = None
 
     async def _gather(self, loop: asyncio.AbstractEventLoop) -> None:
