@@ -237,8 +237,10 @@ class Service:
                     cleaned = self._clock.monotonic()
                 if log_size := await self.core.db.tidy():
                     log.event("log_large", logging.WARNING, bytes=log_size, what="a long read is under way")
-            except Deferred as error:
-                logger.error("the clock's jobs have to wait: %s", error.reason)
+            except (Deferred, OSError) as error:
+                logger.error(
+                    "the clock's jobs have to wait: %s", error.reason if isinstance(error, Deferred) else error
+                )
             try:
                 await asyncio.wait_for(self._stop.wait(), TICK)
             except TimeoutError:

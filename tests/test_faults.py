@@ -4,20 +4,25 @@ sent twice, and it all goes on by itself when the cause is gone."""
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import logging
+import os
+import smtplib
+import socket
 import sqlite3
 import subprocess
 import sys
 import time
 from collections import Counter
-from collections.abc import AsyncIterator, Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import IO
 
 import pytest
 
 from tests.support.disk import SmallDisk, read_only, small_disk
 from tests.support.sink import Mail, Sink
-from tests.support.site import Site, running_site
+from tests.support.site import Site, _send, free_port, run_cli, running_site, write_config
 
 POST = b"From: ada@example.org\r\nSubject: Hello\r\nMessage-ID: <%d@example.org>\r\n\r\nHello, all.\r\n"
 MEMBERS = ("m1@example.com", "m2@example.com", "m3@example.com")
@@ -71,7 +76,7 @@ def log(caplog: pytest.LogCaptureFixture) -> Callable[[str], list[str]]:
 
 
 @pytest.fixture
-def disk(tmp_path: Path) -> AsyncIterator[SmallDisk]:
+def disk(tmp_path: Path) -> Iterator[SmallDisk]:
     with small_disk(tmp_path / "disk", "12m") as disk:
         yield disk
 
@@ -285,6 +290,82 @@ async def test_the_log_of_the_database_is_emptied_when_nothing_happens(tmp_path:
         await database.close()
 
 
+# -- B6 and B7: no more files, no log. Servers of their own, since a limit and standard error are a process's
+
+
+@contextlib.contextmanager
+def serving(folder: Path, stderr: IO[bytes] | int, before: str = "") -> Iterator[tuple[int, int]]:
+    """Run a server after the Python code `before`; yield its port and its process id."""
+    port = free_port()
+    options = {"smtp_listen": f'["127.0.0.1:{port}"]', "smtp_lmtp": "[]", "web_listen": "[]"}
+    config = ["--config", str(write_config(folder, "maildir:outbox", **options))]
+    for words in (["list", "create", "pmo"], ["list", "set", "pmo", "posting=anyone"]):
+        assert run_cli([*config, *words]).code == 0
+    code = f"import sys\n{before}\nfrom mailforum.cli.main import main\nsys.exit(main({[*config, 'serve']}))"
+    server = subprocess.Popen([sys.executable, "-c", code], stdout=subprocess.PIPE, stderr=stderr)
+    try:
+        assert server.stdout is not None
+        assert server.stdout.readline().startswith(b"mailforum is ready")
+        yield port, server.pid
+        server.terminate()
+        assert server.wait(20) == 0
+    finally:
+        server.kill()
+        server.communicate()
+
+
+def post_to(port: int, seconds: float) -> None:
+    """Post as a sender does who tries again and again."""
+    end = time.monotonic() + seconds
+    while True:
+        try:
+            answer = _send(("127.0.0.1", port), "ada@example.org", ["pmo@lists.example.test"], POST % 1)
+        except (OSError, smtplib.SMTPException) as error:
+            answer = str(error)
+        if answer.startswith("250"):
+            return
+        assert time.monotonic() < end, answer
+        time.sleep(0.1)
+
+
+def cpu_seconds(pid: int) -> float:
+    words = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
+    return (int(words[11]) + int(words[12])) / os.sysconf("SC_CLK_TCK")
+
+
+@pytest.mark.skipif(not Path("/proc/self/stat").exists(), reason="NOT TESTED: no /proc to read CPU time from")
+@pytest.mark.parametrize("loop", ["uvloop", "asyncio"])
+def test_too_many_open_files_cost_neither_the_processor_nor_the_server(tmp_path: Path, loop: str) -> None:
+    before = "import resource; resource.setrlimit(resource.RLIMIT_NOFILE, (60, 60))"
+    if loop == "asyncio":
+        before += "; sys.modules['uvloop'] = None"
+    with (tmp_path / "log").open("wb") as log, serving(tmp_path, log, before) as (port, pid):
+        clients = [socket.create_connection(("127.0.0.1", port), timeout=10) for _ in range(100)]
+        used = cpu_seconds(pid)
+        time.sleep(2)
+        assert cpu_seconds(pid) - used < 0.5
+        for client in clients:
+            client.close()
+        post_to(port, 5)
+    lines = (tmp_path / "log").read_text()
+    assert lines.count("event=few_files") == 1
+    assert lines.count("event=not_accepting") == (loop == "asyncio")
+    assert "Traceback" not in lines
+
+
+@pytest.mark.parametrize("where", ["a full disk", "a pipe that nobody reads any more"])
+def test_mail_flows_although_the_log_cannot_be_written(tmp_path: Path, where: str) -> None:
+    reading, writing = os.pipe()
+    if where == "a full disk":
+        os.close(writing)
+        writing = os.open("/dev/full", os.O_WRONLY)
+    with serving(tmp_path, writing) as (port, _):
+        os.close(reading)
+        for _ in range(20):
+            post_to(port, 0)
+    os.close(writing)
+
+
 # -- B8: read-only, damaged
 
 
@@ -304,9 +385,6 @@ async def test_a_database_that_turns_read_only_puts_mail_off_until_it_is_not(
 
 @pytest.mark.parametrize("what", ["file", "folder"])
 def test_a_server_that_may_not_write_says_so_and_does_not_start(tmp_path: Path, what: str) -> None:
-    from tests.support.site import write_config
-
-    write_config(tmp_path, "maildir:outbox")
     serve = [sys.executable, "-m", "mailforum", "--config", str(tmp_path / "mailforum.toml"), "serve"]
     (tmp_path / "data").mkdir()
     write_config(tmp_path, "maildir:outbox", store_url='"sqlite:data/mailforum.db"')

@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from mailforum.app import Service
     from mailforum.config import Config
 
+SPARE_FILES = 64  # for the database, the log, the web and what a library opens for a moment
 FALLBACK_DOMAIN = "lists.example.org"
 
 
@@ -103,8 +104,26 @@ def run_server(args: argparse.Namespace) -> int:
 
     config = load_config(args)
     log.setup(config.site.log_level)
+    _allow_files(config)
     with asyncio.Runner(loop_factory=_loop_factory()) as runner:
         return runner.run(_serve(args, config))
+
+
+def _allow_files(config: Config) -> None:
+    """Have as many files open as all connections may need, as far as the system lets us."""
+    import logging
+    import resource
+
+    from mailforum import log
+
+    needed = config.smtp.max_connections + config.delivery.connections + SPARE_FILES
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    if soft < needed and hard != soft:
+        soft = needed if hard == resource.RLIM_INFINITY else min(needed, hard)
+        resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
+    if soft < needed:
+        what = "Fewer open files are allowed than the connections of [smtp] and [delivery] may need (ulimit -n)."
+        log.event("few_files", logging.WARNING, what=what, allowed=soft, needed=needed)
 
 
 def _loop_factory() -> Callable[[], asyncio.AbstractEventLoop] | None:
