@@ -7,13 +7,13 @@ Service   a Core that also listens, delivers and keeps the clock: `mailforum ser
 from __future__ import annotations
 
 import asyncio
-import fcntl
 import logging
 import os
 import secrets
-from collections.abc import AsyncIterator, Callable, Coroutine, Iterator
-from contextlib import AsyncExitStack, asynccontextmanager, contextmanager
+from collections.abc import AsyncIterator, Callable, Coroutine
+from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from functools import cache
 from pathlib import Path
 
@@ -26,14 +26,15 @@ from mailforum.delivery.render import Texts
 from mailforum.delivery.sign import Key, load_key
 from mailforum.delivery.worker import Worker
 from mailforum.errors import ConfigError, Deferred
-from mailforum.forum import digests
+from mailforum.forum import digests, restore
 from mailforum.forum.site import Site
 from mailforum.mail.token import Signer, load_keys, new_key
 from mailforum.smtpd.intake import Intake
 from mailforum.smtpd.server import Server
+from mailforum.store import fence, queue
 from mailforum.store import intake as intake_rows
-from mailforum.store import queue
-from mailforum.store.database import Database
+from mailforum.store.database import Database, Tx
+from mailforum.store.lock import alone
 from mailforum.store.sqlite import BUSY_SECONDS, open_sqlite
 from mailforum.web import Pages, listen
 
@@ -58,15 +59,20 @@ class Core:
 
 @asynccontextmanager
 async def core(
-    config: Config, clock: Clock | None = None, *, patience: float = BUSY_SECONDS, reserve: int = 0
+    config: Config,
+    clock: Clock | None = None,
+    *,
+    patience: float = BUSY_SECONDS,
+    reserve: int = 0,
+    served: bool = False,
 ) -> AsyncIterator[Core]:
     """Open the database and build what stands on it. Raises ConfigError or Deferred if that fails.
 
-    `patience` and `reserve` are as for `open_sqlite`.
+    `patience`, `reserve` and `served` are as for `open_sqlite`.
     """
     clock = clock or SystemClock()
     site = site_of(config)
-    db = await open_sqlite(config.database, patience=patience, reserve=reserve)
+    db = await open_sqlite(config.database, patience=patience, reserve=reserve, served=served)
     try:
         yield Core(config, db, site, clock, Intake(db, site, clock, lambda: db.has_room(config.store.min_free)))
     finally:
@@ -132,8 +138,10 @@ class Service:
     To be used as `async with Service(config) as service: await service.until_stopped()`.
     """
 
-    def __init__(self, config: Config, clock: Clock | None = None) -> None:
+    def __init__(self, config: Config, clock: Clock | None = None, *, resend: bool = False) -> None:
+        """`resend`: on a database from a backup, send what waits in it, perhaps for the second time."""
         self.config = config
+        self._resend = resend
         self._clock = clock or SystemClock()
         self._stack = AsyncExitStack()
         self._stop = asyncio.Event()
@@ -156,10 +164,11 @@ class Service:
 
     async def _start(self) -> None:
         """Build from the inside out: what is started last is stopped first."""
-        self._stack.enter_context(_alone(self.config.database))
+        self._stack.enter_context(alone(self.config.database))
         self.core = await self._stack.enter_async_context(
-            core(self.config, self._clock, reserve=self.config.store.reserve)
+            core(self.config, self._clock, reserve=self.config.store.reserve, served=True)
         )
+        await self._count_start()
         preparer = self._preparer(self.config)
         transport = transport_for(self.config)
         self.worker = Worker(self.core.db, transport, preparer, self.config.delivery, self._clock)
@@ -171,6 +180,25 @@ class Service:
         self._stack.push_async_callback(self.server.stop, STOP)
         names = {"smtp": self.server.addresses, "lmtp": self.server.lmtp_addresses, "web": self.web_addresses}
         log.event("ready", logging.INFO, **{name: ",".join(where) or None for name, where in names.items()})
+
+    async def _count_start(self) -> None:
+        """Find out whether the database comes from a backup, and if so, pause what may have been sent already.
+
+        It is also the first thing that is written: a database that cannot be written is not served.
+        """
+        marker, now = fence.Marker.of(self.config.database), self._clock.now()
+
+        def count(tx: Tx) -> tuple[fence.Start, int]:
+            start = fence.start(tx, marker.read())
+            return start, restore.pause(tx, now) if start.restored and not self._resend else 0
+
+        start, paused = await self.core.db.write(count)
+        marker.write(start.served)
+        if start.restored:
+            made = datetime.fromtimestamp(start.copied_at, UTC).isoformat(" ", "seconds") if start.copied_at else None
+            what = "The database was restored from a copy; what waits in it may have been sent already and is paused."
+            go_on = "mailforum queue resume sends it, mailforum queue drop --paused gives it up"
+            log.event("restored", logging.WARNING, what=what, copied_at=made, paused=paused, go_on=go_on)
 
     def _preparer(self, config: Config) -> Preparer:
         return Preparer(self.core.site, texts_of(config), keys_of(config), config.web.url.rstrip("/"))
@@ -279,19 +307,3 @@ async def send_due_digests(db: Database, now: float) -> None:
         if cut:
             issue, readers = cut
             log.event("digest", list=mlist.address, issue=issue.number, posts=issue.posts, readers=readers)
-
-
-@contextmanager
-def _alone(database: Path) -> Iterator[None]:
-    """Hold the lock that only one service per database can have. Raises ConfigError if it is taken."""
-    path = database.with_name(database.name + ".lock")
-    try:
-        file = path.open("w")
-    except OSError as error:
-        raise ConfigError(f"[store] url: {database} cannot be used: {error.strerror}") from error
-    with file:
-        try:
-            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError as error:
-            raise ConfigError(f"{database} is already being served by another mailforum") from error
-        yield

@@ -61,6 +61,9 @@ def findings(args: argparse.Namespace) -> Findings:
     for look in (_site, _folders, _secret, _texts, _dkim, _tls, _relay):
         yield from _guarded(look, config)
     try:
+        if outdated := list(_schema(config)):
+            yield from outdated
+            return
         yield from run_core(args, lambda core: core.db.read(lambda tx: list(_database(core, tx))))
     except Exception as error:  # whatever is wrong with a database, it is a finding
         yield Finding("error", f"database: {explain(error)}")
@@ -202,6 +205,16 @@ async def _say_hello(config: Config) -> None:
     session.wire.fail(RelayDown("done"))
 
 
+def _schema(config: Config) -> Findings:
+    """Say so if the database is of an older mailforum: to look into it would bring it up to date."""
+    from mailforum.store import migrate
+
+    found, newest = migrate.behind(config.database)
+    if found < newest:
+        what = f"of an older mailforum (schema {found} of {newest}); the next start of the server brings it up to date"
+        yield Finding("warning", f"database: {config.database}: {what}")
+
+
 def _database(core: Core, tx: Tx) -> Findings:
     from mailforum.store import health, intake, lists, queue
 
@@ -216,5 +229,8 @@ def _database(core: Core, tx: Tx) -> Findings:
     counts = queue.stats(tx)
     if counts["deferred"][0] or counts["failed"][0]:
         yield Finding("warning", f"queue: {counts['deferred'][0]} deferred, {counts['failed'][0]} failed (`queue ls`)")
+    if paused := queue.paused(tx):
+        what = "paused since the database was restored; `mailforum queue resume` or `mailforum queue drop --paused`"
+        yield Finding("warning", f"queue: {paused} {what}")
     if kept := len(intake.shunts(tx)):
         yield Finding("error", f"shunt: {kept} mails could not be handled by a fault of ours (`mailforum shunt ls`)")

@@ -229,14 +229,15 @@ def explain(error: Exception) -> str:
 
 
 @contextmanager
-def progress(what: str, total: int = 0) -> Iterator[Callable[[int], None]]:
-    """Show on a terminal how far something is, and how fast; the function given takes what is done so far.
+def progress(what: str) -> Iterator[Callable[..., None]]:
+    """Show on a terminal how far something is, and how fast.
 
-    Nothing is shown where standard error is no terminal. `total` 0: not known.
+    The function given takes what is done so far, and of how much if that is known. Nothing is shown
+    where standard error is no terminal.
     """
     tty, started, last = sys.stderr.isatty(), time.monotonic(), float("-inf")
 
-    def advance(done: int) -> None:
+    def advance(done: int, total: int = 0) -> None:
         nonlocal last
         if tty and time.monotonic() - last > 0.1:
             last = time.monotonic()

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from mailforum import __version__
-from mailforum.cli.common import Commands, config_path, load_config, note, run_core
+from mailforum.cli.common import Commands, config_path, load_config, note, progress, run_core
 from mailforum.errors import ConfigError, MailforumError, UsageError
 
 if TYPE_CHECKING:
@@ -31,6 +31,9 @@ def add(commands: Commands) -> None:
     init.set_defaults(run=make_site)
     serve = commands.add_parser(
         "serve", help="run the server, until SIGTERM or Ctrl-C; SIGHUP: read texts and keys again"
+    )
+    serve.add_argument(
+        "--resend", action="store_true", help="on a database from a backup: send what waits in it, perhaps once more"
     )
     serve.set_defaults(run=run_server)
     config = commands.add_parser("config", help="print the configuration in force")
@@ -141,7 +144,7 @@ async def _serve(args: argparse.Namespace, config: Config) -> int:
     from mailforum.app import Service
 
     loop = asyncio.get_running_loop()
-    service = Service(config)
+    service = Service(config, resend=args.resend)
     for name in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(name, service.stop)
     loop.add_signal_handler(signal.SIGHUP, lambda: None)  # not before there is something to reload
@@ -216,21 +219,25 @@ def print_completion(args: argparse.Namespace) -> None:
     print(shellcode(["mailforum"], shell=args.shell))
 
 
-def back_up(args: argparse.Namespace) -> None:
-    """Write a consistent copy of the database to a new file that only we may read."""
+def back_up(args: argparse.Namespace) -> int:
+    """Write a consistent copy of the database to a new file that only we may read; 1 if it is damaged."""
     path = Path(args.file)
     try:
         os.close(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600))
     except FileExistsError:
         raise UsageError(f"{path} is there already; a backup overwrites nothing") from None
     try:
-        run_core(args, lambda core: core.db.backup(str(path)))
+        with progress("pages copied") as advance:
+            wrong = run_core(args, lambda core: core.db.backup(path, core.clock.now(), advance))
     except BaseException:
         path.unlink(missing_ok=True)
         raise
     config = load_config(args)
     print(f"wrote {path} ({path.stat().st_size} bytes)")
+    for line in wrong:
+        note(f"the copy is damaged, since the database is: {line}")
     note(f"keep {config.path(config.site.secret_file)} and the configuration with it; they are not in the copy")
+    return int(bool(wrong))
 
 
 def make_dkim_key(args: argparse.Namespace) -> None:

@@ -14,6 +14,7 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Iterable, Mapping
 from importlib import resources
+from pathlib import Path
 from typing import Any, Protocol, TypeVar
 
 T = TypeVar("T")
@@ -80,8 +81,12 @@ class Database(Protocol):
         """
         ...
 
-    async def backup(self, path: str) -> None:
-        """Write a consistent copy of everything to the new file `path`."""
+    async def backup(self, path: Path, now: float, advance: Callable[[int, int], None]) -> list[str]:
+        """Write a consistent copy of everything to the empty file `path`, as it was at `now`.
+
+        `advance` is called with how much of how much is done, in another thread. Returns what is wrong
+        with the copy: nothing, if the database itself is whole. Being cancelled ends it.
+        """
         ...
 
     async def close(self) -> None:

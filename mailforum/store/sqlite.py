@@ -12,6 +12,7 @@ from __future__ import annotations
 import asyncio
 import shutil
 import sqlite3
+import threading
 import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from functools import partial
@@ -23,6 +24,7 @@ import aiosqlite
 from mailforum.errors import Deferred
 from mailforum.store.connection import BUSY_SECONDS as BUSY_SECONDS
 from mailforum.store.connection import connect
+from mailforum.store.copy import copy
 from mailforum.store.database import Row, Unit, load_queries
 from mailforum.store.group import Group
 from mailforum.store.migrate import migrate
@@ -156,16 +158,20 @@ class SqliteDatabase:
     def on_commit(self, callback: Callable[[], None]) -> None:
         self._callbacks.append(callback)
 
-    async def backup(self, path: str) -> None:
-        def copy(connection: sqlite3.Connection) -> None:
-            with sqlite3.connect(path) as target:
-                connection.backup(target)
-            target.close()
+    async def backup(self, path: Path, now: float, advance: Callable[[int, int], None]) -> list[str]:
+        given_up = threading.Event()
+
+        def go_on(done: int, of: int) -> None:
+            if given_up.is_set():
+                raise InterruptedError
+            advance(done, of)
 
         try:
-            await self._read(copy)
+            return await self._read(lambda connection: copy(connection, path, now, go_on))
         except sqlite3.Error as error:
             raise unavailable(error) from error
+        finally:
+            given_up.set()
 
     async def close(self) -> None:
         self._closing = True
@@ -174,15 +180,18 @@ class SqliteDatabase:
             await thread.close()
 
 
-async def open_sqlite(path: Path, *, patience: float = BUSY_SECONDS, reserve: int = 0) -> SqliteDatabase:
+async def open_sqlite(
+    path: Path, *, patience: float = BUSY_SECONDS, reserve: int = 0, served: bool = False
+) -> SqliteDatabase:
     """Open the database file, creating it and bringing its schema up to date as needed.
 
     `patience`: seconds to wait for another process that writes. `reserve`: bytes kept for a full disk.
-    Raises Deferred when it cannot be opened and ConfigError when a newer mailforum has made it.
+    `served`: we hold the lock of the server. Raises Deferred when it cannot be opened, and ConfigError
+    when a newer mailforum has made it, or an older one serves it.
     """
     database = SqliteDatabase(path, patience, reserve)
     try:
-        await asyncio.to_thread(migrate, path)
+        await asyncio.to_thread(migrate, path, served)
         await database.open()
     except sqlite3.Error as error:
         raise unavailable(error) from error
