@@ -20,7 +20,7 @@ from typing import IO
 
 import pytest
 
-from tests.support.disk import SmallDisk, read_only, small_disk
+from tests.support.disk import SmallDisk, damage, read_only, small_disk
 from tests.support.sink import Mail, Sink
 from tests.support.site import Site, _send, free_port, run_cli, running_site, write_config
 
@@ -381,6 +381,25 @@ async def test_a_database_that_turns_read_only_puts_mail_off_until_it_is_not(
     await site.quiet()
     assert copies(site.sink) == once_each(1)
     assert log("database_well")
+
+
+@pytest.mark.parametrize("what", ["body", "post_fingerprint", "member"])
+async def test_a_damaged_page_is_never_a_250_and_check_names_it(
+    tmp_path: Path, log: Callable[[str], list[str]], what: str
+) -> None:
+    async with running_site(tmp_path) as site:
+        await make_list(site)
+        assert (await post(site, 1)).startswith("250")
+        await site.quiet()
+    damage(tmp_path / "mailforum.db", what)
+    async with running_site(tmp_path) as site:
+        answers = [await post(site, number) for number in range(2, 5)]
+        assert {answer[:9] for answer in answers} == {"451 4.3.0"}
+        assert len(log("database_trouble")) == 1
+        assert "the file is damaged" in log("database_trouble")[0]
+    answer = await asyncio.to_thread(run_cli, ["--config", str(tmp_path / "mailforum.toml"), "check"])
+    assert answer.code == 1
+    assert "error:   database: " in answer.out
 
 
 @pytest.mark.parametrize("what", ["file", "folder"])

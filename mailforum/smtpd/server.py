@@ -80,6 +80,8 @@ class Server:
         uvloop closes what it cannot serve, without a word.
         """
         error = context.get("exception")
+        if self._shared.closing and "_start_serving" in context["message"]:
+            return  # it tries again although we have closed; asyncio does not notice in Python 3.11
         if not isinstance(error, OSError) or error.errno not in _SHORTAGES or "accept" not in context["message"]:
             loop.default_exception_handler(context)
         elif loop.time() - self._short_at >= _AGAIN:
