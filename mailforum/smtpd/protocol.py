@@ -116,6 +116,7 @@ class Wire(SMTP):
     _reader: asyncio.StreamReader
     _writer: asyncio.StreamWriter
     _paused: bool
+    _closed: asyncio.Future[None]
 
     def __init__(self, shared: Shared) -> None:
         # SMTP.__init__ searches itself for hooks and logins with dir(), 0.25 ms for each connection;
@@ -172,6 +173,8 @@ class Wire(SMTP):
     def connection_lost(self, error: Exception | None) -> None:
         # The dialogue learns of it at its next read or write; work on a mail goes on.
         asyncio.StreamReaderProtocol.connection_lost(self, error)
+        if error is not None and self._closed.done():
+            self._closed.exception()  # nobody asks for it, and asyncio would say so with a traceback
 
     def eof_received(self) -> bool | None:
         # A client may close its side right behind the dot and still gets its answer.
