@@ -9,8 +9,8 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal, NamedTuple
 
-from mailforum.cli.common import Commands, config_path, explain, load_config, run_core, safe, show, with_json
-from mailforum.errors import ConfigError
+from mailforum.cli.common import Commands, config_path, counted, explain, load_config, run_core, safe, show, with_json
+from mailforum.errors import ConfigError, Deferred
 
 if TYPE_CHECKING:
     from mailforum.app import Core
@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from mailforum.store.database import Tx
 
 RELAY_PATIENCE = 10.0
+SHOWN = 100  # faults that are named one by one
 
 
 class Finding(NamedTuple):
@@ -34,6 +35,7 @@ Findings = Iterator[Finding]
 def add(commands: Commands) -> None:
     """Add the command `check`."""
     parser = commands.add_parser("check", help="look for what would keep this site from working")
+    parser.add_argument("--repair", action="store_true", help="put right what is wrong in the database")
     with_json(parser)
     parser.set_defaults(run=check_site)
 
@@ -64,6 +66,8 @@ def findings(args: argparse.Namespace) -> Findings:
         if outdated := list(_schema(config)):
             yield from outdated
             return
+        if args.repair:
+            yield from _repaired(args, config)
         yield from run_core(args, lambda core: core.db.read(lambda tx: list(_database(core, tx))))
     except Exception as error:  # whatever is wrong with a database, it is a finding
         yield Finding("error", f"database: {explain(error)}")
@@ -215,13 +219,64 @@ def _schema(config: Config) -> Findings:
         yield Finding("warning", f"database: {config.database}: {what}")
 
 
-def _database(core: Core, tx: Tx) -> Findings:
-    from mailforum.store import health, intake, lists, queue
+def _repaired(args: argparse.Namespace, config: Config) -> Findings:
+    """Put right what is wrong, all of it in one transaction, while no server runs; say and log what was done."""
+    from mailforum import log
+    from mailforum.forum import repair
+    from mailforum.store import health
+    from mailforum.store.lock import alone
+
+    log.setup()
+    with alone(config.database):
+        if run_core(args, lambda core: core.db.read(health.problems)):
+            if not _reindexed(args):
+                return  # tables are damaged too; what is wrong is said below
+            yield Finding("ok", "mended: the indexes of the database were made anew")
+        mended = run_core(args, lambda core: core.db.write(lambda tx: repair.mend(tx, core.clock.now())))
+    for problem in mended:
+        log.event("repaired", what=problem.what, done=problem.done)
+        yield Finding("ok", f"mended: {problem.what}: {problem.done}")
+
+
+def _reindexed(args: argparse.Namespace) -> bool:
+    """Make all indexes anew; say whether the file is whole then."""
+    from mailforum.store import health
+
+    try:
+        run_core(args, lambda core: core.db.write(health.reindex))
+    except Deferred:
+        return False
+    return not run_core(args, lambda core: core.db.read(health.problems))
+
+
+def _wrong(tx: Tx) -> Findings:
+    """What is wrong with the file, then with what is in it."""
+    from mailforum.forum import repair
+    from mailforum.store import health
 
     problems = health.problems(tx)
-    for problem in problems:
-        yield Finding("error", f"database: {problem}")
-    if not problems:
+    for line in problems[:SHOWN]:
+        yield Finding("error", f"database: {line}")
+    if problems:
+        what = (
+            "the file is damaged: stop the server, try `mailforum check --repair`, and if that fails restore a backup"
+        )
+        yield Finding("error", f"database: {what}")
+        return
+    faults = repair.find(tx)
+    for fault in faults[:SHOWN]:
+        yield Finding("warning" if fault.harmless else "error", f"database: {fault.what}")
+    if faults:
+        more = f"database: {counted(len(faults), 'fault')}; stop the server and run `mailforum check --repair`"
+        yield Finding("warning" if all(fault.harmless for fault in faults) else "error", more)
+
+
+def _database(core: Core, tx: Tx) -> Findings:
+    from mailforum.store import intake, lists, queue
+
+    wrong = list(_wrong(tx))
+    yield from wrong
+    if not wrong:
         yield Finding("ok", f"database: {core.config.database}")
     for mlist in lists.every(tx):
         if not lists.in_charge(tx, mlist.id) and not core.site.admin:

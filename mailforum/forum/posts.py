@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import hashlib
+from datetime import UTC, datetime
+from email.utils import format_datetime, formataddr
 
 from mailforum.errors import Refused
 from mailforum.forum import threads
@@ -105,6 +107,25 @@ def named_by(tx: Tx, signer: Signer, mlist: MailingList, token: str) -> Post:
 def identity(msg: Message, raw: bytes, domain: str) -> str:
     """Return the mail's Message-ID, or one made from its bytes where it has none."""
     return msg.message_id or msgid.invent(hashlib.sha256(raw).digest(), domain)
+
+
+def tombstone(post: Post, text: str) -> bytes:
+    """Return a mail that stands for a post whose own text is not there any more; `text` says so."""
+    known = post.from_address and post.from_address.isascii()  # formataddr takes no other
+    sender = formataddr((post.from_name, post.from_address)) if known else post.from_name or "unknown"
+    answers = [("In-Reply-To", post.parent)] if post.parent else []
+    fields = [
+        ("From", sender),
+        ("Subject", post.subject),
+        ("Date", format_datetime(datetime.fromtimestamp(post.date, UTC))),
+        ("Message-ID", post.message_id),
+        *answers,
+        ("MIME-Version", "1.0"),
+        ("Content-Type", "text/plain; charset=utf-8"),
+        ("Content-Transfer-Encoding", "8bit"),
+    ]
+    head = b"".join(message.field(name, value).raw for name, value in fields)
+    return head + f"\r\n[{text}]\r\n".encode()
 
 
 def parse(raw: bytes) -> tuple[Message, bytes]:

@@ -64,12 +64,15 @@ def read_only(*files: Path) -> Iterator[None]:
         subprocess.run(["chattr", "-i", *map(str, files)], capture_output=True, check=False)
 
 
-def damage(database: Path, table: str) -> None:
-    """Overwrite the first page of a table or an index, as a failing disk does. Nobody may have the file open."""
+def damage(database: Path, table: str, *, emptied: bool = False) -> None:
+    """Overwrite the first page of a table or an index, as a failing disk does. Nobody may have the file open.
+
+    With `emptied` what is there then is an index without entries.
+    """
     with contextlib.closing(sqlite3.connect(database)) as connection:
         connection.execute("PRAGMA journal_mode=DELETE")
         (page,) = connection.execute("SELECT rootpage FROM sqlite_master WHERE name = ?", (table,)).fetchone()
         (size,) = connection.execute("PRAGMA page_size").fetchone()
     with database.open("r+b") as file:
         file.seek((page - 1) * size)
-        file.write(b"\xa5" * size)
+        file.write((b"\x0a\0\0\0\0" + size.to_bytes(2, "big")).ljust(size, b"\0") if emptied else b"\xa5" * size)
