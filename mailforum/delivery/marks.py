@@ -108,6 +108,8 @@ class Marks:
         """A destination refuses nearly all for one reason: it is left alone, and nobody is held to blame."""
         ids, due_at = breaker.refused, now + breaker.pause
         revived = await self._db.write(lambda tx: queue.revive(tx, ids, due_at))
+        if not breaker.anew:
+            return
         log.event(
             "breaker",
             logging.ERROR,
