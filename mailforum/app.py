@@ -14,7 +14,7 @@ from collections.abc import AsyncIterator, Callable, Coroutine
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from functools import cache
+from functools import cache, partial
 from pathlib import Path
 
 from mailforum import log
@@ -26,13 +26,12 @@ from mailforum.delivery.render import Texts
 from mailforum.delivery.sign import Key, load_key
 from mailforum.delivery.worker import Worker
 from mailforum.errors import ConfigError, Deferred
-from mailforum.forum import digests, restore
+from mailforum.forum import digests, posts, restore
 from mailforum.forum.site import Site
 from mailforum.mail.token import Signer, load_keys, new_key
 from mailforum.smtpd.intake import Intake
 from mailforum.smtpd.server import Server
-from mailforum.store import fence, queue
-from mailforum.store import intake as intake_rows
+from mailforum.store import fence, upkeep
 from mailforum.store.database import Database, Tx
 from mailforum.store.lock import alone
 from mailforum.store.sqlite import BUSY_SECONDS, open_sqlite
@@ -275,12 +274,20 @@ class Service:
                 continue
 
     async def _clean(self) -> None:
-        """Delete in small steps what is too old, so that nobody waits for it."""
-        now = self._clock.now()
-        db, keep = self.core.db, self.config.store.keep_sent
-        await db.write(lambda tx: intake_rows.forget(tx, now - REMEMBER, now))
-        while await db.write(lambda tx: queue.prune(tx, now - keep)):
-            pass  # others may write between the steps
+        """Delete in small steps what is too old; others write between them."""
+        now, keep = self._clock.now(), self.config.store
+        for name, step in upkeep.steps(keep, REMEMBER, now):
+            await self._do_steps(name, step)
+        if keep.keep_bodies:
+            await self._do_steps("bodies", posts.forget_bodies(now - keep.keep_bodies))
+
+    async def _do_steps(self, name: str, step: upkeep.Step) -> None:
+        at, rows = upkeep.BEGIN, 0
+        while at is not None and not self._stop.is_set():
+            at, done = await self.core.db.write(partial(step, at))
+            rows += done
+        if rows:
+            log.event("cleared", what=name, rows=rows)
 
 
 def _only_at_start(old: Config, new: Config) -> list[str]:

@@ -109,7 +109,7 @@ async def test_no_mail_is_taken_in_below_the_floor_while_what_was_taken_in_is_se
     async def wait(_: Mail) -> None:
         await held.wait()
 
-    async with running_site(disk.folder, Sink(dot=wait), store_min__free='"4M"', store_reserve='"1M"') as site:
+    async with running_site(disk.folder, Sink(dot=wait), store_min_free='"4M"', store_reserve='"1M"') as site:
         await make_list(site)
         assert (await post(site, 1)).startswith("250")
         disk.fill()
@@ -164,9 +164,9 @@ async def test_where_not_even_a_row_can_be_deleted_the_reserve_makes_room(disk: 
         await database.tidy()
         disk.fill()
         with pytest.raises(Deferred):
-            await database.write(lambda tx: intake.forget(tx, 2.0, 2.0))
+            await database.write(lambda tx: tx.run("upkeep.drop_seen", before=2.0, limit=1000))
         assert not database.has_room(0)
-        await database.write(lambda tx: intake.forget(tx, 2.0, 2.0))
+        await database.write(lambda tx: tx.run("upkeep.drop_seen", before=2.0, limit=1000))
         disk.empty()
         assert database.has_room(0)
         assert (disk.folder / "test.db.reserve").stat().st_blocks * 512 >= 2**20

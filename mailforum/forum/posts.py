@@ -12,9 +12,10 @@ from mailforum.mail import address, message, msgid
 from mailforum.mail.message import Message
 from mailforum.mail.token import Signer
 from mailforum.model import Kind, MailingList, Mode, Post
-from mailforum.store import posts, queue
+from mailforum.store import posts, queue, upkeep
 from mailforum.store.database import Tx
 
+FORGOTTEN = "The text of this post is no longer kept."
 CLOCKS_DIFFER = 86400.0  # seconds that an author's clock may be fast, wrong time zone and all
 
 
@@ -126,6 +127,20 @@ def tombstone(post: Post, text: str) -> bytes:
     ]
     head = b"".join(message.field(name, value).raw for name, value in fields)
     return head + f"\r\n[{text}]\r\n".encode()
+
+
+def forget_bodies(before: float) -> upkeep.Step:
+    """Return the step (see store/upkeep.py) that puts notes in the place of texts received before `before`."""
+
+    def step(_: int, tx: Tx) -> tuple[int | None, int]:
+        ids = upkeep.old_posts(tx, before)
+        for post_id in ids:
+            post = posts.by_id(tx, post_id)
+            assert post is not None
+            upkeep.replace_body(tx, post_id, tombstone(post, FORGOTTEN))
+        return (ids[-1] if ids else None), len(ids)
+
+    return step
 
 
 def parse(raw: bytes) -> tuple[Message, bytes]:

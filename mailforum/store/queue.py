@@ -327,8 +327,3 @@ def stats(tx: Tx) -> dict[str, tuple[int, float | None]]:
     for row in tx.all("queue.stats"):
         counts[row["state"]] = (row["deliveries"], row["oldest"])
     return counts
-
-
-def prune(tx: Tx, before: float) -> int:
-    """Delete mailings all of whose deliveries were finished before that time; return how many."""
-    return tx.run("queue.prune", before=before)

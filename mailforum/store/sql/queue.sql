@@ -143,11 +143,3 @@ SELECT count(*) AS n FROM (SELECT 1 FROM delivery WHERE done_at IS NULL LIMIT :l
 
 -- name: stats
 SELECT state, count(*) AS deliveries, min(created_at) AS oldest FROM delivery GROUP BY state
-
--- name: prune
-DELETE FROM mailing WHERE id IN (
-    SELECT mailing.id FROM mailing
-    WHERE mailing.created_at < :before AND fan_after >= fan_last AND NOT EXISTS (
-        SELECT 1 FROM delivery WHERE delivery.mailing_id = mailing.id
-        AND (delivery.done_at IS NULL OR delivery.done_at >= :before))
-    LIMIT 100)
