@@ -103,6 +103,10 @@ def _folders(config: Config) -> Findings:
     if database.exists() and database.stat().st_mode & (stat.S_IROTH | stat.S_IWOTH) and _open_to_all(database.parent):
         yield Finding("warning", f"{database}: everybody on this machine can read the members and the mail")
     free = shutil.disk_usage(database.parent).free
+    if config.store.min_free < config.smtp.max_size * 1.5:
+        yield Finding(
+            "warning", "[store] min_free is less than one and a half times [smtp] max_size: the disk may fill up"
+        )
     if free < config.store.min_free:
         yield Finding(
             "error", f"{database.parent}: {free // 2**20} MiB are free, so no mail is taken in ([store] min_free)"
