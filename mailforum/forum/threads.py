@@ -116,7 +116,7 @@ def settle(tx: Tx, post_id: int, post: Newcomer, place: Place, now: float) -> No
 
 def regroup_all(tx: Tx, list_id: int, now: float) -> None:
     """Apply the rule anew to all posts of a list, as if they had just arrived."""
-    _regroup(tx, list_id, {row["thread_id"] for row in tx.all("thread.with_posts", list_id=list_id)}, now)
+    _regroup(tx, list_id, {row["thread_id"] for row in tx.all("health.threads", list_id=list_id)}, now)
 
 
 def open_for(tx: Tx, list_id: int, post_id: int, title: str, now: float) -> None:

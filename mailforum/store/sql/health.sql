@@ -128,6 +128,9 @@ SELECT post.list_id AS id, 'post ' || post.label || ' of ' || list.address || ' 
 FROM post JOIN post AS parent ON parent.id = post.parent_id JOIN list ON list.id = post.list_id
 WHERE parent.thread_id <> post.thread_id OR parent.list_id <> post.list_id
 
+-- name: threads
+SELECT DISTINCT thread_id FROM post WHERE list_id = :list_id
+
 -- name: empty_threads
 SELECT thread.id, 'thread #' || number || ' of ' || list.address || ' has no posts' AS what
 FROM thread JOIN list ON list.id = thread.list_id

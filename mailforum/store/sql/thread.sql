@@ -64,9 +64,6 @@ SELECT post.id, post.thread_id, thread.number, post.parent_id, post.reach, post.
 FROM post JOIN thread ON thread.id = post.thread_id
 WHERE post.thread_id IN (SELECT value FROM json_each(:threads)) ORDER BY post.id
 
--- name: with_posts
-SELECT DISTINCT thread_id FROM post WHERE list_id = :list_id
-
 -- name: references
 SELECT reference.post_id, reference.message_id, message_id.post_id AS known
 FROM reference JOIN message_id ON message_id.id = reference.message_id JOIN post ON post.id = reference.post_id
