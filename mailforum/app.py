@@ -10,7 +10,7 @@ import asyncio
 import logging
 import os
 import secrets
-from collections.abc import AsyncIterator, Callable, Coroutine
+from collections.abc import AsyncIterator, Callable, Coroutine, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -20,6 +20,7 @@ from pathlib import Path
 from mailforum import log
 from mailforum.clock import Clock, SystemClock
 from mailforum.config import SECTIONS, Config, options
+from mailforum.delivery.crew import Crew
 from mailforum.delivery.mailings import Preparer
 from mailforum.delivery.nexthop import transport_for
 from mailforum.delivery.render import Texts
@@ -34,6 +35,7 @@ from mailforum.smtpd.server import Server
 from mailforum.store import fence, upkeep
 from mailforum.store.database import Database, Tx
 from mailforum.store.lock import alone
+from mailforum.store.queue import Part
 from mailforum.store.sqlite import BUSY_SECONDS, open_sqlite
 from mailforum.web import Pages, listen
 
@@ -131,15 +133,31 @@ def keys_of(config: Config) -> Callable[[str], tuple[Key, ...]]:
     return keys
 
 
+def preparer_of(site: Site, config: Config) -> Preparer:
+    """Return what makes mailings ready, with the texts and keys of `config`. Raises ConfigError for bad ones."""
+    return Preparer(site, texts_of(config), keys_of(config), config.web.url.rstrip("/"))
+
+
+def worker_of(core: Core, part: Part) -> Worker:
+    """Return a worker for a part of what is queued."""
+    config = core.config
+    mailings = preparer_of(core.site, config)
+    return Worker(core.db, transport_for(config), mailings, config.delivery, core.clock, part)
+
+
 class Service:
     """`mailforum serve`: mail in, mail out, the clock and HTTP, in one process.
 
     To be used as `async with Service(config) as service: await service.until_stopped()`.
     """
 
-    def __init__(self, config: Config, clock: Clock | None = None, *, resend: bool = False) -> None:
-        """`resend`: on a database from a backup, send what waits in it, perhaps for the second time."""
+    def __init__(
+        self, config: Config, clock: Clock | None = None, sender: Sequence[str] = (), *, resend: bool = False
+    ) -> None:
+        """`sender`: the command that starts a further process that sends. `resend`: on a database from a
+        backup, send what waits in it, perhaps for the second time."""
         self.config = config
+        self._sender = sender
         self._resend = resend
         self._clock = clock or SystemClock()
         self._stack = AsyncExitStack()
@@ -148,6 +166,7 @@ class Service:
         self.core: Core
         self.server: Server
         self.worker: Worker
+        self.crew: Crew
         self.web_addresses: tuple[str, ...] = ()
 
     async def __aenter__(self) -> Service:
@@ -163,17 +182,19 @@ class Service:
 
     async def _start(self) -> None:
         """Build from the inside out: what is started last is stopped first."""
-        self._stack.enter_context(alone(self.config.database))
+        lock = self._stack.enter_context(alone(self.config.database))
         self.core = await self._stack.enter_async_context(
             core(self.config, self._clock, reserve=self.config.store.reserve, served=True)
         )
         await self._count_start()
-        preparer = self._preparer(self.config)
-        transport = transport_for(self.config)
-        self.worker = Worker(self.core.db, transport, preparer, self.config.delivery, self._clock)
+        count = self.config.delivery.processes if self._sender else 1
+        self.worker = worker_of(self.core, Part(0, count))
         self._background(self.worker.run(), self.worker.stop)
+        self.crew = Crew(self._sender, count, [lock])
+        self._background(self.crew.run(), self.crew.stop)
+        self.core.db.on_commit(self.crew.look)
         self._background(self._keep_time(), self._stop.set)
-        await self._start_web(preparer.texts)
+        await self._start_web(texts_of(self.config))
         self.server = Server(self.config, self.core.intake, self.config.site.domain)
         await self.server.start()
         self._stack.push_async_callback(self.server.stop, STOP)
@@ -198,9 +219,6 @@ class Service:
             what = "The database was restored from a copy; what waits in it may have been sent already and is paused."
             go_on = "mailforum queue resume sends it, mailforum queue drop --paused gives it up"
             log.event("restored", logging.WARNING, what=what, copied_at=made, paused=paused, go_on=go_on)
-
-    def _preparer(self, config: Config) -> Preparer:
-        return Preparer(self.core.site, texts_of(config), keys_of(config), config.web.url.rstrip("/"))
 
     async def _start_web(self, texts: Texts) -> None:
         pages = Pages(self.core.db, self.core.site, self._clock, texts.page)
@@ -248,9 +266,10 @@ class Service:
         Raises ConfigError and changes nothing if they cannot be used. Addresses, the database and the
         site's own data need a restart.
         """
-        preparer = self._preparer(config)
+        preparer = preparer_of(self.core.site, config)
         self.server.reload()
         self.worker.use(preparer, config.delivery)
+        self.crew.reload()
         log.event("reloaded", needs_restart=", ".join(_only_at_start(self.config, config)) or None)
 
     async def _keep_time(self) -> None:
@@ -294,7 +313,7 @@ def _only_at_start(old: Config, new: Config) -> list[str]:
     """Name the options that have changed and are looked at only when the service starts."""
     kept = {
         "site": ("domain", "admin", "secret_file", "special_domains", "log_level"),
-        "delivery": ("relay", "user", "password", "password_file", "tls"),
+        "delivery": ("relay", "user", "password", "password_file", "tls", "processes"),
         "dkim": (),
         "web": ("listen",),
     }

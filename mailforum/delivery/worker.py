@@ -18,7 +18,7 @@ import asyncio
 import contextlib
 import logging
 from collections.abc import Iterable
-from itertools import count, groupby
+from itertools import groupby
 
 from mailforum import log
 from mailforum.clock import Clock
@@ -32,6 +32,7 @@ from mailforum.errors import Deferred
 from mailforum.model import Due, State, Status
 from mailforum.store import queue
 from mailforum.store.database import Database
+from mailforum.store.queue import WHOLE, Part
 
 logger = logging.getLogger("mailforum")
 
@@ -46,10 +47,17 @@ class Worker:
     """Sends what is queued. `mailings` makes a mailing ready; `transport` takes it to the next hop."""
 
     def __init__(
-        self, db: Database, transport: Transport, mailings: Mailings, options: DeliveryOptions, clock: Clock
+        self,
+        db: Database,
+        transport: Transport,
+        mailings: Mailings,
+        options: DeliveryOptions,
+        clock: Clock,
+        part: Part = WHOLE,
     ) -> None:
         self._db = db
-        self._options = options
+        self._part = part
+        self._options = options = options.shared(part.count)
         self._clock = clock
         self.pace = Pace({limit.domain: limit for limit in options.limits}, options.connections)
         self._hand = Hand(self.pace)
@@ -69,16 +77,16 @@ class Worker:
 
     async def run(self) -> None:
         """Send until `stop` is called. Starts with what an earlier process may have sent."""
-        for delivery in await self._db.write(queue.recover):
+        for delivery in await self._db.write(lambda tx: queue.recover(tx, self._part)):
             log.uncertain(delivery=delivery.id, mailing=delivery.mailing_id, rcpt=delivery.rcpt)
-        self._db.on_commit(self._committed)
-        fanning = asyncio.create_task(self._fan_out())
+        self._db.on_commit(self.look)
+        fanning = [asyncio.create_task(self._fan_out())] if self._part.index == 0 else []
         while not self._stopping:
             self._look.clear()
             if not await self._fill():
                 await _wait(self._look, LOOK)
                 self._look_around()
-        await asyncio.gather(fanning, *self._lanes, return_exceptions=True)
+        await asyncio.gather(*fanning, *self._lanes, return_exceptions=True)
         self._hand.take_back()
         self._jobs.close()
 
@@ -88,7 +96,7 @@ class Worker:
             self._most = min(self._most + BEGIN, self._options.connections)
             self._open_lanes()
 
-    def _committed(self) -> None:
+    def look(self) -> None:
         """Something may have been queued; that matters only to empty hands."""
         if self._hand.size <= self._want // 2:
             self._look.set()
@@ -102,7 +110,7 @@ class Worker:
 
     def use(self, mailings: Mailings, options: DeliveryOptions) -> None:
         """Go on with other texts, keys and options."""
-        self._options = options
+        self._options = options = options.shared(self._part.count)
         self.pace.use({limit.domain: limit for limit in options.limits}, options.connections)
         self._jobs.use(mailings)
         self._marks.use(options)
@@ -117,9 +125,9 @@ class Worker:
             if self._has_enough() or now < self._resume_at:
                 return False
             due_before = self._clock.now()
-            reached, want = dict(self._hand.reached), 1 if self._pause else self._want
+            reached, want, part = dict(self._hand.reached), 1 if self._pause else self._want, self._part
             taken, personal = await self._db.read(
-                lambda tx: self._jobs.sorted(tx, queue.take(tx, due_before, reached, want))
+                lambda tx: self._jobs.sorted(tx, queue.take(tx, due_before, reached, want, part))
             )
             if taken.gone:
                 await self._db.write(lambda tx: queue.withdraw(tx, taken.gone))
@@ -179,7 +187,7 @@ class Worker:
     def _open_lanes(self) -> None:
         most = 1 if self._pause else min(self._most, self._options.connections)
         for _ in range(min(most - len(self._lanes), self._hand.size - len(self._waiting))):
-            number = next(free for free in count() if free not in self._numbers)
+            number = next(free for free in self._part.lanes if free not in self._numbers)
             self._numbers.add(number)
             lane = asyncio.create_task(Lane(self, number).run())
             self._lanes.add(lane)

@@ -11,8 +11,11 @@ from mailforum.errors import ConfigError
 
 
 @contextmanager
-def alone(database: Path) -> Iterator[None]:
-    """Hold the lock of a database file. Raises ConfigError if somebody has it, or it cannot be made."""
+def alone(database: Path) -> Iterator[int]:
+    """Hold the lock of a database file; yields its descriptor.
+
+    Raises ConfigError if somebody has it, or it cannot be made.
+    """
     try:
         file = _place(database).open("w")
     except OSError as error:
@@ -22,7 +25,7 @@ def alone(database: Path) -> Iterator[None]:
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError as error:
             raise ConfigError(f"{database} is already being served by another mailforum") from error
-        yield
+        yield file.fileno()
 
 
 def is_served(database: Path) -> bool:

@@ -18,20 +18,22 @@ class Reserve:
     def __init__(self, database: Path, size: int) -> None:
         self._path = database.with_name(database.name + ".reserve")
         self._size = size
-        self._whole = not size
 
     def whole(self, free: int) -> bool:
         """Say whether the reserve is there; make it if there are more than twice as many bytes `free`."""
-        if not self._whole and free > 2 * self._size:
-            self._whole = self._make()
-        return self._whole
+        return self._there() >= self._size or (free > 2 * self._size and self._make())
+
+    def _there(self) -> int:
+        try:
+            return self._path.stat().st_size
+        except OSError:
+            return 0
 
     def _make(self) -> bool:
         try:
             descriptor = os.open(self._path, os.O_WRONLY | os.O_CREAT | os.O_CLOEXEC, 0o600)
             try:
                 os.posix_fallocate(descriptor, 0, self._size)
-                os.ftruncate(descriptor, self._size)  # it may have been larger
             finally:
                 os.close(descriptor)
         except OSError:
@@ -42,6 +44,5 @@ class Reserve:
     def give_up(self) -> None:
         """Give the room free."""
         if self._size:
-            self._whole = False
             with contextlib.suppress(OSError):
                 self._path.unlink()
