@@ -212,8 +212,14 @@ class Service:
             start = fence.start(tx, marker.read())
             return start, restore.pause(tx, now) if start.restored and not self._resend else 0
 
-        start, paused = await self.core.db.write(count)
-        marker.write(start.served)
+        try:
+            start, paused = await self.core.db.write(count)
+        except Deferred:  # if the disk is full, that has given up the reserve
+            start, paused = await self.core.db.write(count)
+        try:
+            marker.write(start.served)
+        except OSError as error:  # one that is behind is as good
+            logger.error("the count of starts cannot be written: %s", error)
         if start.restored:
             made = datetime.fromtimestamp(start.copied_at, UTC).isoformat(" ", "seconds") if start.copied_at else None
             what = "The database was restored from a copy; what waits in it may have been sent already and is paused."

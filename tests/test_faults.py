@@ -152,6 +152,24 @@ async def test_what_was_sent_on_a_full_disk_is_sent_once(
         assert log("database_well")
 
 
+async def test_a_server_that_ended_on_a_full_disk_starts_on_it_and_sends_what_waits(disk: SmallDisk) -> None:
+    async def refuse(_: Mail) -> str:
+        return "451 4.3.0 not now"
+
+    async with running_site(disk.folder, Sink(dot=refuse), store_reserve='"1M"') as site:
+        await make_list(site)
+        assert (await post(site, 1)).startswith("250")
+        await until(lambda: len(site.sink.seen) == 3)
+    disk.fill()
+    async with running_site(disk.folder, store_reserve='"1M"') as site:
+        assert (await post(site, 2)).startswith("452 4.3.1")
+        await site.cli("queue", "retry", "--all")
+        await site.quiet()
+        assert copies(site.sink) == once_each(1)
+        disk.empty()
+        await post_within(site, 2, 5)
+
+
 async def test_where_not_even_a_row_can_be_deleted_the_reserve_makes_room(disk: SmallDisk) -> None:
     from mailforum.errors import Deferred
     from mailforum.store import intake
@@ -370,6 +388,15 @@ def test_too_many_open_files_cost_neither_the_processor_nor_the_server(tmp_path:
     assert lines.count("event=few_files") == 1
     assert lines.count("event=not_accepting") == (loop == "asyncio")
     assert "Traceback" not in lines
+
+
+def test_as_many_files_are_allowed_as_connections_may_need(tmp_path: Path) -> None:
+    before = "import resource; resource.setrlimit(resource.RLIMIT_NOFILE, (60, 2000))"
+    with (tmp_path / "log").open("wb") as log, serving(tmp_path, log, before) as (_, pid):
+        limits = Path(f"/proc/{pid}/limits").read_text()
+    (allowed,) = [line.split()[3] for line in limits.splitlines() if line.startswith("Max open files")]
+    assert int(allowed) > 200
+    assert "few_files" not in (tmp_path / "log").read_text()
 
 
 @pytest.mark.parametrize("where", ["a full disk", "a pipe that nobody reads any more"])

@@ -58,7 +58,8 @@ def start(tx: Tx, beside: int | None) -> Start:
     row = tx.one("fence.read")
     assert row is not None
     # A marker that is behind has only missed a crash.
-    restored = row["copied_at"] is not None or (row["served"] > 0 and (beside is None or beside > row["served"]))
+    strange = row["served"] > 0 if beside is None else beside > row["served"]
+    restored = row["copied_at"] is not None or strange
     served = max(row["served"], beside or 0) + 1
     tx.run("fence.pass", served=served)
     if restored:

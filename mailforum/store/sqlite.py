@@ -82,14 +82,26 @@ class SqliteDatabase:
         self._closing = False
         self._commits = self._commits_seen = 0
         self._callbacks: list[Callable[[], None]] = []
-        self._writer = _Thread(partial(connect, path, patience=patience), 64)
+        self._writer = self._thread()
         self._readers: asyncio.Queue[_Thread] = asyncio.Queue()
         self._opened: list[_Thread] = []
 
-    async def open(self) -> None:
-        """Open the writer and make the reserve; readers follow when they are first needed."""
-        await self._writer
+    def _thread(self, *, readonly: bool = False) -> _Thread:
+        return _Thread(partial(connect, self._path, readonly=readonly, patience=self._patience), 64)
+
+    async def open(self, served: bool) -> None:
+        """Bring the schema up to date and open the writer; readers follow when they are first needed."""
+        try:
+            await self._open(served)
+        except sqlite3.OperationalError:  # a full disk has many names here; with the reserve's room it may go
+            self._reserve.give_up()
+            self._writer = self._thread()
+            await self._open(served)
         self.has_room(0)
+
+    async def _open(self, served: bool) -> None:
+        await asyncio.to_thread(migrate, self._path, served)
+        await self._writer
 
     async def read(self, unit: Unit[T]) -> T:
         try:
@@ -112,7 +124,7 @@ class SqliteDatabase:
     async def _reader(self) -> _Thread:
         if not self._readers.empty() or len(self._opened) == READERS:
             return await self._readers.get()
-        reader = _Thread(partial(connect, self._path, readonly=True, patience=self._patience), 64)
+        reader = self._thread(readonly=True)
         self._opened.append(reader)
         try:
             return cast(_Thread, await reader)
@@ -191,8 +203,7 @@ async def open_sqlite(
     """
     database = SqliteDatabase(path, patience, reserve)
     try:
-        await asyncio.to_thread(migrate, path, served)
-        await database.open()
+        await database.open(served)
     except sqlite3.Error as error:
         raise unavailable(error) from error
     return database
