@@ -11,7 +11,10 @@ BUSY_SECONDS = 5.0
 
 
 def connect(path: Path, *, readonly: bool = False, patience: float = BUSY_SECONDS) -> sqlite3.Connection:
-    """Open the file for one thread, with everything set that durability and speed ask for."""
+    """Open the file for one thread, with everything set that durability and speed ask for.
+
+    `patience`: seconds that it waits for another process before it raises OperationalError.
+    """
     connection = sqlite3.connect(path, isolation_level=None, check_same_thread=False, cached_statements=512)
     connection.row_factory = sqlite3.Row
     for pragma in (

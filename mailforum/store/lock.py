@@ -41,4 +41,5 @@ def is_served(database: Path) -> bool:
 
 
 def _place(database: Path) -> Path:
-    return database.with_name(database.name + ".lock")
+    path = database.resolve()  # whatever links lead to it
+    return path.with_name(path.name + ".lock")
