@@ -13,6 +13,7 @@ import json
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import islice
+from typing import NamedTuple
 
 from mailforum.model import Delivery, Due, Kind, Mailing, Mode, State, Status
 from mailforum.store import blob
@@ -157,13 +158,25 @@ def _step(tx: Tx, mailing_id: int) -> int:
     return queued
 
 
+class Outline(NamedTuple):
+    """What has to be known of a mailing before it is made: whether each recipient gets a mail of their own, and
+    about how many bytes it has."""
+
+    personal: bool
+    size: int
+
+
 @dataclass(frozen=True, slots=True)
 class Taken:
-    """What a worker takes in hand: `due`, in the order to be sent. `gone`: of those who have left meanwhile."""
+    """What a worker takes in hand: `due`, in the order to be sent, and the outlines of their mailings.
+
+    `gone`: those of members who have left meanwhile. `fanning`: some mailing is not fanned out.
+    """
 
     due: list[Due]
     gone: list[int]
     fanning: bool
+    outlines: dict[int, Outline]
 
 
 def take(tx: Tx, now: float, hand: Mapping[Run, int], want: int, part: Part = WHOLE) -> Taken:
@@ -173,7 +186,7 @@ def take(tx: Tx, now: float, hand: Mapping[Run, int], want: int, part: Part = WH
     goes to the newest, so that new mail is not kept waiting by a long queue.
     """
     reached = dict(hand)
-    taken = Taken([], [], tx.one("queue.fanning") is not None)
+    taken = Taken([], [], tx.one("queue.fanning") is not None, {})
     turn, share = max(TURN, want // 5), {"part": part.index, "parts": part.count}
     while len(taken.due) < want:
         took = 0
@@ -182,9 +195,16 @@ def take(tx: Tx, now: float, hand: Mapping[Run, int], want: int, part: Part = WH
             if len(taken.due) >= want:
                 break
         if not took:
-            return taken
-    next(filter(None, (_turn(tx, taken, reached, run, share | {"limit": TURN}) for run in _newest(tx, now))), 0)
+            break
+    else:
+        next(filter(None, (_turn(tx, taken, reached, run, share | {"limit": TURN}) for run in _newest(tx, now))), 0)
+    taken.outlines.update((one, _outline(tx, one)) for one in dict.fromkeys(due.mailing_id for due in taken.due))
     return taken
+
+
+def _outline(tx: Tx, mailing_id: int) -> Outline:
+    row = tx.one("queue.outline", id=mailing_id)
+    return Outline(bool(row["personal"]), row["size"]) if row else Outline(False, 0)
 
 
 def _turn(tx: Tx, taken: Taken, reached: dict[Run, int], run: Run, share: Mapping[str, int]) -> int:

@@ -66,6 +66,13 @@ WHERE done_at IS NULL AND due_at = :due_at AND mailing_id = :mailing_id AND id >
   AND (:parts = 1 OR id % :parts = :part)
 ORDER BY id LIMIT :limit
 
+-- name: outline
+SELECT mailing.kind IN ('post', 'digest') AND coalesce(json_extract(list.settings, '$.personal'), 1) AS personal,
+       coalesce(post.size, length(mailing.raw), 0) AS size
+FROM mailing LEFT JOIN list ON list.id = mailing.list_id
+ LEFT JOIN post ON mailing.kind = 'post' AND post.id = mailing.ref_id
+WHERE mailing.id = :id
+
 -- name: next_due
 SELECT min(due_at) AS due_at FROM delivery WHERE done_at IS NULL
 
