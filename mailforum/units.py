@@ -79,3 +79,36 @@ class Network(str):
             return cls(ipaddress.ip_network(str(value), strict=False))
         except ValueError:
             raise ValueError("Expected a network such as `192.0.2.0/24`") from None
+
+
+class Limit(str):
+    """A bound for one destination: `gmail.com 5 600/m` is five connections and 600 mails a minute at most."""
+
+    domain: str
+    connections: int
+    per_second: float
+    _PER: ClassVar = {"s": 1, "m": 60, "h": 3600, "d": 86400}
+
+    def __new__(cls, text: str = "") -> Limit:
+        self = super().__new__(cls, text)
+        self.domain, self.connections, self.per_second = "", 0, 0.0
+        return self
+
+    @classmethod
+    def parse(cls, value: object) -> Limit:
+        """Read `DOMAIN [CONNECTIONS] [MAILS/s|m|h|d]`, where `*` is any domain not named; ValueError else."""
+        match = re.fullmatch(r"\s*(\*|[\w.-]+)((?:\s+\d+)?)((?:\s+\d+/[smhd])?)\s*", str(value))
+        if match is None or not (match[2] or match[3]):
+            raise ValueError("Expected a limit such as `gmail.com 5 600/m`: domain, connections, mails a minute")
+        self = cls(" ".join(str(value).split()))
+        self.domain, self.connections = match[1].lower(), int(match[2] or 0)
+        count, _, unit = match[3].strip().partition("/")
+        self.per_second = int(count) / cls._PER[unit] if count else 0.0
+        return self
+
+    def shared(self, by: int) -> Limit:
+        """Return the part of it that each of `by` processes may use."""
+        part = type(self)(self)
+        part.domain, part.per_second = self.domain, self.per_second / by
+        part.connections = max(1, self.connections // by) if self.connections else 0
+        return part

@@ -16,6 +16,8 @@ from mailforum.model import Issue, Kind, MailingList, Mode, Post, Thread
 from mailforum.store import lists, posts, queue
 from mailforum.store.database import Tx
 
+DAY = 86400.0
+
 
 def due(tx: Tx, now: float) -> list[MailingList]:
     """Return the lists whose digest is due: it is past their hour, and something new has come."""
@@ -25,6 +27,15 @@ def due(tx: Tx, now: float) -> list[MailingList]:
 def _is_due(tx: Tx, mlist: MailingList, now: float) -> bool:
     row = tx.one("issue.watermark", list_id=mlist.id)
     return row is not None and next_time(mlist, row["digested_at"]) <= now
+
+
+def clock_went_back(tx: Tx, now: float) -> None:
+    """Let the days of lists go on whose last digest is of a time that has not come yet.
+
+    A clock that was days ahead for a while would silence them for as long. Less than a day is left as it
+    is, or a clock that goes back an hour would bring a second digest on the same day.
+    """
+    tx.run("issue.clock_went_back", now=now, tomorrow=now + DAY)
 
 
 def cut_if_due(tx: Tx, list_id: int, now: float) -> tuple[Issue, int] | None:
@@ -62,7 +73,14 @@ def cut(tx: Tx, mlist: MailingList, now: float, to: str = "") -> tuple[Issue, in
     mailing = queue.add_mailing(
         tx, Kind.DIGEST, list_id=mlist.id, ref_id=issue.id, mail_from=mlist.sub("bounces"), now=now
     )
-    return issue, queue.fan_out(tx, mailing, mlist.id, Mode.DIGEST, now)
+    queue.fan_out(tx, mailing, [Mode.DIGEST])
+    return issue, readers(tx, mlist.id)
+
+
+def readers(tx: Tx, list_id: int) -> int:
+    """Return how many members get a digest."""
+    row = tx.one("issue.readers", list_id=list_id)
+    return int(row["readers"]) if row else 0
 
 
 def _keep(tx: Tx, issue: Issue) -> Issue:
@@ -86,7 +104,7 @@ def _queue_to_one(tx: Tx, mlist: MailingList, issue: Issue, to: str, now: float)
     mailing = queue.add_mailing(
         tx, Kind.DIGEST, list_id=mlist.id, mail_from=mlist.sub("bounces"), now=now, values=values
     )
-    queue.address_to(tx, mailing, mlist.id, to, now)
+    queue.address_to(tx, mailing, to, now)
     return 1
 
 

@@ -23,7 +23,7 @@ class Backlog:
         started = self._clock.monotonic()
         if self._most and started >= self._until:
             self._until = started + _FRESH  # meanwhile the others have the last answer
-            waiting = await self._db.read(lambda tx: queue.waiting(tx, self._most))
+            waiting = await self._db.read(lambda tx: queue.backlog(tx, self._most))
             took = self._clock.monotonic() - started
             self._full = waiting >= self._most
             self._until = started + max(_FRESH, _SHARE * took)
