@@ -122,6 +122,7 @@ class Wire(SMTP):
 
     transport: asyncio.Transport
     _paused: bool
+    _closed: asyncio.Future[None]
 
     def __init__(self, shared: Shared) -> None:
         # SMTP.__init__ searches itself for hooks and logins with dir(), 0.25 ms for each connection;
@@ -192,6 +193,8 @@ class Wire(SMTP):
         # The dialogue learns of it at its next read or write; work on a mail goes on.
         self.inbox.end()
         asyncio.StreamReaderProtocol.connection_lost(self, error)
+        if error is not None and self._closed.done():
+            self._closed.exception()  # nobody asks for it, and asyncio would say so with a traceback
 
     def eof_received(self) -> bool | None:
         # A client may close its side right behind the dot and still gets its answer.
