@@ -123,9 +123,10 @@ def _give_memory_back() -> None:
     Left to itself, glibc takes a first block of 25 MiB from the system and gives it back, and from then on
     takes such blocks out of heaps, one for each thread, in which small things then keep them from shrinking.
     """
-    import ctypes
+    # Where memory may not be made executable (SELinux, systemd), ctypes itself can raise MemoryError.
+    with contextlib.suppress(ImportError, MemoryError, OSError, AttributeError):
+        import ctypes
 
-    with contextlib.suppress(OSError, AttributeError):
         ctypes.CDLL(None).mallopt(_M_MMAP_THRESHOLD, 512 * 1024)
 
 

@@ -16,8 +16,8 @@ from mailforum import log
 from mailforum.clock import Clock
 from mailforum.config import Config
 from mailforum.errors import ConfigError
-from mailforum.smtpd.protocol import Limits, Shared
 from mailforum.smtpd.session import Dialogue, Intake
+from mailforum.smtpd.shared import Limits, Shared
 from mailforum.units import Address
 
 # Why a connection cannot be accepted for want of something; all of it passes.
