@@ -31,6 +31,7 @@ from mailforum.errors import ConfigError, Deferred
 from mailforum.forum import digests, posts, restore
 from mailforum.forum.site import Site
 from mailforum.mail.token import Signer, load_keys, new_key
+from mailforum.smtpd.backlog import Backlog
 from mailforum.smtpd.intake import Intake
 from mailforum.smtpd.server import Server
 from mailforum.store import fence, upkeep
@@ -75,8 +76,11 @@ async def core(
     clock = clock or SystemClock()
     site = site_of(config)
     db = await open_sqlite(config.database, patience=patience, reserve=reserve, served=served)
+    backlog = Backlog(db, clock, config.limits.queue_size)
     try:
-        yield Core(config, db, site, clock, Intake(db, site, clock, lambda: db.has_room(config.store.min_free)))
+        yield Core(
+            config, db, site, clock, Intake(db, site, clock, lambda: db.has_room(config.store.min_free), backlog)
+        )
     finally:
         await db.close()
 
@@ -212,7 +216,7 @@ class Service:
         self.core.db.on_commit(self.crew.look)
         self._background(self._keep_time(), self._stop.set)
         await self._start_web(texts_of(self.config))
-        self.server = Server(self.config, self.core.intake, self.config.site.domain)
+        self.server = Server(self.config, self.core.intake, self.config.site.domain, self._clock)
         await self.server.start()
         self._stack.push_async_callback(lambda: self.server.stop(self._left()))
         names = {"smtp": self.server.addresses, "lmtp": self.server.lmtp_addresses, "web": self.web_addresses}

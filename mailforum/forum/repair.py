@@ -93,7 +93,7 @@ def _write_tombstones(tx: Tx, found: Sequence[Found], now: float) -> None:
     for each in found:
         post = post_rows.by_id(tx, each.id)
         assert post is not None
-        tx.run("post.add_body", post_id=post.id, raw=posts.tombstone(post, LOST))
+        post_rows.add_body(tx, post.id, posts.tombstone(post, LOST))
 
 
 def _rethread(tx: Tx, found: Sequence[Found], now: float) -> None:

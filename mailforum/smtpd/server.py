@@ -13,6 +13,7 @@ from collections.abc import Iterable, Sequence
 from typing import Any
 
 from mailforum import log
+from mailforum.clock import Clock
 from mailforum.config import Config
 from mailforum.errors import ConfigError
 from mailforum.smtpd.protocol import Limits, Shared
@@ -32,10 +33,12 @@ class Server:
     `hostname` is what greetings say. Raises ConfigError for a certificate that cannot be used.
     """
 
-    def __init__(self, config: Config, intake: Intake, hostname: str, limits: Limits | None = None) -> None:
+    def __init__(
+        self, config: Config, intake: Intake, hostname: str, clock: Clock, limits: Limits | None = None
+    ) -> None:
         self._config = config
         self._intake = intake
-        self._shared = Shared(config.smtp, hostname, self._certificate(), limits or Limits())
+        self._shared = Shared(config, hostname, self._certificate(), clock, limits or Limits())
         self._smtp: list[asyncio.Server] = []
         self._lmtp: list[asyncio.Server] = []
         self._short_at = float("-inf")
@@ -128,8 +131,7 @@ class Server:
         await self._finished(1)
 
     async def _finished(self, timeout: float) -> None:
-        dialogues = {wire.task for wire in self._shared.inside if wire.task}
-        if tasks := dialogues | self._shared.work:
+        if tasks := {wire.task for wire in self._shared.inside if wire.task}:
             await asyncio.wait(tasks, timeout=timeout)
 
     def _close(self) -> None:

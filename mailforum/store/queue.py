@@ -15,6 +15,7 @@ from dataclasses import dataclass
 from itertools import islice
 
 from mailforum.model import Delivery, Due, Kind, Mailing, Mode, State, Status
+from mailforum.store import blob
 from mailforum.store.database import Row, Tx
 
 PAUSED = 1e11  # seconds that are added to the due time of what is paused: the year 5138
@@ -83,10 +84,12 @@ def add_mailing(
         data=json.dumps(values or {}),
         reply_to=reply_to,
         mail_from=mail_from,
-        raw=raw,
+        raw=raw and blob.inline(raw),
+        size=None if raw is None else len(raw),
         now=now,
     )
     assert row is not None
+    blob.fill(tx, "mailing", row["id"], raw or b"")
     return int(row["id"])
 
 

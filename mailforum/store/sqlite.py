@@ -35,6 +35,7 @@ T = TypeVar("T")
 
 BATCH = 64
 READERS = 2
+PIECE = 256 * 1024
 LARGE_LOG = 64 * 1024**2  # bytes; the write-ahead log is that large only if a reader keeps it from being emptied
 MOVE_MS = 200  # how long readers are waited for when the log is to be emptied; mail waits as well
 
@@ -62,6 +63,12 @@ class SqliteTx:
 
     def all(self, query: str, /, **params: object) -> list[Row]:
         return self._connection.execute(self._queries[query], cast(Any, params)).fetchall()
+
+    def fill(self, table: str, column: str, row_id: int, data: bytes, /) -> None:
+        view = memoryview(data)
+        with self._connection.blobopen(table, column, row_id) as blob:
+            for start in range(0, len(view), PIECE):
+                blob.write(view[start : start + PIECE])
 
     def close(self) -> None:
         self._connection.close()
@@ -155,6 +162,7 @@ class SqliteDatabase:
 
     async def _commit(self, units: list[Unit[Any]]) -> list[Any]:
         results = await self._writer.work(partial(_commit, self._queries, units))
+        units.clear()  # the thread keeps its last job in hand until the next, and a large mail with it
         self._commits += 1
         await self._judge(results)
         for callback in self._callbacks:

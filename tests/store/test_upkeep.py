@@ -11,7 +11,7 @@ import msgspec
 import pytest
 
 from mailforum.config import Store
-from mailforum.store import upkeep
+from mailforum.store import intake, upkeep
 from mailforum.store.connection import connect
 from mailforum.store.database import load_queries
 from mailforum.store.migrate import migrate
@@ -124,9 +124,7 @@ def test_the_file_stops_growing_when_as_much_goes_as_comes(connection: sqlite3.C
         for _ in range(3):
             queue(connection, 300, day * DAY, day * DAY + 60)
         tx = SqliteTx(connection, load_queries())
-        tx.run(
-            "intake.shunt", digest=b"%d" % day, mail_from="", rcpts="[]", reason="", raw=bytes(50_000), now=day * DAY
-        )
+        intake.shunt(tx, digest=b"%d" % day, mail_from="", rcpts=(), reason="", raw=bytes(50_000), now=day * DAY)
         clear(connection, day * DAY, msgspec.structs.replace(KEEP, keep_shunted=Duration(14 * DAY)))
         sizes.append(connection.execute("PRAGMA page_count").fetchone()[0])
     assert sizes[-1] <= sizes[20] * 1.05, sizes

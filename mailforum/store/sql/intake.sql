@@ -10,7 +10,7 @@ SELECT count(*) AS n FROM seen
 
 -- name: hold
 INSERT INTO held (list_id, mail_from, from_address, subject, message_id, reason, under, received_at, raw)
-VALUES (:list_id, :mail_from, :from_address, :subject, :message_id, :reason, :under, :now, :raw)
+VALUES (:list_id, :mail_from, :from_address, :subject, :message_id, :reason, :under, :now, coalesce(:raw, zeroblob(:size)))
 RETURNING id
 
 -- name: held
@@ -45,7 +45,7 @@ RETURNING sent
 
 -- name: shunt
 INSERT INTO shunt (digest, mail_from, rcpts, reason, times, at, raw)
-VALUES (:digest, :mail_from, :rcpts, :reason, 1, :now, :raw)
+VALUES (:digest, :mail_from, :rcpts, :reason, 1, :now, coalesce(:raw, zeroblob(:size)))
 ON CONFLICT (digest) DO UPDATE SET times = shunt.times + 1, at = excluded.at, reason = excluded.reason
 RETURNING id
 
