@@ -24,7 +24,11 @@ class Reserve:
 
         Enough is `floor`, and as much again as the reserve: or it would be given up at once.
         """
-        return self._there() >= self._size or (free - self._size >= max(floor, self._size) and self._make())
+        return not self.missing() or (free - self._size >= max(floor, self._size) and self._make())
+
+    def missing(self) -> int:
+        """Return how many bytes of the reserve are not there."""
+        return max(0, self._size - self._there())
 
     def _there(self) -> int:
         try:
