@@ -133,7 +133,11 @@ async def test_what_waited_in_a_copy_is_paused_until_somebody_decides(
         assert await paused(site) == 2
     async with running_site(tmp_path) as site:  # another start changes nothing
         assert await paused(site) == 2
-        assert (await site.cli("queue", "resume")).out == "2 go on\n"
+        one = json.loads((await site.cli("queue", "ls", "--json")).out.splitlines()[0])
+        await site.cli("queue", "retry", str(one["id"]))
+        await site.quiet()
+        assert sum(sent(site.sink).values()) == 1
+        assert (await site.cli("queue", "resume")).out == "1 go on\n"
         await site.quiet()
         assert sent(site.sink) == each_once(1)
 

@@ -94,6 +94,8 @@ def _site(config: Config) -> Findings:
 def _folders(config: Config) -> Findings:
     import shutil
 
+    from mailforum.store.reserve import Reserve
+
     database = config.database
     if not os.access(database.parent, os.W_OK | os.X_OK):
         yield Finding("error", f"{database.parent}: we may not write here, so nothing can be kept")
@@ -107,7 +109,7 @@ def _folders(config: Config) -> Findings:
         yield Finding(
             "warning", "[store] min_free is less than one and a half times [smtp] max_size: the disk may fill up"
         )
-    if free < config.store.min_free:
+    if free < config.store.min_free + Reserve(database, config.store.reserve).missing():
         yield Finding(
             "error", f"{database.parent}: {free // 2**20} MiB are free, so no mail is taken in ([store] min_free)"
         )

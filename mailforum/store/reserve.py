@@ -19,9 +19,16 @@ class Reserve:
         self._path = database.with_name(database.name + ".reserve")
         self._size = size
 
-    def whole(self, free: int) -> bool:
-        """Say whether the reserve is there; make it if there are more than twice as many bytes `free`."""
-        return self._there() >= self._size or (free > 2 * self._size and self._make())
+    def whole(self, free: int, floor: int) -> bool:
+        """Say whether the reserve is there; make it if that leaves enough of the bytes `free`.
+
+        Enough is `floor`, and as much again as the reserve: or it would be given up at once.
+        """
+        return not self.missing() or (free - self._size >= max(floor, self._size) and self._make())
+
+    def missing(self) -> int:
+        """Return how many bytes of the reserve are not there."""
+        return max(0, self._size - self._there())
 
     def _there(self) -> int:
         try:

@@ -181,7 +181,8 @@ class SqliteDatabase:
             await self._writer.work(_move_log)
 
     def has_room(self, floor: int) -> bool:
-        return (free := shutil.disk_usage(self._path.parent).free) >= floor and self._reserve.whole(free - floor)
+        free = shutil.disk_usage(self._path.parent).free
+        return free >= floor and self._reserve.whole(free, floor)
 
     async def tidy(self) -> int:
         log = self._path.with_name(self._path.name + "-wal")

@@ -202,6 +202,26 @@ async def test_a_backup_that_takes_long_keeps_nobody_waiting_and_does_not_start_
     await copy.close()
 
 
+async def test_a_backup_that_is_given_up_ends_at_once(tmp_path: Path, db: Database) -> None:
+    await db.write(lambda tx: [intake.see(tx, "pmo", b"%d" % n * 500, 1.0) for n in range(6000)])
+    begun, go_on = threading.Event(), threading.Event()
+    steps: list[int] = []
+
+    def advance(done: int, of: int) -> None:
+        steps.append(done)
+        begun.set()
+        assert go_on.wait(20)
+
+    copying = asyncio.create_task(db.backup(tmp_path / "copy.db", 1e9, advance))
+    assert await asyncio.to_thread(begun.wait, 20)
+    copying.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await copying
+    go_on.set()
+    assert [await count(db) for _ in range(3)] == [6000] * 3, "each reader is of use again"
+    assert len(steps) == 1
+
+
 async def test_a_backup_of_a_damaged_database_says_so(tmp_path: Path) -> None:
     database = await open_sqlite(tmp_path / "test.db")
     await database.write(lambda tx: [intake.see(tx, "pmo", b"%d" % n * 500, 1.0) for n in range(1000)])

@@ -130,7 +130,11 @@ WHERE delivery.id = :id
 
 -- name: retry
 UPDATE delivery SET due_at = :now, state = 'queued', done_at = NULL
-WHERE (:id = 0 OR id = :id) AND ((state = 'deferred' AND due_at < :paused) OR (state IN ('deferred', 'failed') AND :id <> 0))
+WHERE id = :id AND (state IN ('deferred', 'failed') OR (state = 'queued' AND due_at >= :paused))
+
+-- name: retry_all
+UPDATE delivery SET due_at = :now, state = 'queued'
+WHERE done_at IS NULL AND state = 'deferred' AND due_at < :paused
 
 -- name: drop
 UPDATE delivery SET state = 'failed', done_at = :now, enhanced = '5.0.0', reply = 'dropped by the admin'
