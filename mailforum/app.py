@@ -90,7 +90,7 @@ def site_of(config: Config) -> Site:
     return Site(
         domain=config.site.domain.lower(),
         admin=config.site.admin,
-        signer=Signer(_token_keys(config, make=True)),
+        signer=Signer(token_keys(config, make=True)),
         special_domains=config.site.special_domains,
         answers_per_day=config.limits.answers_per_day,
         owner_notices_per_day=config.limits.owner_notices_per_day,
@@ -99,8 +99,11 @@ def site_of(config: Config) -> Site:
     )
 
 
-def _token_keys(config: Config, *, make: bool = False) -> tuple[bytes, ...]:
-    """Read the keys that sign tokens. With `make`, as the first start does, one is made if there is no file."""
+def token_keys(config: Config, *, make: bool = False) -> tuple[bytes, ...]:
+    """Read the keys that sign tokens. With `make`, as the first start does, one is made if there is no file.
+
+    Raises ConfigError.
+    """
     path = config.path(config.site.secret_file)
     if make and not path.exists():
         _make_key(path)
@@ -297,9 +300,9 @@ class Service:
         Raises ConfigError and changes nothing if they cannot be used. Addresses, the database and the
         site's own data need a restart.
         """
-        preparer, token_keys = preparer_of(self.core.site, config), _token_keys(config)
+        preparer, keys = preparer_of(self.core.site, config), token_keys(config)
         self.server.reload()
-        self.core.site.signer.use(token_keys)
+        self.core.site.signer.use(keys)
         self.worker.use(preparer, config.delivery)
         self.crew.reload()
         log.event("reloaded", needs_restart=", ".join(_only_at_start(self.config, config)) or None)
