@@ -22,7 +22,6 @@ from mailforum.store.database import Tx
 
 MAX_LINES = 10
 MAX_LINE = 200
-MAX_BARE = 64 * 1024  # bytes of a mail in which one word is looked for; every other sender waits meanwhile
 LAST_LINES = {"end", "quit", "stop", "--"}
 JOIN_WORDS = {"subscribe", "join", "sub"}
 LEAVE_WORDS = {"unsubscribe", "leave", "signoff", "sig", "unsub"}
@@ -118,17 +117,15 @@ def _said(line: str) -> Said | None:
     return Said(text, words) if words else None
 
 
-def bare(msg: Message) -> tuple[str, ...]:
+def bare(msg: Message, text: str) -> tuple[str, ...]:
     """Return the words of a mail to the list itself that is nothing but `subscribe` or `unsubscribe`.
 
-    That is one with such a subject, or one in which a person wrote only that line; else ().
+    That is one with such a subject, or one in whose `text` a person wrote only that line; else ().
     """
     title = _said(subject.base(msg.subject))
     if title and _is_bare(title) and not subject.is_reply(msg.subject):
         return title.words
-    if len(msg.body) > MAX_BARE:
-        return ()
-    blocks = (block.lines for block in body.fold_quotes(body.read(msg).text) if block.kind == "text")
+    blocks = (block.lines for block in body.fold_quotes(text) if block.kind == "text")
     own = list(islice((said for lines in blocks for said in map(_said, lines) if said), 2))
     return own[0].words if len(own) == 1 and _is_bare(own[0]) else ()
 

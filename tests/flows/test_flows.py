@@ -12,5 +12,5 @@ FLOWS = sorted(path.parent for path in Path(__file__).parent.glob("*/flow.txt"))
 
 @pytest.mark.parametrize("folder", FLOWS, ids=lambda path: path.name)
 async def test_flow(folder: Path, tmp_path: Path) -> None:
-    async with running_site(tmp_path) as site:
+    async with running_site(tmp_path, limits_posts_per_ten_minutes="5") as site:
         await Flow(folder, site).play()
