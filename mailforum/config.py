@@ -159,6 +159,12 @@ class Limits(_Section, frozen=True):
             ge=0,
         ),
     ] = 20
+    same_text: Annotated[
+        Duration,
+        Meta(
+            description="A post whose text the list has had so shortly before is refused, as mail in a loop; 0: never"
+        ),
+    ] = Duration(86400)
     posts_per_ten_minutes: Annotated[
         int,
         Meta(

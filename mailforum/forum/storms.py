@@ -17,7 +17,7 @@ from mailforum.model import Verdict
 from mailforum.store import intake
 from mailforum.store.database import Tx
 
-DAY, TEN_MINUTES = 86400.0, 600.0
+TEN_MINUTES = 600.0
 SHORTEST = 40  # bytes without blanks; "Me too!" is said by many
 TOO_MANY = "too many posts"
 
@@ -25,13 +25,13 @@ _TAGS = re.compile(r"(?:\[[^\]]{0,80}\] *)*+")
 
 
 def judge(tx: Tx, mail: Incoming, written: Body | None) -> Verdict | None:
-    """Refuse a text that the list has had within a day, and hold what its author writes too fast.
+    """Refuse a text that the list has just had, and hold what its author writes too fast.
 
     `written` is what the mail says; None where it is too long to be read now. Notes the post as taken.
     """
-    mark = _mark(mail, written) if written else b""
-    if mark and not intake.see_again(tx, f"text {mail.mlist.address}", mark, mail.now, within=DAY):
-        text = "This list has had the same text within a day, as in a loop of mail. If you mean it, change a few words."
+    mark, within = _mark(mail, written) if written else b"", mail.site.same_text
+    if mark and not intake.see_again(tx, f"text {mail.mlist.address}", mark, mail.now, within=within) and within:
+        text = "This list has just had the same text, as in a loop of mail. If you mean it, change a few words."
         return Verdict("refuse", "loop: the same text again", text, 550, "5.4.6")
     most = mail.site.posts_per_ten_minutes
     author = address.key(mail.sender).encode("utf-8", "replace")

@@ -7,10 +7,11 @@ import pytest
 from tests.support.flow import Flow
 from tests.support.site import running_site
 
+AS_SHIPPED = {"limits_posts_per_ten_minutes": "5", "limits_same_text": '"1d"'}
 FLOWS = sorted(path.parent for path in Path(__file__).parent.glob("*/flow.txt"))
 
 
 @pytest.mark.parametrize("folder", FLOWS, ids=lambda path: path.name)
 async def test_flow(folder: Path, tmp_path: Path) -> None:
-    async with running_site(tmp_path, limits_posts_per_ten_minutes="5") as site:
+    async with running_site(tmp_path, **AS_SHIPPED) as site:
         await Flow(folder, site).play()

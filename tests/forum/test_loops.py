@@ -78,7 +78,11 @@ async def two_sites(folder: Path, office: Office) -> AsyncIterator[tuple[Site, S
     async with contextlib.AsyncExitStack() as stack:
         for domain, mine, theirs in ((A, PMO, LAB), (B, LAB, PMO)):
             (folder / domain).mkdir()
-            options = {"site_domain": f'"{domain}"', "limits_posts_per_ten_minutes": str(MOST_AT_ONCE)}
+            options = {
+                "site_domain": f'"{domain}"',
+                "limits_posts_per_ten_minutes": str(MOST_AT_ONCE),
+                "limits_same_text": '"1d"',
+            }
             site = await stack.enter_async_context(running_site(folder / domain, Sink(dot=office.carry), **options))
             office.sites[domain] = site
             await site.cli("list", "create", mine)
@@ -195,7 +199,9 @@ class Robot:
 @pytest.mark.parametrize("text", [b"I will be glad to help you with your request number %d, dear customer.\r\n", SHORT])
 async def test_a_members_robot_that_answers_every_post_is_read_by_a_moderator_soon(tmp_path: Path, text: bytes) -> None:
     robot = Robot(text)
-    async with running_site(tmp_path, Sink(dot=robot.answer), limits_posts_per_ten_minutes="5") as site:
+    async with running_site(
+        tmp_path, Sink(dot=robot.answer), limits_posts_per_ten_minutes="5", limits_same_text='"1d"'
+    ) as site:
         await site.cli("list", "create", "pmo")
         await site.cli("member", "add", "pmo", "ada@example.org", "robot@example.net", "--no-welcome")
         robot.site = site
