@@ -170,7 +170,7 @@ class Service:
         self.core = await self._stack.enter_async_context(core(self.config, self._clock))
         preparer = self._preparer(self.config)
         transport = transport_for(self.config)
-        self.worker = Worker(self.core.db, transport, preparer.prepare, self.config.delivery, self._clock)
+        self.worker = Worker(self.core.db, transport, preparer, self.config.delivery, self._clock)
         self._background(self.worker.run(), self.worker.stop)
         self._background(self._keep_time(), self._stop.set)
         await self._start_web(preparer.texts)
@@ -231,7 +231,7 @@ class Service:
         """
         preparer = self._preparer(config)
         self.server.reload()
-        self.worker.use(preparer.prepare, config.delivery)
+        self.worker.use(preparer, config.delivery)
         log.event("reloaded", needs_restart=", ".join(_only_at_start(self.config, config)) or None)
 
     async def _keep_time(self) -> None:

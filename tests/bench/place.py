@@ -39,8 +39,8 @@ TICKS = os.sysconf("SC_CLK_TCK")
 # How to reach a relay that is not there: the worker tries one delivery every few seconds, no more.
 NOWHERE = "smtp://127.0.0.1:1"
 
-_PENDING = """SELECT EXISTS (SELECT 1 FROM delivery WHERE done_at IS NULL AND claimed = 0)
-                  OR EXISTS (SELECT 1 FROM delivery WHERE claimed = 1)"""
+_PENDING = """SELECT EXISTS (SELECT 1 FROM delivery WHERE done_at IS NULL)
+                  OR EXISTS (SELECT 1 FROM mailing WHERE fan_after < fan_last)"""
 
 # Given on the command line (`--option delivery_processes=2`): for every site that is made.
 given_options: dict[str, str] = {}
