@@ -7,12 +7,13 @@ Service   a Core that also listens, delivers and keeps the clock: `mailforum ser
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import fcntl
 import logging
 import os
 import secrets
 import shutil
-from collections.abc import AsyncIterator, Callable, Coroutine, Iterator
+from collections.abc import AsyncIterator, Callable, Coroutine, Iterator, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager, contextmanager
 from dataclasses import dataclass
 from functools import cache
@@ -21,6 +22,7 @@ from pathlib import Path
 from mailforum import log
 from mailforum.clock import Clock, SystemClock
 from mailforum.config import SECTIONS, Config, options
+from mailforum.delivery.crew import Crew
 from mailforum.delivery.mailings import Preparer
 from mailforum.delivery.nexthop import transport_for
 from mailforum.delivery.render import Texts
@@ -35,6 +37,7 @@ from mailforum.smtpd.server import Server
 from mailforum.store import intake as intake_rows
 from mailforum.store import queue
 from mailforum.store.database import Database
+from mailforum.store.queue import Part
 from mailforum.store.sqlite import open_sqlite
 from mailforum.web import Pages, listen
 
@@ -43,7 +46,7 @@ logger = logging.getLogger("mailforum")
 TICK = 20.0  # seconds between looks at the clock
 HOUSEKEEPING = 3600.0
 REMEMBER = 14 * 86400.0  # how long a mail is known again, in seconds
-STOP = 10.0  # seconds that work under way may take when we stop
+STOP = 10.0  # seconds that work under way may take when we stop, all of it together
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,7 +77,7 @@ def site_of(config: Config) -> Site:
     return Site(
         domain=config.site.domain.lower(),
         admin=config.site.admin,
-        signer=Signer(load_keys(_secret(config.path(config.site.secret_file)))),
+        signer=Signer(_token_keys(config, make=True)),
         special_domains=config.site.special_domains,
         answers_per_day=config.limits.answers_per_day,
         answers_to_strangers=config.limits.answers_to_strangers,
@@ -87,21 +90,31 @@ def site_of(config: Config) -> Site:
     )
 
 
-def _secret(path: Path) -> str:
-    """Read the keys that sign tokens; the first start makes one that only we may read."""
+def _token_keys(config: Config, *, make: bool = False) -> tuple[bytes, ...]:
+    """Read the keys that sign tokens. With `make`, as the first start does, one is made if there is no file."""
+    path = config.path(config.site.secret_file)
+    if make and not path.exists():
+        _make_key(path)
     try:
-        descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
-    except FileExistsError:
-        pass
-    except OSError as error:
-        raise ConfigError(f"[site] secret_file: {path} cannot be made: {error.strerror}") from error
-    else:
-        with os.fdopen(descriptor, "w") as file:
-            file.write(new_key(secrets.token_bytes(32)) + "\n")
-    try:
-        return path.read_text(encoding="ascii")
+        return load_keys(path.read_text(encoding="ascii"))
     except (OSError, UnicodeDecodeError) as error:
         raise ConfigError(f"[site] secret_file: {path} cannot be read: {error}") from error
+
+
+def _make_key(path: Path) -> None:
+    """Make a key that only we may read: whole under its name, or not at all."""
+    new = path.with_name(f"{path.name}.{secrets.token_hex(4)}")
+    try:
+        with os.fdopen(os.open(new, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "w") as file:
+            file.write(new_key(secrets.token_bytes(32)) + "\n")
+            file.flush()
+            os.fsync(file.fileno())
+        with contextlib.suppress(FileExistsError):  # another process was faster
+            os.link(new, path)
+    except OSError as error:
+        raise ConfigError(f"[site] secret_file: {path} cannot be made: {error.strerror}") from error
+    finally:
+        new.unlink(missing_ok=True)
 
 
 def _room(config: Config) -> Callable[[], bool]:
@@ -136,21 +149,37 @@ def keys_of(config: Config) -> Callable[[str], tuple[Key, ...]]:
     return keys
 
 
+def preparer_of(site: Site, config: Config) -> Preparer:
+    """Return what makes mailings ready, with the texts and keys of `config`. Raises ConfigError for bad ones."""
+    return Preparer(site, texts_of(config), keys_of(config), config.web.url.rstrip("/"))
+
+
+def worker_of(core: Core, part: Part) -> Worker:
+    """Return a worker for a part of what is queued."""
+    config = core.config
+    mailings = preparer_of(core.site, config)
+    return Worker(core.db, transport_for(config), mailings, config.delivery, core.clock, part)
+
+
 class Service:
     """`mailforum serve`: mail in, mail out, the clock and HTTP, in one process.
 
     To be used as `async with Service(config) as service: await service.until_stopped()`.
     """
 
-    def __init__(self, config: Config, clock: Clock | None = None) -> None:
+    def __init__(self, config: Config, clock: Clock | None = None, sender: Sequence[str] = ()) -> None:
         self.config = config
+        self._sender = sender  # the command that starts a further process that sends
         self._clock = clock or SystemClock()
         self._stack = AsyncExitStack()
         self._stop = asyncio.Event()
+        self._stops: list[Callable[[], None]] = []
+        self._end = 0.0
         self.failed = False
         self.core: Core
         self.server: Server
         self.worker: Worker
+        self.crew: Crew
         self.web_addresses: tuple[str, ...] = ()
 
     async def __aenter__(self) -> Service:
@@ -162,26 +191,29 @@ class Service:
         return self
 
     async def __aexit__(self, *reason: object) -> None:
+        """All parts are asked to stop at once, and have the same ten seconds for what is under way."""
+        self._end = self._clock.monotonic() + STOP
+        for stop in self._stops:
+            stop()
         await self._stack.aclose()
 
     async def _start(self) -> None:
         """Build from the inside out: what is started last is stopped first."""
-        self._stack.enter_context(_alone(self.config.database))
+        lock = self._stack.enter_context(_alone(self.config.database))
         self.core = await self._stack.enter_async_context(core(self.config, self._clock))
-        preparer = self._preparer(self.config)
-        transport = transport_for(self.config)
-        self.worker = Worker(self.core.db, transport, preparer, self.config.delivery, self._clock)
+        count = self.config.delivery.processes if self._sender else 1
+        self.worker = worker_of(self.core, Part(0, count))
         self._background(self.worker.run(), self.worker.stop)
+        self.crew = Crew(self._sender, count, [lock])
+        self._background(self.crew.run(), self.crew.stop)
+        self.core.db.on_commit(self.crew.look)
         self._background(self._keep_time(), self._stop.set)
-        await self._start_web(preparer.texts)
+        await self._start_web(texts_of(self.config))
         self.server = Server(self.config, self.core.intake, self.config.site.domain)
         await self.server.start()
-        self._stack.push_async_callback(self.server.stop, STOP)
+        self._stack.push_async_callback(lambda: self.server.stop(self._left()))
         names = {"smtp": self.server.addresses, "lmtp": self.server.lmtp_addresses, "web": self.web_addresses}
         log.event("ready", logging.INFO, **{name: ",".join(where) or None for name, where in names.items()})
-
-    def _preparer(self, config: Config) -> Preparer:
-        return Preparer(self.core.site, texts_of(config), keys_of(config), config.web.url.rstrip("/"))
 
     async def _start_web(self, texts: Texts) -> None:
         pages = Pages(self.core.db, self.core.site, self._clock, texts.page)
@@ -194,14 +226,18 @@ class Service:
             bound = server.sockets[0].getsockname()
             self.web_addresses += (f"{address.host}:{bound[1]}",)
 
+    def _left(self) -> float:
+        return max(0.0, self._end - self._clock.monotonic())
+
     def _background(self, work: Coroutine[object, object, None], stop: Callable[[], None]) -> None:
         """Run `work` beside everything else; at the end it is asked to stop, and waited for."""
         task = asyncio.create_task(work)
         task.add_done_callback(self._ended)
+        self._stops.append(stop)
 
         async def end() -> None:
             stop()
-            done, _ = await asyncio.wait([task], timeout=STOP)
+            done, _ = await asyncio.wait([task], timeout=self._left())
             if not done:
                 task.cancel()
                 await asyncio.wait([task])
@@ -224,14 +260,16 @@ class Service:
         await self._stop.wait()
 
     def reload(self, config: Config) -> None:
-        """Take over texts, keys, certificate and delivery options from `config`.
+        """Take over texts, keys (of DKIM and of tokens), certificate and delivery options from `config`.
 
         Raises ConfigError and changes nothing if they cannot be used. Addresses, the database and the
         site's own data need a restart.
         """
-        preparer = self._preparer(config)
+        preparer, token_keys = preparer_of(self.core.site, config), _token_keys(config)
         self.server.reload()
+        self.core.site.signer.use(token_keys)
         self.worker.use(preparer, config.delivery)
+        self.crew.reload()
         log.event("reloaded", needs_restart=", ".join(_only_at_start(self.config, config)) or None)
 
     async def _keep_time(self) -> None:
@@ -263,8 +301,8 @@ class Service:
 def _only_at_start(old: Config, new: Config) -> list[str]:
     """Name the options that have changed and are looked at only when the service starts."""
     kept = {
-        "site": ("domain", "admin", "secret_file", "special_domains", "log_level"),
-        "delivery": ("relay", "user", "password", "password_file", "tls"),
+        "site": ("domain", "admin", "special_domains"),
+        "delivery": ("relay", "user", "password", "password_file", "tls", "processes"),
         "dkim": (),
         "web": ("listen",),
     }
@@ -279,6 +317,7 @@ def _only_at_start(old: Config, new: Config) -> list[str]:
 
 async def send_due_digests(db: Database, now: float) -> None:
     """Cut and queue the digest of every list for which it is due."""
+    await db.write(lambda tx: digests.clock_went_back(tx, now))
     for mlist in await db.read(lambda tx: digests.due(tx, now)):
         cut = await db.write(lambda tx, mlist=mlist: digests.cut_if_due(tx, mlist.id, now))  # type: ignore[misc]
         if cut:
@@ -293,11 +332,11 @@ async def tell_what_waits(db: Database, site: Site, now: float) -> None:
 
 
 @contextmanager
-def _alone(database: Path) -> Iterator[None]:
-    """Hold the lock that only one service per database can have. Raises ConfigError if it is taken."""
-    path = database.with_name(database.name + ".lock")
+def _alone(database: Path) -> Iterator[int]:
+    """Hold the lock that only one service per database can have; yields its file. ConfigError if it is taken."""
+    path = database.resolve()  # whatever links lead to it
     try:
-        file = path.open("w")
+        file = path.with_name(path.name + ".lock").open("w")
     except OSError as error:
         raise ConfigError(f"[store] url: {database} cannot be used: {error.strerror}") from error
     with file:
@@ -305,4 +344,4 @@ def _alone(database: Path) -> Iterator[None]:
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError as error:
             raise ConfigError(f"{database} is already being served by another mailforum") from error
-        yield
+        yield file.fileno()

@@ -106,6 +106,15 @@ class DeliveryOptions(_Section, frozen=True):
     connections: Annotated[
         int, Meta(description="Most connections to the relay at once; fewer are open where fewer do", ge=1, le=500)
     ] = 32
+    processes: Annotated[
+        int,
+        Meta(
+            description="Processes that send, with the connections shared among them; more than one pays "
+            "on four or more cores, for lists of many thousand readers",
+            ge=1,
+            le=16,
+        ),
+    ] = 1
     limits: Annotated[
         tuple[Limit, ...],
         Meta(
@@ -124,6 +133,11 @@ class DeliveryOptions(_Section, frozen=True):
         tuple[Duration, ...], Meta(description="Waits between attempts; the last is repeated", min_length=1)
     ] = tuple(Duration(minutes * 60) for minutes in (5, 15, 60, 120, 240))
     give_up: Annotated[Duration, Meta(description="A delivery that old is given up")] = Duration(5 * 86400)
+
+    def shared(self, by: int) -> DeliveryOptions:
+        """Return what each of `by` processes may use."""
+        limits = tuple(limit.shared(by) for limit in self.limits)
+        return msgspec.structs.replace(self, connections=max(1, self.connections // by), limits=limits)
 
 
 class Dkim(_Section, frozen=True):

@@ -18,13 +18,13 @@ import asyncio
 import contextlib
 import logging
 from collections.abc import Iterable
-from itertools import count, groupby
+from itertools import groupby
 
 from mailforum import log
 from mailforum.clock import Clock
 from mailforum.config import DeliveryOptions
 from mailforum.delivery.hand import Hand, Task
-from mailforum.delivery.kitchen import Kitchen, Maker
+from mailforum.delivery.making import JobMaker, Mailings
 from mailforum.delivery.marks import Ended, Marks
 from mailforum.delivery.pace import Pace
 from mailforum.delivery.transport import Job, RelayDown, Transport
@@ -32,6 +32,7 @@ from mailforum.errors import Deferred
 from mailforum.model import Due, State, Status
 from mailforum.store import queue
 from mailforum.store.database import Database
+from mailforum.store.queue import WHOLE, Part
 
 logger = logging.getLogger("mailforum")
 
@@ -43,17 +44,24 @@ PAUSE = (2.0, 300.0)  # first and longest wait, in seconds, before a relay that 
 
 
 class Worker:
-    """Sends what is queued. `maker` makes a mailing ready; `transport` takes it to the next hop."""
+    """Sends what is queued. `mailings` makes a mailing ready; `transport` takes it to the next hop."""
 
     def __init__(
-        self, db: Database, transport: Transport, maker: Maker, options: DeliveryOptions, clock: Clock
+        self,
+        db: Database,
+        transport: Transport,
+        mailings: Mailings,
+        options: DeliveryOptions,
+        clock: Clock,
+        part: Part = WHOLE,
     ) -> None:
         self._db = db
-        self._options = options
+        self._part = part
+        self._options = options = options.shared(part.count)
         self._clock = clock
         self.pace = Pace({limit.domain: limit for limit in options.limits}, options.connections)
         self._hand = Hand(self.pace)
-        self._kitchen = Kitchen(db, maker)
+        self._jobs = JobMaker(db, mailings)
         self._marks = Marks(db, self.pace, options, clock)
         self._look = asyncio.Event()
         self._fan = asyncio.Event()
@@ -69,18 +77,20 @@ class Worker:
 
     async def run(self) -> None:
         """Send until `stop` is called. Starts with what an earlier process may have sent."""
-        for delivery in await self._db.write(queue.recover):
+        for delivery in await self._db.read(lambda tx: queue.in_flight(tx, self._part)):
             log.uncertain(delivery=delivery.id, mailing=delivery.mailing_id, rcpt=delivery.rcpt)
-        self._db.on_commit(self._committed)
-        fanning = asyncio.create_task(self._fan_out())
+        # Only now: a kill in between must not leave them without a line.
+        await self._db.write(lambda tx: queue.land(tx, self._part))
+        self._db.on_commit(self.look)
+        fanning = [asyncio.create_task(self._fan_out())] if self._part.index == 0 else []
         while not self._stopping:
             self._look.clear()
             if not await self._fill():
                 await _wait(self._look, LOOK)
                 self._look_around()
-        await asyncio.gather(fanning, *self._lanes, return_exceptions=True)
+        await asyncio.gather(*fanning, *self._lanes, return_exceptions=True)
         self._hand.take_back()
-        self._kitchen.close()
+        self._jobs.close()
 
     def _look_around(self) -> None:
         """Time has passed: who stood aside may go now, and where all connections are busy more are opened."""
@@ -88,7 +98,7 @@ class Worker:
             self._most = min(self._most + BEGIN, self._options.connections)
             self._open_lanes()
 
-    def _committed(self) -> None:
+    def look(self) -> None:
         """Something may have been queued; that matters only to empty hands."""
         if self._hand.size <= self._want // 2:
             self._look.set()
@@ -100,11 +110,11 @@ class Worker:
         self._fan.set()
         self._wake(len(self._waiting))
 
-    def use(self, maker: Maker, options: DeliveryOptions) -> None:
+    def use(self, mailings: Mailings, options: DeliveryOptions) -> None:
         """Go on with other texts, keys and options."""
-        self._options = options
+        self._options = options = options.shared(self._part.count)
         self.pace.use({limit.domain: limit for limit in options.limits}, options.connections)
-        self._kitchen.use(maker)
+        self._jobs.use(mailings)
         self._marks.use(options)
 
     # -- from the queue into the hand
@@ -117,9 +127,9 @@ class Worker:
             if self._has_enough() or now < self._resume_at:
                 return False
             due_before = self._clock.now()
-            reached, want = dict(self._hand.reached), 1 if self._pause else self._want
+            reached, want, part = dict(self._hand.reached), 1 if self._pause else self._want, self._part
             taken, personal = await self._db.read(
-                lambda tx: self._kitchen.sorted(tx, queue.take(tx, due_before, reached, want))
+                lambda tx: self._jobs.sorted(tx, queue.take(tx, due_before, reached, want, part))
             )
             if taken.gone:
                 await self._db.write(lambda tx: queue.withdraw(tx, taken.gone))
@@ -147,7 +157,8 @@ class Worker:
             self._want = max(self._want // 2, WANT[0])
 
     def _tasks(self, deliveries: list[Due], personal: dict[int, bool]) -> Iterable[Task]:
-        for mailing_id, some in groupby(deliveries, lambda due: due.mailing_id):
+        # Of one run each: by its run the hand knows how far a mailing has been taken.
+        for (_, mailing_id), some in groupby(deliveries, lambda due: (due.due_at, due.mailing_id)):
             run = list(some)
             size = 1 if personal[mailing_id] else self._options.recipients
             for start in range(0, len(run), size):
@@ -179,7 +190,7 @@ class Worker:
     def _open_lanes(self) -> None:
         most = 1 if self._pause else min(self._most, self._options.connections)
         for _ in range(min(most - len(self._lanes), self._hand.size - len(self._waiting))):
-            number = next(free for free in count() if free not in self._numbers)
+            number = next(free for free in self._part.lanes if free not in self._numbers)
             self._numbers.add(number)
             lane = asyncio.create_task(Lane(self, number).run())
             self._lanes.add(lane)
@@ -227,7 +238,7 @@ class Worker:
     async def job(self, task: Task) -> Job | None:
         """Make the mail of a task; None if that failed, and is written down."""
         try:
-            return await self._kitchen.job(task, self._hand.ready)
+            return await self._jobs.job(task, self._hand.ready)
         except Exception as error:
             logger.error("a mail cannot be made", exc_info=error)
             status = Status(State.DEFERRED, "4.3.0", f"the mail could not be made: {type(error).__name__}")

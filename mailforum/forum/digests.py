@@ -16,6 +16,8 @@ from mailforum.model import Issue, Kind, MailingList, Mode, Post, Thread
 from mailforum.store import lists, posts, queue
 from mailforum.store.database import Row, Tx
 
+DAY = 86400.0
+
 
 def due(tx: Tx, now: float) -> list[MailingList]:
     """Return the lists whose digest is due: something new has come, and their hour after that is past.
@@ -37,7 +39,17 @@ def next_issue(mlist: MailingList, mark: Row, now: float) -> float:
     `mark` is the list's row of issue.watermark; without a new post it is as if one came now.
     """
     first_new = now if mark["first_new"] is None else mark["first_new"]
-    return next_time(mlist, max(mark["digested_at"], first_new))
+    clock_was_ahead = first_new > now + DAY
+    return next_time(mlist, mark["digested_at"] if clock_was_ahead else max(mark["digested_at"], first_new))
+
+
+def clock_went_back(tx: Tx, now: float) -> None:
+    """Let the days of lists go on whose last digest is of a time that has not come yet.
+
+    A clock that was days ahead for a while would silence them for as long. Less than a day is left as it
+    is, or a clock that goes back an hour would bring a second digest on the same day.
+    """
+    tx.run("issue.clock_went_back", now=now, tomorrow=now + DAY)
 
 
 def cut_if_due(tx: Tx, list_id: int, now: float) -> tuple[Issue, int] | None:

@@ -10,12 +10,11 @@ from collections.abc import Callable
 from mailforum.errors import Refused
 from mailforum.forum import bounces, commands, members, moderation, owners, policy, posts, storms
 from mailforum.forum.site import Incoming
-from mailforum.mail import address, body
+from mailforum.mail import address
 from mailforum.model import Outcome, Route, RouteRole, Verdict
 from mailforum.store import intake, lists
 from mailforum.store.database import Tx
 
-MAX_READ = 64 * 1024  # bytes of a mail that are read for what it says; every other sender waits meanwhile
 _FOR_POSTS = {RouteRole.POST, RouteRole.REPLY}
 # These are written to by machines, and must hear them.
 _FOR_MACHINES = {RouteRole.BOUNCES, RouteRole.OWNER, RouteRole.POSTMASTER}
@@ -53,8 +52,7 @@ def _key(route: Route) -> str:
 def _post(tx: Tx, mail: Incoming) -> Outcome:
     author = mail.msg.author
     member = lists.member(tx, mail.mlist.id, address.key(author.address)) if author else None
-    written = body.read(mail.msg) if len(mail.msg.body) <= MAX_READ else None
-    words = commands.bare(mail.msg, written.text if written else "")
+    words = commands.bare(mail.msg)
     if words and (words[0] in commands.JOIN_WORDS) == (member is None):
         return commands.obey_bare(tx, mail, words)
     under = ""
@@ -62,7 +60,7 @@ def _post(tx: Tx, mail: Incoming) -> Outcome:
         under = posts.named_by(tx, mail.site.signer, mail.mlist, mail.route.detail).message_id
     verdict = policy.decide(policy.Question(mail, member))
     if verdict.action == "accept":
-        verdict = storms.judge(tx, mail, written) or verdict
+        verdict = storms.judge(tx, mail) or verdict
     if verdict.action == "hold":
         once = member is None or verdict.reason == storms.TOO_MANY
         return moderation.hold(tx, mail, verdict, under, once=once)

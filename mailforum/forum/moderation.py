@@ -8,6 +8,7 @@ from mailforum.forum.site import Incoming, Site
 from mailforum.mail import body
 from mailforum.model import Held, MailingList, Outcome, Post, Verdict
 from mailforum.store import intake, lists
+from mailforum.store import posts as rows
 from mailforum.store.database import Tx
 
 EXCERPT = 1200
@@ -77,7 +78,9 @@ def approve(tx: Tx, held_id: int, now: float) -> Post:
     raw = intake.held_raw(tx, held_id)
     intake.release(tx, held.id)
     msg, raw = posts.parse(raw)
-    return posts.accept(tx, mlist, msg, raw, now, held.under)
+    post = rows.by_id(tx, posts.accept(tx, mlist, msg, raw, now, held.under).id)
+    assert post is not None
+    return post
 
 
 def reject(tx: Tx, held_id: int, reason: str, now: float) -> Held:

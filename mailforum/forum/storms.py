@@ -13,23 +13,22 @@ import re
 from mailforum.forum.site import Incoming
 from mailforum.mail import address, body, subject
 from mailforum.mail.body import Body
+from mailforum.mail.message import Message
 from mailforum.model import Verdict
 from mailforum.store import intake
 from mailforum.store.database import Tx
 
 TEN_MINUTES = 600.0
 SHORTEST = 40  # bytes without blanks; "Me too!" is said by many
+LONGEST = 64 * 1024  # bytes of a mail that are looked at; every other sender waits meanwhile
 TOO_MANY = "too many posts"
 
 _TAGS = re.compile(r"(?:\[[^\]]{0,80}\] *)*+")
 
 
-def judge(tx: Tx, mail: Incoming, written: Body | None) -> Verdict | None:
-    """Refuse a text that the list has just had, and hold what its author writes too fast.
-
-    `written` is what the mail says; None where it is too long to be read now. Notes the post as taken.
-    """
-    mark, within = _mark(mail, written) if written else b"", mail.site.same_text
+def judge(tx: Tx, mail: Incoming) -> Verdict | None:
+    """Refuse a text that the list has just had, hold what its author writes too fast, and note what is taken."""
+    mark, within = _mark(mail.msg), mail.site.same_text
     if mark and not intake.see_again(tx, f"text {mail.mlist.address}", mark, mail.now, within=within) and within:
         text = "This list has just had the same text, as in a loop of mail. If you mean it, change a few words."
         return Verdict("refuse", "loop: the same text again", text, 550, "5.4.6")
@@ -40,14 +39,25 @@ def judge(tx: Tx, mail: Incoming, written: Body | None) -> Verdict | None:
     return None
 
 
-def _mark(mail: Incoming, written: Body) -> bytes:
+def _mark(msg: Message) -> bytes:
     """Return a hash of what stays of a post when it goes in circles; b"" for one that is too short to tell.
 
     Quote marks, blanks, footers and what lists put before subjects do not count.
     """
+    if len(msg.body) > LONGEST:
+        return b""
+    plain = msg.body.decode("utf-8", "replace").replace("\r\n", "\n") if _is_text(msg) else ""
+    written = Body(plain, ()) if plain else body.read(msg)
     text = body.unsigned(written.text).encode("utf-8", "replace").translate(None, b"> \t\n")
     if len(text) < SHORTEST:
         return b""
     files = "".join(f"\0{file.filename} {file.size}" for file in written.attachments)
-    title = subject.base(_TAGS.sub("", subject.base(mail.msg.subject), count=1)).lower()
+    title = subject.base(_TAGS.sub("", subject.base(msg.subject), count=1)).lower()
     return hashlib.sha256(f"{title}{files}\0".encode("utf-8", "replace") + text).digest()
+
+
+def _is_text(msg: Message) -> bool:
+    """Say whether the body is what there is to be read, as it stands; then reading it costs nothing."""
+    kind, encoding = msg.get("Content-Type").lower(), msg.get("Content-Transfer-Encoding").lower()
+    plain = kind.startswith("text/plain") or not kind
+    return plain and encoding in ("", "7bit", "8bit") and ("utf-8" in kind or msg.body.isascii())

@@ -132,12 +132,17 @@ async def test_two_hundred_posts_with_one_forged_sender_are_a_notice_to_them_and
     assert len(await later(4000)) == 2
 
 
+QP = "MIME-Version: 1.0\r\nContent-Type: text/plain; charset=utf-8\r\nContent-Transfer-Encoding: quoted-printable\r\n"
+MIXED = "MIME-Version: 1.0\r\nContent-Type: multipart/mixed; boundary=b\r\n"
+FOOTER = f"{'_' * 47}\r\nlab mailing list\r\nlab@example.net\r\n"
 TWICE = {
     "as it was": (TEXT, "Budget"),
+    "in another encoding": (TEXT.replace("or all", "or=20=\r\nall"), "Budget", QP),
+    "with a footer as a part of its own": (f"--b\r\n\r\n{TEXT}\r\n--b\r\n\r\n{FOOTER}--b--\r\n", "Budget", MIXED),
     "quoted": (f"> {TEXT}", "Re: Budget"),
     "broken into lines": (TEXT.replace(" or all", "\r\nor all"), "Budget"),
     "under another list's tag": (TEXT, "Re: [lab] Budget"),
-    "with a footer": (f"{TEXT}{'_' * 47}\r\nlab mailing list\r\nlab@example.net\r\n", "[lab] Re: Budget"),
+    "with a footer": (TEXT + FOOTER, "[lab] Re: Budget"),
     "with a signature": (f"{TEXT}\r\n-- \r\nlab mailing list\r\n", "Budget"),
 }
 
@@ -145,10 +150,10 @@ TWICE = {
 @pytest.mark.parametrize("name", TWICE)
 async def test_a_text_that_comes_again_within_a_day_is_refused(site: Site, name: str) -> None:
     await site.cli("list", "set", "pmo", "posting=anyone")
-    body, subject = TWICE[name]
+    body, subject, *fields = TWICE[name]
     first = letter("ada@example.org", 1, subject="Budget", body=TEXT)
     assert (await site.send("ada@example.org", [PMO], first)).startswith("250")
-    again = letter("lab@example.net", 2, subject=subject, body=body)
+    again = letter("lab@example.net", 2, subject=subject, body=body, fields="".join(fields))
     answer = await site.send("lab@example.net", [PMO], again)
     assert answer.startswith("550 5.4.6 This list has just had the same text")
     site.clock.shift += 86401
