@@ -21,7 +21,7 @@ import msgspec
 from msgspec import Meta
 
 from mailforum.errors import ConfigError
-from mailforum.units import Address, Duration, Limit, Size
+from mailforum.units import Address, Duration, Limit, Network, Size
 
 
 class _Section(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
@@ -64,9 +64,29 @@ class Store(_Section, frozen=True):
     keep_sent: Annotated[Duration, Meta(description="How long the rows of finished deliveries are kept")] = Duration(
         14 * 86400
     )
+    keep_bodies: Annotated[
+        Duration,
+        Meta(description="How long the texts of posts are kept; then a note takes their place. 0: for ever"),
+    ] = Duration(0)
+    keep_held: Annotated[
+        Duration, Meta(description="How long a held post waits for a moderator; then it is deleted. 0: for ever")
+    ] = Duration(0)
+    keep_shunted: Annotated[
+        Duration, Meta(description="How long mail is kept that a fault of ours stopped. 0: for ever")
+    ] = Duration(0)
+    keep_bounces: Annotated[Duration, Meta(description="How long reports of bounces are kept. 0: for ever")] = Duration(
+        90 * 86400
+    )
     min_free: Annotated[Size, Meta(description="No mail is taken in while the disk has less space left than this")] = (
         Size(64 * 1024**2)
     )
+    reserve: Annotated[
+        Size,
+        Meta(
+            description="Kept in a file beside the database and given up when the disk is full, "
+            "so that what was sent can be written down; 0: none"
+        ),
+    ] = Size(16 * 1024**2)
 
 
 class Smtp(_Section, frozen=True):
@@ -80,10 +100,25 @@ class Smtp(_Section, frozen=True):
     max_recipients: Annotated[int, Meta(description="Most recipients of one mail", ge=100)] = 1000
     max_connections: Annotated[int, Meta(description="Most connections at once", ge=1)] = 200
     max_connections_per_client: Annotated[
-        int, Meta(description="Most connections at once from one address; loopback is not counted", ge=1)
+        int, Meta(description="Most connections at once from one client: an IPv4 address or an IPv6 /64", ge=1)
+    ] = 20
+    max_errors: Annotated[
+        int, Meta(description="After so many errors and idle commands without a mail a client is sent away", ge=1)
     ] = 20
     command_timeout: Annotated[Duration, Meta(description="Longest silence between commands")] = Duration(300)
     data_timeout: Annotated[Duration, Meta(description="Longest silence while a mail is being sent")] = Duration(180)
+    min_rate: Annotated[
+        Size, Meta(description="Least bytes a second of a mail, once it has been coming for a minute")
+    ] = Size(1024)
+    memory_per_mail: Annotated[
+        Size, Meta(description="A mail larger than this waits in a file beside the database while it is received")
+    ] = Size(256 * 1024)
+    max_spool: Annotated[
+        Size, Meta(description="Most space for such files, all together; who sends a large mail then is put off")
+    ] = Size(1024**3)
+    trusted: Annotated[
+        tuple[Network, ...], Meta(description="Networks whose clients are not counted, here and in [limits]")
+    ] = (Network("127.0.0.0/8"), Network("::1/128"))
 
 
 class DeliveryOptions(_Section, frozen=True):
@@ -160,7 +195,18 @@ class Web(_Section, frozen=True):
 
 
 class Limits(_Section, frozen=True):
-    """Against abuse."""
+    """Against abuse and overload."""
+
+    connections_per_minute: Annotated[
+        int, Meta(description="Most connections a minute from one client; 0: any number", ge=0)
+    ] = 120
+    mails_per_minute: Annotated[int, Meta(description="Most mails a minute from one client; 0: any number", ge=0)] = 300
+    recipients_per_minute: Annotated[
+        int, Meta(description="Most recipients a minute from one client; 0: any number", ge=0)
+    ] = 3000
+    queue_size: Annotated[
+        int, Meta(description="While so many deliveries wait to be sent, senders are put off; 0: any number", ge=0)
+    ] = 3_000_000
 
     answers_per_day: Annotated[
         int,
@@ -272,6 +318,7 @@ def _takes(kind: Any) -> str:
         Size: "size",
         Address: "host:port",
         Limit: "limit",
+        Network: "network",
     }
     return names[kind]
 
@@ -327,7 +374,7 @@ def parse(data: Mapping[str, Any], *, base: Path, source: str = "configuration",
 def _decode(kind: type, value: object) -> object:
     if kind is Path:
         return value
-    if kind in (Duration, Size, Address, Limit):
+    if kind in (Duration, Size, Address, Limit, Network):
         return kind.parse(value)
     raise NotImplementedError(kind)
 
@@ -394,6 +441,8 @@ def _judged(config: Config) -> Iterator[tuple[str, str, bool, str]]:
     yield "site", "admin", not site.admin or _like(r"[^@\s]+@\S+", site.admin), "expected an address"
     yield "dns", "servers", all(map(_is_ip, config.dns.servers)), "expected IP addresses"
     yield "store", "url", _like(r"sqlite:.+", config.store.url), "expected sqlite:FILE, the one database there is"
+    kept = not config.store.keep_bodies or config.store.keep_bodies >= config.delivery.give_up
+    yield "store", "keep_bodies", kept, "expected 0, or at least as long as [delivery] give_up: retries need the text"
     yield "smtp", "tls_cert", bool(smtp.tls_cert) == bool(smtp.tls_key), "tls_cert and tls_key go together"
     relay = "expected smtp://host:port, lmtp://host:port or maildir:FOLDER; name and password are options of their own"
     yield "delivery", "relay", _like(_RELAY, config.delivery.relay), relay

@@ -85,8 +85,7 @@ class Worker:
         fanning = [asyncio.create_task(self._fan_out())] if self._part.index == 0 else []
         while not self._stopping:
             self._look.clear()
-            if not await self._fill():
-                await _wait(self._look, LOOK)
+            if not await self._fill() and not await _comes(self._look, LOOK):
                 self._look_around()
         await asyncio.gather(*fanning, *self._lanes, return_exceptions=True)
         self._hand.take_back()
@@ -169,11 +168,11 @@ class Worker:
     async def _put_off(self, now: float) -> None:
         """Give back to the queue what its destination will not take for some time."""
         for domain, wait, tasks in self._hand.overdue(now):
+            for task in tasks:  # if they cannot be put off they are due as before, and are taken again
+                self._hand.done(task)
             ids, due_at = [due.id for task in tasks for due in task.deliveries], self._clock.now() + wait
             await self._db.write(lambda tx, ids=ids, due_at=due_at: queue.put_off(tx, ids, due_at))  # type: ignore[misc]
             log.event("put_off", domain=domain, deliveries=len(ids), seconds=round(wait))
-            for task in tasks:
-                self._hand.done(task)
 
     async def _fan_out(self) -> None:
         """Do the rest of fan-outs that their own transactions have only begun, in steps between those of others."""
@@ -328,7 +327,9 @@ class Lane:
         del self._in_hand[job.ids[0]]
 
 
-async def _wait(event: asyncio.Event, seconds: float) -> None:
+async def _comes(event: asyncio.Event, seconds: float) -> bool:
+    """Wait for `event`; say whether it has come within `seconds`."""
     with contextlib.suppress(TimeoutError):
         async with asyncio.timeout(seconds):
             await event.wait()
+    return event.is_set()

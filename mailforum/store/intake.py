@@ -6,6 +6,7 @@ import json
 from dataclasses import fields
 
 from mailforum.model import Held, Request, Shunted
+from mailforum.store import blob
 from mailforum.store.database import Row, Tx
 
 
@@ -41,13 +42,6 @@ def seen_at(tx: Tx, what: str, digest: bytes) -> float | None:
     return float(row["at"]) if row else None
 
 
-def forget(tx: Tx, seen_before: float, now: float) -> None:
-    """Delete what is too old to matter: mail seen, answers counted, requests long expired."""
-    tx.run("intake.forget_seen", before=seen_before)
-    tx.run("intake.forget_answers", day=int(now // 86400) - 2)
-    tx.run("intake.forget_requests", before=seen_before)
-
-
 def _held(row: Row) -> Held:
     return Held(**{field.name: row[field.name] for field in fields(Held)})
 
@@ -75,10 +69,12 @@ def hold(
         message_id=message_id,
         reason=reason,
         under=under,
-        raw=raw,
+        raw=blob.inline(raw),
+        size=len(raw),
         now=now,
     )
     assert row is not None
+    blob.fill(tx, "held", row["id"], raw)
     return int(row["id"])
 
 
@@ -158,10 +154,12 @@ def shunt(tx: Tx, *, digest: bytes, mail_from: str, rcpts: tuple[str, ...], reas
         mail_from=mail_from,
         rcpts=json.dumps(rcpts),
         reason=reason,
-        raw=raw,
+        raw=blob.inline(raw),
+        size=len(raw),
         now=now,
     )
     assert row is not None
+    blob.fill(tx, "shunt", row["id"], raw)
     return int(row["id"])
 
 

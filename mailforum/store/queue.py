@@ -15,8 +15,10 @@ from dataclasses import dataclass
 from itertools import islice
 
 from mailforum.model import Delivery, Due, Kind, Mailing, Mode, State, Status
+from mailforum.store import blob
 from mailforum.store.database import Row, Tx
 
+PAUSED = 1e11  # seconds that are added to the due time of what is paused: the year 5138
 STEP = 1000  # members to whom a mailing is queued in one transaction
 TURN = 100  # deliveries of one run that are taken before it is another's turn
 STEPS, NEWEST = 500, 50  # runs that are looked at, from the oldest and from the newest
@@ -82,10 +84,12 @@ def add_mailing(
         data=json.dumps(values or {}),
         reply_to=reply_to,
         mail_from=mail_from,
-        raw=raw,
+        raw=raw and blob.inline(raw),
+        size=None if raw is None else len(raw),
         now=now,
     )
     assert row is not None
+    blob.fill(tx, "mailing", row["id"], raw or b"")
     return int(row["id"])
 
 
@@ -316,7 +320,29 @@ def delivery(tx: Tx, delivery_id: int) -> Delivery | None:
 
 def retry(tx: Tx, now: float, delivery_id: int = 0) -> int:
     """Make one deferred or failed delivery, or all deferred ones, due now; return how many."""
-    return tx.run("queue.retry", id=delivery_id, now=now)
+    return tx.run("queue.retry", id=delivery_id, now=now, paused=PAUSED)
+
+
+def pause(tx: Tx) -> int:
+    """Have all that waits wait until `resume`; return how many deliveries."""
+    return tx.run("queue.pause", paused=PAUSED)
+
+
+def resume(tx: Tx) -> int:
+    """Go on with what `pause` stopped; return how many deliveries."""
+    return tx.run("queue.resume", paused=PAUSED)
+
+
+def drop_paused(tx: Tx, now: float) -> int:
+    """Give up what `pause` stopped; return how many deliveries."""
+    return tx.run("queue.drop_paused", now=now, paused=PAUSED)
+
+
+def paused(tx: Tx) -> int:
+    """Return how many deliveries `pause` has stopped."""
+    row = tx.one("queue.paused", paused=PAUSED)
+    assert row is not None
+    return int(row["n"])
 
 
 def drop(tx: Tx, now: float, delivery_id: int) -> bool:
@@ -330,8 +356,3 @@ def stats(tx: Tx) -> dict[str, tuple[int, float | None]]:
     for row in tx.all("queue.stats"):
         counts[row["state"]] = (row["deliveries"], row["oldest"])
     return counts
-
-
-def prune(tx: Tx, before: float) -> int:
-    """Delete mailings all of whose deliveries were finished before that time; return how many."""
-    return tx.run("queue.prune", before=before)

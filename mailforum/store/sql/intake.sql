@@ -23,18 +23,9 @@ SELECT at FROM seen WHERE rcpt = :rcpt AND digest = :digest
 -- name: seen_count
 SELECT count(*) AS n FROM seen
 
--- name: forget_seen
-DELETE FROM seen WHERE at < :before
-
--- name: forget_answers
-DELETE FROM answer WHERE day < :day
-
--- name: forget_requests
-DELETE FROM request WHERE expires_at < :before
-
 -- name: hold
 INSERT INTO held (list_id, mail_from, from_address, subject, message_id, reason, under, received_at, raw)
-VALUES (:list_id, :mail_from, :from_address, :subject, :message_id, :reason, :under, :now, :raw)
+VALUES (:list_id, :mail_from, :from_address, :subject, :message_id, :reason, :under, :now, coalesce(:raw, zeroblob(:size)))
 RETURNING id
 
 -- name: held
@@ -72,7 +63,7 @@ RETURNING sent
 
 -- name: shunt
 INSERT INTO shunt (digest, mail_from, rcpts, reason, times, at, raw)
-VALUES (:digest, :mail_from, :rcpts, :reason, 1, :now, :raw)
+VALUES (:digest, :mail_from, :rcpts, :reason, 1, :now, coalesce(:raw, zeroblob(:size)))
 ON CONFLICT (digest) DO UPDATE SET times = shunt.times + 1, at = excluded.at, reason = excluded.reason
 RETURNING id
 

@@ -1,6 +1,7 @@
 -- name: add_mailing
 INSERT INTO mailing (list_id, kind, ref_id, template, data, reply_to, mail_from, raw, created_at)
-VALUES (:list_id, :kind, :ref_id, :template, :data, :reply_to, :mail_from, :raw, :now)
+VALUES (:list_id, :kind, :ref_id, :template, :data, :reply_to, :mail_from,
+        CASE WHEN :size IS NOT NULL THEN coalesce(:raw, zeroblob(:size)) END, :now)
 RETURNING id
 
 -- name: mailing
@@ -122,22 +123,27 @@ WHERE delivery.id = :id
 
 -- name: retry
 UPDATE delivery SET due_at = :now, state = 'queued', done_at = NULL
-WHERE (:id = 0 OR id = :id) AND (state = 'deferred' OR (state = 'failed' AND :id <> 0))
+WHERE (:id = 0 OR id = :id) AND ((state = 'deferred' AND due_at < :paused) OR (state IN ('deferred', 'failed') AND :id <> 0))
 
 -- name: drop
 UPDATE delivery SET state = 'failed', done_at = :now, enhanced = '5.0.0', reply = 'dropped by the admin'
 WHERE id = :id AND done_at IS NULL
+
+-- name: pause
+UPDATE delivery SET due_at = due_at + :paused WHERE done_at IS NULL AND due_at < :paused
+
+-- name: resume
+UPDATE delivery SET due_at = due_at - :paused WHERE done_at IS NULL AND due_at >= :paused
+
+-- name: drop_paused
+UPDATE delivery SET state = 'failed', done_at = :now, enhanced = '5.0.0', reply = 'dropped by the admin'
+WHERE done_at IS NULL AND due_at >= :paused
+
+-- name: paused
+SELECT count(*) AS n FROM delivery WHERE done_at IS NULL AND due_at >= :paused
 
 -- name: backlog
 SELECT count(*) AS n FROM (SELECT 1 FROM delivery WHERE done_at IS NULL LIMIT :limit)
 
 -- name: stats
 SELECT state, count(*) AS deliveries, min(created_at) AS oldest FROM delivery GROUP BY state
-
--- name: prune
-DELETE FROM mailing WHERE id IN (
-    SELECT mailing.id FROM mailing
-    WHERE mailing.created_at < :before AND fan_after >= fan_last AND NOT EXISTS (
-        SELECT 1 FROM delivery WHERE delivery.mailing_id = mailing.id
-        AND (delivery.done_at IS NULL OR delivery.done_at >= :before))
-    LIMIT 100)
