@@ -93,9 +93,16 @@ class Lines(logging.Formatter):
         return before + record.message.replace("\n", f"{after}\n{before}") + after
 
 
+class Handler(logging.StreamHandler):  # type: ignore[type-arg]
+    """Writes to standard error; a line that cannot be written is counted, and mail goes on."""
+
+    def handleError(self, record: logging.LogRecord) -> None:  # noqa: N802  logging's own name
+        counters["log_lost"] += 1
+
+
 def setup(level: str = "info") -> None:
     """Send mailforum's own log to standard error, a line an event, from `level` up."""
-    handler = logging.StreamHandler()
+    handler = Handler()
     handler.setFormatter(Lines("%(asctime)s %(levelname)s %(message)s"))
     logger.handlers[:] = [handler]
     logger.setLevel(level.upper())

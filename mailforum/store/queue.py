@@ -13,11 +13,14 @@ import json
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import islice
+from typing import NamedTuple
 
 from mailforum.model import Delivery, Due, Kind, Mailing, Mode, State, Status
 from mailforum.store import blob
 from mailforum.store.database import Row, Tx
 
+PAUSED = 1e11  # seconds that are added to the due time of what is paused: the year 5138
+EVERYBODY = 2**62  # no member has so high an id
 STEP = 1000  # members to whom a mailing is queued in one transaction
 TURN = 100  # deliveries of one run that are taken before it is another's turn
 STEPS, NEWEST = 500, 50  # runs that are looked at, from the oldest and from the newest
@@ -138,31 +141,42 @@ def fan_out(tx: Tx, mailing_id: int, modes: Sequence[Mode], author: str = "") ->
     Who joins from now on gets nothing of it. `author` is the key of the post's author, who is left
     out if they asked for that.
     """
-    tx.run("queue.begin_fan_out", id=mailing_id, modes=json.dumps(modes), author=author)
-    return _step(tx, mailing_id)
+    who = {"modes": json.dumps(modes), "author": author}
+    queued = tx.run("queue.fan_out", id=mailing_id, after=0, last=EVERYBODY, limit=STEP, **who)
+    if queued == STEP:
+        tx.run("queue.begin_fan_out", id=mailing_id, **who)
+    return queued
 
 
 def go_on_fanning_out(tx: Tx) -> bool:
     """Queue the next deliveries of a mailing that is not fanned out; say if there was one."""
     row = tx.one("queue.fanning")
     if row:
-        _step(tx, row["id"])
+        where = {name: row[name] for name in ("id", "after", "last", "modes", "author")}
+        queued = tx.run("queue.fan_out", **where, limit=STEP)
+        tx.run("queue.fanned_out", id=row["id"], whole=queued < STEP)
     return row is not None
 
 
-def _step(tx: Tx, mailing_id: int) -> int:
-    queued = tx.run("queue.fan_out", id=mailing_id, limit=STEP)
-    tx.run("queue.fanned_out", id=mailing_id, whole=queued < STEP)
-    return queued
+class Outline(NamedTuple):
+    """What has to be known of a mailing before it is made: whether each recipient gets a mail of their own, and
+    about how many bytes it has."""
+
+    personal: bool
+    size: int
 
 
 @dataclass(frozen=True, slots=True)
 class Taken:
-    """What a worker takes in hand: `due`, in the order to be sent. `gone`: of those who have left meanwhile."""
+    """What a worker takes in hand: `due`, in the order to be sent, and the outlines of their mailings.
+
+    `gone`: those of members who have left meanwhile. `fanning`: some mailing is not fanned out.
+    """
 
     due: list[Due]
     gone: list[int]
     fanning: bool
+    outlines: dict[int, Outline]
 
 
 def take(tx: Tx, now: float, hand: Mapping[Run, int], want: int, part: Part = WHOLE) -> Taken:
@@ -172,7 +186,7 @@ def take(tx: Tx, now: float, hand: Mapping[Run, int], want: int, part: Part = WH
     goes to the newest, so that new mail is not kept waiting by a long queue.
     """
     reached = dict(hand)
-    taken = Taken([], [], tx.one("queue.fanning") is not None)
+    taken = Taken([], [], tx.one("queue.fanning") is not None, {})
     turn, share = max(TURN, want // 5), {"part": part.index, "parts": part.count}
     while len(taken.due) < want:
         took = 0
@@ -181,9 +195,16 @@ def take(tx: Tx, now: float, hand: Mapping[Run, int], want: int, part: Part = WH
             if len(taken.due) >= want:
                 break
         if not took:
-            return taken
-    next(filter(None, (_turn(tx, taken, reached, run, share | {"limit": TURN}) for run in _newest(tx, now))), 0)
+            break
+    else:
+        next(filter(None, (_turn(tx, taken, reached, run, share | {"limit": TURN}) for run in _newest(tx, now))), 0)
+    taken.outlines.update((one, _outline(tx, one)) for one in dict.fromkeys(due.mailing_id for due in taken.due))
     return taken
+
+
+def _outline(tx: Tx, mailing_id: int) -> Outline:
+    row = tx.one("queue.outline", id=mailing_id)
+    return Outline(bool(row["personal"]), row["size"]) if row else Outline(False, 0)
 
 
 def _turn(tx: Tx, taken: Taken, reached: dict[Run, int], run: Run, share: Mapping[str, int]) -> int:
@@ -318,8 +339,32 @@ def delivery(tx: Tx, delivery_id: int) -> Delivery | None:
 
 
 def retry(tx: Tx, now: float, delivery_id: int = 0) -> int:
-    """Make one deferred or failed delivery, or all deferred ones, due now; return how many."""
-    return tx.run("queue.retry", id=delivery_id, now=now)
+    """Make one deferred, failed or paused delivery, or all deferred ones, due now; return how many."""
+    if delivery_id:
+        return tx.run("queue.retry", id=delivery_id, now=now, paused=PAUSED)
+    return tx.run("queue.retry_all", now=now, paused=PAUSED)
+
+
+def pause(tx: Tx) -> int:
+    """Have all that waits wait until `resume`; return how many deliveries."""
+    return tx.run("queue.pause", paused=PAUSED)
+
+
+def resume(tx: Tx) -> int:
+    """Go on with what `pause` stopped; return how many deliveries."""
+    return tx.run("queue.resume", paused=PAUSED)
+
+
+def drop_paused(tx: Tx, now: float) -> int:
+    """Give up what `pause` stopped; return how many deliveries."""
+    return tx.run("queue.drop_paused", now=now, paused=PAUSED)
+
+
+def paused(tx: Tx) -> int:
+    """Return how many deliveries `pause` has stopped."""
+    row = tx.one("queue.paused", paused=PAUSED)
+    assert row is not None
+    return int(row["n"])
 
 
 def drop(tx: Tx, now: float, delivery_id: int) -> bool:
@@ -333,8 +378,3 @@ def stats(tx: Tx) -> dict[str, tuple[int, float | None]]:
     for row in tx.all("queue.stats"):
         counts[row["state"]] = (row["deliveries"], row["oldest"])
     return counts
-
-
-def prune(tx: Tx, before: float) -> int:
-    """Delete mailings all of whose deliveries were finished before that time; return how many."""
-    return tx.run("queue.prune", before=before)

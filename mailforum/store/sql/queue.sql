@@ -20,19 +20,21 @@ SELECT rcpt FROM delivery WHERE mailing_id = :mailing_id ORDER BY id LIMIT 1
 -- name: begin_fan_out
 UPDATE mailing
 SET fan_modes = :modes, fan_author = :author,
+    fan_after = (SELECT member_id FROM delivery WHERE mailing_id = mailing.id ORDER BY id DESC LIMIT 1),
     fan_last = (SELECT coalesce(max(id), 0) FROM member WHERE list_id = mailing.list_id)
 WHERE id = :id
 
 -- name: fanning
-SELECT id FROM mailing WHERE fan_after < fan_last ORDER BY id LIMIT 1
+SELECT id, fan_after AS after, fan_last AS last, fan_modes AS modes, fan_author AS author
+FROM mailing WHERE fan_after < fan_last ORDER BY id LIMIT 1
 
 -- name: fan_out
 INSERT INTO delivery (mailing_id, member_id, rcpt, state, created_at, due_at)
 SELECT mailing.id, member.id, member.address, 'queued', mailing.created_at, mailing.created_at
 FROM mailing JOIN member ON member.list_id = mailing.list_id
-WHERE mailing.id = :id AND member.id > mailing.fan_after AND member.id <= mailing.fan_last
-  AND member.mode IN (SELECT value FROM json_each(mailing.fan_modes)) AND member.status = 'active'
-  AND (member.key <> mailing.fan_author OR member.own_posts = 1)
+WHERE mailing.id = :id AND member.id > :after AND member.id <= :last
+  AND member.mode IN (SELECT value FROM json_each(:modes)) AND member.status = 'active'
+  AND (member.key <> :author OR member.own_posts = 1)
 ORDER BY member.id LIMIT :limit
 
 -- name: fanned_out
@@ -65,6 +67,13 @@ FROM delivery
 WHERE done_at IS NULL AND due_at = :due_at AND mailing_id = :mailing_id AND id > :after
   AND (:parts = 1 OR id % :parts = :part)
 ORDER BY id LIMIT :limit
+
+-- name: outline
+SELECT mailing.kind IN ('post', 'digest') AND coalesce(json_extract(list.settings, '$.personal'), 1) AS personal,
+       coalesce(post.size, length(mailing.raw), 0) AS size
+FROM mailing LEFT JOIN list ON list.id = mailing.list_id
+ LEFT JOIN post ON mailing.kind = 'post' AND post.id = mailing.ref_id
+WHERE mailing.id = :id
 
 -- name: next_due
 SELECT min(due_at) AS due_at FROM delivery WHERE done_at IS NULL
@@ -123,22 +132,31 @@ WHERE delivery.id = :id
 
 -- name: retry
 UPDATE delivery SET due_at = :now, state = 'queued', done_at = NULL
-WHERE (:id = 0 OR id = :id) AND (state = 'deferred' OR (state = 'failed' AND :id <> 0))
+WHERE id = :id AND (state IN ('deferred', 'failed') OR (state = 'queued' AND due_at >= :paused))
+
+-- name: retry_all
+UPDATE delivery SET due_at = :now, state = 'queued'
+WHERE done_at IS NULL AND state = 'deferred' AND due_at < :paused
 
 -- name: drop
 UPDATE delivery SET state = 'failed', done_at = :now, enhanced = '5.0.0', reply = 'dropped by the admin'
 WHERE id = :id AND done_at IS NULL
+
+-- name: pause
+UPDATE delivery SET due_at = due_at + :paused WHERE done_at IS NULL AND due_at < :paused
+
+-- name: resume
+UPDATE delivery SET due_at = due_at - :paused WHERE done_at IS NULL AND due_at >= :paused
+
+-- name: drop_paused
+UPDATE delivery SET state = 'failed', done_at = :now, enhanced = '5.0.0', reply = 'dropped by the admin'
+WHERE done_at IS NULL AND due_at >= :paused
+
+-- name: paused
+SELECT count(*) AS n FROM delivery WHERE done_at IS NULL AND due_at >= :paused
 
 -- name: backlog
 SELECT count(*) AS n FROM (SELECT 1 FROM delivery WHERE done_at IS NULL LIMIT :limit)
 
 -- name: stats
 SELECT state, count(*) AS deliveries, min(created_at) AS oldest FROM delivery GROUP BY state
-
--- name: prune
-DELETE FROM mailing WHERE id IN (
-    SELECT mailing.id FROM mailing
-    WHERE mailing.created_at < :before AND fan_after >= fan_last AND NOT EXISTS (
-        SELECT 1 FROM delivery WHERE delivery.mailing_id = mailing.id
-        AND (delivery.done_at IS NULL OR delivery.done_at >= :before))
-    LIMIT 100)
