@@ -76,12 +76,11 @@ async def report(port: int) -> str:
     return answer
 
 
-@pytest.mark.parametrize("when", ["before", "after"])
-@pytest.mark.parametrize("commits", [1, 2])
+@pytest.mark.parametrize(("when", "commits"), [("before", 2), ("after", 1)])
 async def test_an_import_that_was_killed_is_completed_by_running_it_again_and_nobody_is_welcomed_twice(
     tmp_path: Path, when: str, commits: int
 ) -> None:
-    readers = [f"reader{number}@example.org" for number in range(1200)]
+    readers = [f"reader{number}@example.org" for number in range(600)]
     (tmp_path / "members.txt").write_text("\n".join(readers))
     async with Sink() as sink:
         file = write_config(tmp_path, sink.url, web_listen="[]", site_log_level='"warning"')
@@ -94,10 +93,6 @@ async def test_an_import_that_was_killed_is_completed_by_running_it_again_and_no
         assert (await asyncio.to_thread(run_cli, words)).code == 0
         server = Server(file)
         await server.start()
-        try:
-            await sink.wait(len(readers), 30)
-        except TimeoutError:
-            print("GOT", len(sink.mails), server.log[-2000:])
-            raise
+        await sink.wait(len(readers), 60)
         await server.kill()
         assert Counter(mail.rcpts[0] for mail in sink.mails) == Counter(readers)
