@@ -96,7 +96,7 @@ def site_of(config: Config) -> Site:
         answers_to_strangers=config.limits.answers_to_strangers,
         strangers_per_hour=config.limits.strangers_per_hour,
         same_text=config.limits.same_text,
-        posts_per_ten_minutes=config.limits.posts_per_ten_minutes,
+        answers_per_ten_minutes=config.limits.answers_per_ten_minutes,
         owner_notices_per_day=config.limits.owner_notices_per_day,
         confirm_seconds=config.limits.confirm_days * 86400,
         max_size=config.smtp.max_size,
