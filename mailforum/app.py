@@ -28,7 +28,7 @@ from mailforum.delivery.render import Texts
 from mailforum.delivery.sign import Key, load_key
 from mailforum.delivery.worker import Worker
 from mailforum.errors import ConfigError, Deferred
-from mailforum.forum import digests, posts, restore
+from mailforum.forum import digests, moderation, posts, restore
 from mailforum.forum.site import Site
 from mailforum.mail.token import Signer, load_keys, new_key
 from mailforum.smtpd.backlog import Backlog
@@ -90,17 +90,24 @@ def site_of(config: Config) -> Site:
     return Site(
         domain=config.site.domain.lower(),
         admin=config.site.admin,
-        signer=Signer(_token_keys(config, make=True)),
+        signer=Signer(token_keys(config, make=True)),
         special_domains=config.site.special_domains,
         answers_per_day=config.limits.answers_per_day,
+        answers_to_strangers=config.limits.answers_to_strangers,
+        strangers_per_hour=config.limits.strangers_per_hour,
+        same_text=config.limits.same_text,
+        posts_per_ten_minutes=config.limits.posts_per_ten_minutes,
         owner_notices_per_day=config.limits.owner_notices_per_day,
         confirm_seconds=config.limits.confirm_days * 86400,
         max_size=config.smtp.max_size,
     )
 
 
-def _token_keys(config: Config, *, make: bool = False) -> tuple[bytes, ...]:
-    """Read the keys that sign tokens. With `make`, as the first start does, one is made if there is no file."""
+def token_keys(config: Config, *, make: bool = False) -> tuple[bytes, ...]:
+    """Read the keys that sign tokens. With `make`, as the first start does, one is made if there is no file.
+
+    Raises ConfigError.
+    """
     path = config.path(config.site.secret_file)
     if make and not path.exists():
         _make_key(path)
@@ -297,9 +304,9 @@ class Service:
         Raises ConfigError and changes nothing if they cannot be used. Addresses, the database and the
         site's own data need a restart.
         """
-        preparer, token_keys = preparer_of(self.core.site, config), _token_keys(config)
+        preparer, keys = preparer_of(self.core.site, config), token_keys(config)
         self.server.reload()
-        self.core.site.signer.use(token_keys)
+        self.core.site.signer.use(keys)
         self.worker.use(preparer, config.delivery)
         self.crew.reload()
         log.event("reloaded", needs_restart=", ".join(_only_at_start(self.config, config)) or None)
@@ -310,6 +317,7 @@ class Service:
         while not self._stop.is_set():
             try:
                 await send_due_digests(self.core.db, self._clock.now())
+                await tell_what_waits(self.core.db, self.core.site, self._clock.now())
                 if self._clock.monotonic() - cleaned > HOUSEKEEPING:
                     await self._clean()
                     cleaned = self._clock.monotonic()
@@ -366,3 +374,9 @@ async def send_due_digests(db: Database, now: float) -> None:
         if cut:
             issue, readers = cut
             log.event("digest", list=mlist.address, issue=issue.number, posts=issue.posts, readers=readers)
+
+
+async def tell_what_waits(db: Database, site: Site, now: float) -> None:
+    """Tell the owners of each list what has been held since they last heard of it, once an hour."""
+    for list_id in await db.read(lambda tx: moderation.untold(tx, now)):
+        await db.write(lambda tx, list_id=list_id: moderation.tell_what_waits(tx, site, list_id, now))  # type: ignore[misc]
