@@ -265,6 +265,10 @@ class Config(_Section, frozen=True):
     limits: Limits = Limits()
     base: Path = Path()
 
+    def taking(self, connections: int) -> Config:
+        """Return this configuration with so many `max_connections`."""
+        return msgspec.structs.replace(self, smtp=msgspec.structs.replace(self.smtp, max_connections=connections))
+
     def path(self, name: str) -> Path:
         """Return the file or folder that an option names."""
         return self.base / Path(name).expanduser()
