@@ -27,13 +27,13 @@ from mailforum.delivery.render import Texts
 from mailforum.delivery.sign import Key, load_key
 from mailforum.delivery.worker import Worker
 from mailforum.errors import ConfigError, Deferred
-from mailforum.forum import digests
+from mailforum.forum import digests, suspension
 from mailforum.forum.site import Site
 from mailforum.mail.token import Signer, load_keys, new_key
 from mailforum.smtpd.intake import Intake
 from mailforum.smtpd.server import Server
+from mailforum.store import bounces, queue
 from mailforum.store import intake as intake_rows
-from mailforum.store import queue
 from mailforum.store.database import Database
 from mailforum.store.sqlite import open_sqlite
 from mailforum.web import Pages, listen
@@ -78,6 +78,7 @@ def site_of(config: Config) -> Site:
         special_domains=config.site.special_domains,
         answers_per_day=config.limits.answers_per_day,
         owner_notices_per_day=config.limits.owner_notices_per_day,
+        storm=config.limits.bounce_storm,
         confirm_seconds=config.limits.confirm_days * 86400,
         max_size=config.smtp.max_size,
     )
@@ -236,6 +237,7 @@ class Service:
         while not self._stop.is_set():
             try:
                 await send_due_digests(self.core.db, self._clock.now())
+                await keep_bounces(self.core.db, self.core.site, self._clock.now())
                 if self._clock.monotonic() - cleaned > HOUSEKEEPING:
                     await self._clean()
                     cleaned = self._clock.monotonic()
@@ -253,6 +255,8 @@ class Service:
         await db.write(lambda tx: intake_rows.forget(tx, now - REMEMBER, now))
         while await db.write(lambda tx: queue.prune(tx, now - keep)):
             pass  # others may write between the steps
+        while await db.write(lambda tx: bounces.forget(tx, now - self.config.store.keep_bounces)):
+            pass
 
 
 def _only_at_start(old: Config, new: Config) -> list[str]:
@@ -279,6 +283,13 @@ async def send_due_digests(db: Database, now: float) -> None:
         if cut:
             issue, readers = cut
             log.event("digest", list=mlist.address, issue=issue.number, posts=issue.posts, readers=readers)
+
+
+async def keep_bounces(db: Database, site: Site, now: float) -> None:
+    """Do what is due about mail that has come back: tests, suspensions, word to the owners."""
+    while await db.read(lambda tx: suspension.is_due(tx, site, now)):
+        for one in await db.write(lambda tx: suspension.keep(tx, site, now)):
+            log.event("bounces", list=one.list_address, what=one.what, about=one.about)
 
 
 @contextmanager

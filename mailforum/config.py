@@ -64,6 +64,9 @@ class Store(_Section, frozen=True):
     keep_sent: Annotated[Duration, Meta(description="How long the rows of finished deliveries are kept")] = Duration(
         14 * 86400
     )
+    keep_bounces: Annotated[Duration, Meta(description="How long it is remembered that a member's mail came back")] = (
+        Duration(90 * 86400)
+    )
     min_free: Annotated[Size, Meta(description="No mail is taken in while the disk has less space left than this")] = (
         Size(64 * 1024**2)
     )
@@ -148,6 +151,14 @@ class Limits(_Section, frozen=True):
             description="Most notices to a list's owners in a day, of held posts and of people who want to join", ge=1
         ),
     ] = 50
+    bounce_storm: Annotated[
+        int,
+        Meta(
+            description="So many members whose mail fails in the same words within a day are a storm: "
+            "nobody is suspended for it, and the owners are told why",
+            ge=2,
+        ),
+    ] = 10
     confirm_days: Annotated[int, Meta(description="Days until a request for confirmation expires", ge=1)] = 3
 
 

@@ -19,6 +19,7 @@ class Site:
     special_domains: bool = False
     answers_per_day: int = 20
     owner_notices_per_day: int = 50
+    storm: int = 10
     confirm_seconds: float = 3 * 86400
     max_size: int = 25 * 1024**2
 

@@ -72,7 +72,3 @@ DELETE FROM shunt WHERE id = :id
 
 -- name: unshunt_digest
 DELETE FROM shunt WHERE digest = :digest
-
--- name: bounced
-INSERT INTO bounce (list_id, address, action, enhanced, diagnostic, at)
-VALUES (:list_id, :address, :action, :enhanced, :diagnostic, :now)
