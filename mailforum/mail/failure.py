@@ -21,49 +21,46 @@ _REPLY = re.compile(r"(?<![\d.])([45][0-5]\d)(?=[ -])")
 
 # A mailbox that is blocked or suspended is no block list.
 _BLOCKED_BOX = re.compile(
-    r"\b(?:account|mailbox|user|recipient)\b[^.\n]{0,40}?\b(?:blocked|suspended|banned)|blocked (?:account"
-    r"|mailbox|user)"
+    r"\b(?:account|mailbox|user|recipient)\b[^.\n]{0,40}?\b(?:blocked|suspended|banned)"
+    r"|over quota or does not exist|blocked (?:account|mailbox|user)"
 )
 _POLICY = re.compile(
-    r"\b(?:dmarc|spf|dkim|arc|spamhaus|spamcop|sorbs|barracudacentral|abusix|uceprotect|invaluement"
-    r"|rbl|dnsbl|blacklist\w*|blocklist\w*|denylist\w*|black list\w*|block list\w*|blocked|banned|reputation"
-    r"|spam|spammy|junk|unsolicited|bulk mail|phishing|virus|malware|polic(?:y|ies)|content (?:rejected|filter)"
-    r"|unauthenticated|authentication (?:required|failed|checks)|not authenticated|relay(?:ing)? (?:access )?denied"
-    r"|too many (?:hops|connections|messages)|rate limit\w*|limit exceeded for sender|tss0\d|ptr|reverse dns|rdns"
-    r"|attachment|message (?:size|too (?:big|large))|size limit|line too long|not authori[sz]ed|not permitted"
-    r"|richtlinie\w*|politique de s[ée]curit[ée]|pol[íi]tica\w*|спам\w*)\b|垃圾|拒收"
+    r"\b(?:dmarc|spf|dkim|arc|spamhaus|spamcop|sorbs|barracudacentral|abusix|uceprotect|invaluement|rbl|dnsbl"
+    r"|blacklist\w*|blocklist\w*|denylist\w*|black list\w*|block list\w*|blocked|banned|reputation|spam|spammy"
+    r"|junk|unsolicited|bulk mail|phishing|virus|malware|polic(?:y|ies)|content (?:rejected|filter)"
+    r"|unauthenticated|authentication (?:required|failed|checks)|not authenticated"
+    r"|relay(?:ing)? (?:access )?denied|too many (?:hops|connections|messages)|rate limit\w*"
+    r"|limit exceeded for sender|tss0\d|ptr|reverse dns|rdns|attachment|message (?:size|too (?:big|large))"
+    r"|size limit|line too long|not authori[sz]ed|not permitted|richtlinie\w*|politique de s[ée]curit[ée]"
+    r"|pol[íi]tica\w*|спам\w*)\b|垃圾|拒收"
 )
 _FULL = re.compile(
     r"\b(?:quota|mailbox (?:is )?full|full mailbox|inbox (?:is )?full|out of storage"
-    r"|insufficient (?:disk )?(?:space|storage)"
-    r"|over (?:its )?(?:storage )?limit|storage (?:space )?(?:limit|exceeded)|disk full|no space left"
-    r"|not enough space"
-    r"|postfach (?:ist )?voll|bo[îi]te (?:de r[ée]ception )?pleine|buz[óo]n (?:est[áa] )?lleno|casella piena"
-    r"|mailbox size|exceeded storage|mail ?box for user is full|переполнен\w*)\b|容量|邮箱已满"
+    r"|insufficient (?:disk )?(?:space|storage)|over (?:its )?(?:storage )?limit"
+    r"|storage (?:space )?(?:limit|exceeded)|disk full|no space left|not enough space|postfach (?:ist )?voll"
+    r"|bo[îi]te (?:de r[ée]ception )?pleine|buz[óo]n (?:est[áa] )?lleno|casella piena|mailbox size"
+    r"|exceeded storage|mail ?box for user is full|переполнен\w*)\b|容量|邮箱已满"
 )
 _GONE = re.compile(
-    r"\b(?:unknown (?:user|recipient|address|account|local|virtual)|(?:user|recipient|address|mailbox|account"
-    r"|local part)"
-    r"(?: is)? unknown|no such (?:user|mailbox|address|recipient|domain|person|account|local)|no mailbox"
-    r"|no account by"
+    r"\b(?:unknown (?:user|recipient|address|account|local|virtual)"
+    r"|(?:user|recipient|address|mailbox|account|local part)(?: is)? unknown"
+    r"|no such (?:user|mailbox|address|recipient|domain|person|account|local)|no mailbox|no account by"
     r"|(?:does|do) ?(?:n'?t|n’t| not) (?:have an?|exist)|non-?existent|not exist|unrouteable|unroutable"
-    r"|(?:user|recipient|address|mailbox|account|domain|host|name)(?:'s)? (?:was |is |could )?(?:not"
-    r"|n[o']t) (?:be )?found"
+    r"|(?:user|recipient|address|mailbox|account|domain|host|name)(?:'s)? (?:was |is |could )?(?:not|n[o']t)"
+    r" (?:be )?found"
     r"|couldn[’']?t be found|wasn[’']?t found|invalid (?:recipient|user|mailbox|address)"
-    r"|recipient (?:address )?rejected"
-    r"|unknown or illegal|unknown or illegal alias|host unknown|unknown host|not a valid (?:user|mailbox|recipient)"
-    r"|not listed in|(?:account|mailbox|user|address)\b[^.\n]{0,40}\b(?:disabled|inactive|closed|deleted|expired"
-    r"|terminated"
-    r"|suspended|deactivated|discontinued|unavailable)|no longer (?:available|valid|active|exists|in use|accepts?"
-    r"|on server)"
+    r"|recipient (?:address )?rejected|unknown or illegal|unknown or illegal alias|host unknown|unknown host"
+    r"|not a valid (?:user|mailbox|recipient)|not listed in"
+    r"|(?:account|mailbox|user|address)\b[^.\n]{0,40}\b(?:disabled|inactive|closed|deleted|expired|terminated|suspended|deactivated|discontinued|unavailable)"
+    r"|no longer (?:available|valid|active|exists|in use|accepts?|on server)"
     r"|not (?:our|a local) (?:customer|user)|this user doesn|null mx|does not accept mail|any host named|no mx"
     r"|nicht gefunden|unbekannt\w*|existiert nicht|introuvable|n['’]existe pas|no existe|non esiste|sconosciuto"
     r"|не найден\w*|не существует|bad destination|addressee unknown)\b|不存在|存在しません|見つかりません"
 )
 _LATER = re.compile(
     r"\b(?:tim(?:ed|e) ?out|time ?out|expired|too long|temporar\w+|try (?:again|later)|retry|deferred"
-    r"|connection refused"
-    r"|connection (?:lost|dropped|timed)|unreachable|not responding|will be retried|giving up|gave up|greylist\w*)\b"
+    r"|connection refused|connection (?:lost|dropped|timed)|unreachable|not responding|will be retried|giving up"
+    r"|gave up|greylist\w*)\b"
 )
 _VARIES = set("0123456789@/<>[]=_")  # a word with one of these is about one mail, recipient or host
 _GONE_CODES = ("5.1.0", "5.1.1", "5.1.2", "5.1.3", "5.1.4", "5.1.6", "5.1.10", "5.2.1", "5.4.310", "5.4.4", "5.1.351")
@@ -83,9 +80,10 @@ def judge(action: str, status: str, text: str) -> Failure:
         return "delayed"
     low = text[:MAX_TEXT].lower()
     code = _code(status, low)
-    if code.startswith(_MAIL_CODES) or _POLICY.search(_BLOCKED_BOX.sub(" ", low)):
+    plain = _BLOCKED_BOX.sub(" ", low)
+    if code.startswith(_MAIL_CODES) or _POLICY.search(plain):
         return "policy"
-    if _FULL.search(low) or code.endswith(".2.2"):
+    if _FULL.search(plain) or code.endswith(".2.2"):
         return "soft"
     if code.startswith("4."):
         return "soft"
@@ -108,7 +106,7 @@ def _code(status: str, low: str) -> str:
 def speaks(text: str) -> bool:
     """Say whether some words tell why a mail has failed."""
     low = text[:MAX_TEXT].lower()
-    return any(pattern.search(low) for pattern in (_POLICY, _FULL, _GONE, _LATER, CODE))
+    return any(pattern.search(low) for pattern in (_POLICY, _FULL, _GONE, _LATER, CODE, _REPLY))
 
 
 def cause(text: str) -> str:

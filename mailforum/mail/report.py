@@ -8,7 +8,7 @@ address it came to; this is for the rest: how it went, and why.
 
 import re
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import islice
 from typing import Literal
 
@@ -84,16 +84,28 @@ def find(msg: Message, mail_from: str) -> Report | None:
     A standard report that names nobody is completed by its words. Raises Refused as `read`.
     """
     found = read(msg) or _old_complaint(msg)
-    if found and (found.recipients or found.kind not in ("delivery", "delayed")):
+    if found and not _says_little(found):
         return found
     said = odd.read(msg, mail_from)
     if said is None:
         return found
+    if found and found.recipients:
+        return replace(found, recipients=tuple(_completed(one, said.text) for one in found.recipients))
     action = "delayed" if said.delayed else "failed"
     code = failure.CODE.search(said.text)
     status, text = code[1] if code else "", words.clean(said.text, MAX_DIAGNOSTIC)
     recipients = tuple(ReportedRecipient(one, action, status, text) for one in said.recipients or ("",))
     return Report("delayed" if said.delayed else "delivery", recipients, found.returned if found else _attached(msg))
+
+
+def _says_little(found: Report) -> bool:
+    """Say whether a standard report leaves it to its words to tell who it is about, or why."""
+    vague = all(one.status[1:] in ("", ".0.0") and not one.diagnostic for one in found.recipients)
+    return vague and found.kind in ("delivery", "delayed")
+
+
+def _completed(one: ReportedRecipient, text: str) -> ReportedRecipient:
+    return replace(one, diagnostic=one.diagnostic or words.clean(text, MAX_DIAGNOSTIC))
 
 
 def _attached(msg: Message) -> Message | None:
