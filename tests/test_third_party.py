@@ -8,8 +8,8 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import shutil
 import re
+import shutil
 import sqlite3
 import subprocess
 import sys

@@ -85,6 +85,7 @@ _OWN: dict[str, dict[str, object]] = {
     "owner/storm": {
         "members": 40,
         "domains": (("example.com", 31), ("example.net", 9)),
+        "posts": (("48.3", "Offer", "ann@example.org", 40),),
         "reply": "550 5.7.1 Rejected by policy: the address 192.0.2.1 is on a block list",
         "policy": True,
     },

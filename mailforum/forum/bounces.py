@@ -57,7 +57,7 @@ def note(tx: Tx, mail: Incoming) -> Outcome | None:
     said = _said(found, member.key)
     if said.kind in ("none", "delayed"):
         return mail.done(f"{found.kind}: {member.address}")
-    _fail(tx, mlist, member, said, mail.now, probe=probe)
+    _fail(tx, mlist, member, said, mail.now, probe=probe, about=found.returned.message_id if found.returned else "")
     return mail.done(f"bounce for {member.address}: {said.kind}")
 
 
@@ -79,13 +79,14 @@ def failed(tx: Tx, delivery: Delivery, status: Status, now: float) -> None:
     known = bounces.failing(tx, member.id)
     probe = known is not None and known.state == "probing" and known.probe == delivery.mailing_id
     said = _Said(kind, "failed", status.enhanced, status.reply[: report.MAX_DIAGNOSTIC])
-    _fail(tx, mlist, member, said, now, probe=probe)
+    about = bounces.post_of(tx, delivery.mailing_id) if kind == "policy" else ""
+    _fail(tx, mlist, member, said, now, probe=probe, about=about)
 
 
 def complain(tx: Tx, mail: Incoming) -> Outcome | None:
     """Take off its list whoever called a mail of ours spam (RFC 5965); None if this is no proven complaint."""
-    found = report.find(mail.msg, mail.envelope.mail_from)
-    if found is None or found.kind != "abuse":
+    found = report.complaint(mail.msg)
+    if found is None:
         return None
     proof = _proof(tx, mail, found)
     if proof is None:
@@ -163,12 +164,14 @@ def _unproven(tx: Tx, mail: Incoming, found: Report) -> str:
     return f"unproven bounce for {about or 'nobody'}"
 
 
-def _write(tx: Tx, mlist: MailingList, about: Member | str, said: _Said, now: float, *, kind: str) -> None:
-    to = about if isinstance(about, str) else about.address
+def _write(
+    tx: Tx, mlist: MailingList, whose: Member | str, said: _Said, now: float, *, kind: str, about: str = ""
+) -> None:
+    to = whose if isinstance(whose, str) else whose.address
     bounces.add(
         tx,
         mlist.id,
-        None if isinstance(about, str) else about.id,
+        None if isinstance(whose, str) else whose.id,
         to,
         kind=kind,
         action=said.action,
@@ -176,13 +179,14 @@ def _write(tx: Tx, mlist: MailingList, about: Member | str, said: _Said, now: fl
         diagnostic=said.reply,
         domain=address.domain_of(address.key(to)),
         cause=failure.cause(said.reply),
+        about=about,
         now=now,
     )
 
 
-def _fail(tx: Tx, mlist: MailingList, member: Member, said: _Said, now: float, *, probe: bool) -> None:
-    """Count one failure of a member's mail."""
-    _write(tx, mlist, member, said, now, kind=said.kind)
+def _fail(tx: Tx, mlist: MailingList, member: Member, said: _Said, now: float, *, probe: bool, about: str) -> None:
+    """Count one failure of a member's mail; `about` is the Message-ID of that mail, if it is known."""
+    _write(tx, mlist, member, said, now, kind=said.kind, about=about)
     before = bounces.failing(tx, member.id) or Failing(member.id, mlist.id)
     cause = failure.cause(said.reply)
     after = replace(before, at=now, enhanced=said.enhanced, reply=said.reply, cause=cause)

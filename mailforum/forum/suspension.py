@@ -113,6 +113,7 @@ def _storms(tx: Tx, site: Site, now: float) -> Iterator[Done]:
             now,
             members=storm.members,
             domains=domains,
+            posts=bounces.storm_posts(tx, storm),
             reply=storm.reply,
             policy=not storm.domain,
         )

@@ -108,6 +108,12 @@ def _completed(one: ReportedRecipient, text: str) -> ReportedRecipient:
     return replace(one, diagnostic=one.diagnostic or words.clean(text, MAX_DIAGNOSTIC))
 
 
+def complaint(msg: Message) -> Report | None:
+    """Read a complaint (RFC 5965, or Microsoft's own form); None for any other mail. Raises Refused as `read`."""
+    found = read(msg) or _old_complaint(msg)
+    return found if found and found.kind == "abuse" else None
+
+
 def _attached(msg: Message) -> Message | None:
     return _returned(msg, [part for part in mime.parts(msg) if part.depth <= 1])
 

@@ -51,9 +51,10 @@ def add(
     diagnostic: str,
     domain: str,
     cause: str,
+    about: str,
     now: float,
 ) -> None:
-    """Write down one report. `member_id` is None where nothing proves whom it is about."""
+    """Write down one report. `member_id` is None where nothing proves whom it is about; `about` is a Message-ID."""
     tx.run(
         "bounce.add",
         list_id=list_id,
@@ -65,6 +66,7 @@ def add(
         diagnostic=diagnostic,
         domain=domain,
         cause=cause,
+        about=about,
         now=now,
     )
 
@@ -126,6 +128,18 @@ def storm_domains(tx: Tx, storm: Storm) -> list[tuple[str, int]]:
     """Return the domains that a storm is about most, with how many members each."""
     rows = tx.all("bounce.storm_domains", list_id=storm.list_id, cause=storm.cause, begin=storm.since)
     return [(row["domain"], row["members"]) for row in rows]
+
+
+def storm_posts(tx: Tx, storm: Storm) -> list[tuple[str, str, str, int]]:
+    """Return the posts that a storm is about most: label, subject, author, and how many did not get it."""
+    rows = tx.all("bounce.storm_posts", list_id=storm.list_id, cause=storm.cause, begin=storm.since)
+    return [(row["label"], row["subject"], row["from_address"], row["members"]) for row in rows]
+
+
+def post_of(tx: Tx, mailing_id: int) -> str:
+    """Return the Message-ID of the post that a mailing carries; "" if it carries none."""
+    row = tx.one("bounce.post_of", mailing_id=mailing_id)
+    return str(row["message_id"]) if row else ""
 
 
 def members_at(tx: Tx, list_id: int, domain: str) -> int:

@@ -404,6 +404,20 @@ async def test_a_policy_is_told_of_once_however_many_domains_it_is_about(office:
     assert (await office.texts()).count("owner/storm") == 1
 
 
+async def test_a_policy_counts_against_the_post_that_it_refused(office: Office) -> None:
+    await office.join(*[f"a@company{n}.example" for n in range(12)])
+    text = "From: chair@example.org\nSubject: Offer\nMessage-ID: <offer@example.org>\n\nBuy.\n"
+    await office.receive(LIST, text, "chair@example.org")
+    deliveries = await office.core.db.read(queue.deliveries)
+    for n in range(12):
+        await office.fail(f"a@company{n}.example", "554 5.7.1 spam", mailing=deliveries[0].mailing_id)
+    await office.tick()
+    found = [d for d in await office.core.db.read(queue.deliveries) if d.rcpt == "chair@example.org"]
+    storm = await office.core.db.read(lambda tx: queue.mailing(tx, found[-1].mailing_id))
+    assert storm
+    assert storm.values["posts"] == [["1.1", "Offer", "chair@example.org", 12]]
+
+
 async def test_a_few_refusals_are_no_storm(office: Office) -> None:
     for n in range(9):
         await office.join(f"a@company{n}.example")

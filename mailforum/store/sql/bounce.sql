@@ -1,6 +1,6 @@
 -- name: add
-INSERT INTO bounce (list_id, member_id, address, kind, action, enhanced, diagnostic, domain, cause, at)
-VALUES (:list_id, :member_id, :address, :kind, :action, :enhanced, :diagnostic, :domain, :cause, :now)
+INSERT INTO bounce (list_id, member_id, address, kind, action, enhanced, diagnostic, domain, cause, about, at)
+VALUES (:list_id, :member_id, :address, :kind, :action, :enhanced, :diagnostic, :domain, :cause, :about, :now)
 
 -- name: of_member
 SELECT at, kind, enhanced, diagnostic FROM bounce WHERE list_id = :list_id AND member_id = :member_id
@@ -59,6 +59,18 @@ UPDATE storm SET told_at = :now WHERE list_id = :list_id AND domain = :domain AN
 SELECT domain, count(DISTINCT member_id) AS members FROM bounce
 WHERE list_id = :list_id AND cause = :cause AND at >= :begin AND member_id IS NOT NULL
 GROUP BY domain ORDER BY members DESC, domain LIMIT 5
+
+-- name: storm_posts
+SELECT post.label, post.subject, post.from_address, count(DISTINCT bounce.member_id) AS members
+FROM bounce
+JOIN message_id ON message_id.list_id = bounce.list_id AND message_id.msgid = bounce.about
+JOIN post ON post.id = message_id.post_id
+WHERE bounce.list_id = :list_id AND bounce.cause = :cause AND bounce.at >= :begin AND bounce.member_id IS NOT NULL
+GROUP BY post.id ORDER BY members DESC, post.id LIMIT 3
+
+-- name: post_of
+SELECT post.message_id FROM mailing JOIN post ON post.id = mailing.ref_id
+WHERE mailing.id = :mailing_id AND mailing.kind = 'post'
 
 -- name: members_at
 SELECT count(*) AS members FROM member WHERE list_id = :list_id AND key LIKE :suffix ESCAPE '\'

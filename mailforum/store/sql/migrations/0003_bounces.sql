@@ -5,6 +5,7 @@ ALTER TABLE bounce ADD COLUMN member_id INTEGER;             -- null: nothing pr
 ALTER TABLE bounce ADD COLUMN kind TEXT NOT NULL DEFAULT 'unproven'; -- hard, soft, policy, delayed, complaint
 ALTER TABLE bounce ADD COLUMN domain TEXT NOT NULL DEFAULT '';
 ALTER TABLE bounce ADD COLUMN cause TEXT NOT NULL DEFAULT ''; -- what is the same in the words to many
+ALTER TABLE bounce ADD COLUMN about TEXT NOT NULL DEFAULT ''; -- the Message-ID of the mail that failed
 CREATE INDEX bounce_at ON bounce (list_id, at);
 CREATE INDEX bounce_cause ON bounce (list_id, cause, at);
 
