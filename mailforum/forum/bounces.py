@@ -131,7 +131,7 @@ def _by_path(tx: Tx, mail: Incoming, path: str) -> tuple[MailingList, Member, bo
     signer, own = mail.site.signer, way.mlist.sub("bounces")
     key = verp.proven(signer, own, way.detail, mail.now)
     member = lists.member(tx, way.mlist.id, key) if key else lists.member_by_id(tx, signer.peek(way.detail) or 0)
-    if member is None or member.list_id != way.mlist.id:
+    if member is None:
         return None
     if key or verp.proves(signer, own, way.detail, member.id, member.key, mail.now):
         return way.mlist, member, False

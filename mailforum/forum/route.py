@@ -32,7 +32,7 @@ RESERVED = SITE_NAMES | {"postmaster", "mailer-daemon", "abuse"}
 
 _ROLE = re.compile(r"(?P<role>[a-z]+)(?P<digest>-digest)?(?:[+.](?P<detail>.+))?")
 # What `+` parts is changed or lost on the way of some reports.
-_BOUNCES = re.compile(r"bounces(?:[+.=_ -]|%2b|=2b)?(?P<detail>.+)")
+_BOUNCES = re.compile(r"bounces(?:[+.=_ -]|%2b)?(?P<detail>.+)")
 _REPLY = re.compile(r"r\.(?P<token>[a-z2-7]+)")
 
 

@@ -73,6 +73,6 @@ def _periods(now: float) -> list[str]:
 
 def _mended(detail: str) -> str:
     """Undo what quoted-printable and URL encoding have done on the way."""
-    for damaged, meant in (("=3d", "="), ("%3d", "="), ("=2b", "+"), ("%2b", "+")):
+    for damaged, meant in (("=3d", "="), ("%3d", "="), ("%2b", "+")):
         detail = detail.replace(damaged, meant)
     return detail

@@ -171,9 +171,10 @@ async def office(core: tuple[Core, ShiftedClock]) -> Office:
         lambda path: path.replace("+", "-"),
         lambda path: path.replace("+", "%2b"),
         lambda path: path.replace("=", "=3D"),
+        lambda path: path.replace("=", "%3d").replace("+", "%2B"),
         lambda path: '"' + path.replace("@", '"@'),
     ],
-    ids=["whole", "upper case", "no plus", "minus", "percent", "quoted-printable", "quoted"],
+    ids=["whole", "upper case", "no plus", "minus", "percent", "quoted-printable", "url", "quoted"],
 )
 async def test_a_damaged_return_path_is_understood(office: Office, damage) -> None:  # type: ignore[no-untyped-def]
     assert await office.report(damage(office.path("bob@example.com"))) == "bounce for bob@example.com: hard"
@@ -327,6 +328,16 @@ async def test_a_test_that_the_next_hop_refuses_has_come_back_too(office: Office
     assert (await office.member("bob@example.com")).status is MemberStatus.BOUNCING
 
 
+async def test_nobody_can_say_for_the_address_that_it_came_back(office: Office) -> None:
+    await bounce_for_days(office, 3)
+    bob = await office.member("bob@example.com")
+    forged = office.core.site.signer.make("probe", bob.id, LIST, "1")
+    told = await office.report(office.mlist.sub("bounces", forged))
+    assert told.startswith("unproven")
+    await office.tick()
+    assert (await office.member("bob@example.com")).status is MemberStatus.ACTIVE
+
+
 async def test_when_the_test_does_not_come_back_all_is_forgotten(office: Office) -> None:
     await bounce_for_days(office, 3)
     await office.tick(6)
@@ -386,6 +397,17 @@ async def test_when_a_third_of_a_provider_fails_in_the_same_words_nobody_is_to_b
     assert texts.count("owner/storm") == 1
     assert "notice/probe" not in texts
     assert await office.points("m0@big.example") < 6
+
+
+async def test_a_storm_is_seen_before_the_first_is_tested(office: Office) -> None:
+    everybody = [f"m{n}@big.example" for n in range(20)]
+    await office.join(*everybody)
+    for _ in range(3):
+        for to in everybody:
+            await office.fail(to, "550 5.1.1 The account does not exist")
+            await office.tick(1 / 1440)
+        await office.tick(1)
+    assert "notice/probe" not in await office.texts()
 
 
 async def test_some_dead_addresses_among_many_are_no_storm(office: Office) -> None:

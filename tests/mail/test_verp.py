@@ -38,6 +38,14 @@ def test_what_relays_do_to_it_does_no_harm(damage) -> None:  # type: ignore[no-u
     assert proven(detail(path("bob+x@example.com")).replace("+", "%2b")) == "bob+x@example.com"
 
 
+def test_no_mark_is_taken_for_damage() -> None:
+    for n in range(600):  # marks begin with everything there is, `3d` and `2b` too
+        made = detail(path(f"m{n}@example.com"))
+        assert {proven(made), proven(made.replace("=", "=3d")), proven(made.replace("=", "%3d"))} == {
+            f"m{n}@example.com"
+        }
+
+
 def test_a_mark_is_worth_nothing_for_another_recipient_list_or_key() -> None:
     made = detail(path())
     assert proven(made.replace("Bob", "Eve")) == ""
