@@ -18,7 +18,7 @@ from mailforum.forum import members, notices, route, scoring
 from mailforum.forum.site import Incoming
 from mailforum.mail import address, failure, headers, report, second_opinion, verp
 from mailforum.mail.report import Report, ReportedRecipient
-from mailforum.model import Delivery, Failing, MailingList, Member, MemberStatus, Outcome, RouteRole, State, Status
+from mailforum.model import Failing, MailingList, Member, MemberStatus, Outcome, RouteRole, State, Status
 from mailforum.store import bounces, intake, lists
 from mailforum.store.database import Tx
 
@@ -65,21 +65,23 @@ def _second_opinion(mail: Incoming) -> Report | None:
     return second_opinion.find(mail.msg, mail.raw, mail.envelope.mail_from)
 
 
-def failed(tx: Tx, delivery: Delivery, status: Status, now: float) -> None:
-    """Count a delivery that has just failed for good, in the unit that marks it; others mean nothing here.
+def failed(tx: Tx, member_id: int | None, mailing_id: int, status: Status, now: float) -> None:
+    """Count a delivery to a member that has failed for good, in the unit that marks it.
 
-    To be called for those to one member, not where a whole mail was refused for all.
+    Deliveries to nobody in particular, and such as are sent or tried again, mean nothing here. Not to be
+    called where a whole mail was refused for all its recipients, or a provider turns everything away.
     """
-    if status.state is not State.FAILED or delivery.member_id is None or delivery.list_id is None:
+    if status.state is not State.FAILED or member_id is None:
         return
-    member, mlist = lists.member_by_id(tx, delivery.member_id), lists.by_id(tx, delivery.list_id)
+    member = lists.member_by_id(tx, member_id)
+    mlist = lists.by_id(tx, member.list_id) if member else None
     if member is None or mlist is None:
         return
     kind = failure.judge("failed", status.enhanced, status.reply)
     known = bounces.failing(tx, member.id)
-    probe = known is not None and known.state == "probing" and known.probe == delivery.mailing_id
+    probe = known is not None and known.state == "probing" and known.probe == mailing_id
     said = _Said(kind, "failed", status.enhanced, status.reply[: report.MAX_DIAGNOSTIC])
-    about = bounces.post_of(tx, delivery.mailing_id) if kind == "policy" else ""
+    about = bounces.post_of(tx, mailing_id) if kind == "policy" else ""
     _fail(tx, mlist, member, said, now, probe=probe, about=about)
 
 

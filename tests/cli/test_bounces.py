@@ -9,7 +9,7 @@ import pytest
 
 from mailforum import config
 from mailforum.forum import bounces
-from mailforum.model import Delivery, State, Status
+from mailforum.model import State, Status
 from mailforum.store import lists
 from mailforum.store.database import Tx
 from mailforum.store.sqlite import open_sqlite
@@ -25,8 +25,7 @@ def fail(forum: Forum, to: str, reply: str = REPLY) -> None:
         mlist = lists.every(tx)[0]
         member = lists.member(tx, mlist.id, to)
         assert member
-        delivery = Delivery(1, 1, mlist.id, member.id, to, State.QUEUED, 0, 0.0, 0.0, "", "")
-        bounces.failed(tx, delivery, Status(State.FAILED, "5.1.1", reply), 1_763_820_300.0)
+        bounces.failed(tx, member.id, 1, Status(State.FAILED, "5.1.1", reply), 1_763_820_300.0)
 
     async def work() -> None:
         db = await open_sqlite(config.load(Path(forum.config)).database)

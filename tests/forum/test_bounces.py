@@ -15,7 +15,6 @@ from mailforum.app import Core
 from mailforum.forum import bounces, members
 from mailforum.mail import address, verp
 from mailforum.model import (
-    Delivery,
     Envelope,
     Failing,
     ListSettings,
@@ -127,9 +126,8 @@ class Office:
     async def fail(self, to: str, reply: str = GONE, *, mailing: int = 0, state: State = State.FAILED) -> None:
         """Let the next hop refuse mail to a member, as the worker sees it."""
         member, now = await self.member(to), self.clock.now()
-        delivery = Delivery(1, mailing, self.mlist.id, member.id, to, State.QUEUED, 0, now, now, "", "")
         status = Status(state, reply.split()[1], reply)
-        await self.core.db.write(lambda tx: bounces.failed(tx, delivery, status, now))
+        await self.core.db.write(lambda tx: bounces.failed(tx, member.id, mailing, status, now))
 
     async def tick(self, days: float = 0.0) -> None:
         """Let some days pass, and the clock do what is due."""
