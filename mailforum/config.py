@@ -249,6 +249,14 @@ class Limits(_Section, frozen=True):
             description="Most notices to a list's owners in a day, of held posts and of people who want to join", ge=1
         ),
     ] = 50
+    bounce_storm: Annotated[
+        int,
+        Meta(
+            description="So many members whose mail fails in the same words within a day are a storm: "
+            "nobody is suspended for it, and the owners are told why",
+            ge=2,
+        ),
+    ] = 10
     confirm_days: Annotated[int, Meta(description="Days until a request for confirmation expires", ge=1)] = 3
 
 

@@ -23,6 +23,7 @@ class Site:
     same_text: float = 86400.0
     answers_per_ten_minutes: int = 5
     owner_notices_per_day: int = 50
+    storm: int = 10
     confirm_seconds: float = 3 * 86400
     max_size: int = 25 * 1024**2
 

@@ -19,7 +19,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from mailforum import config, manual
-from mailforum.app import Service
+from mailforum.app import Service, keep_bounces
 from mailforum.cli.main import main
 from mailforum.store import queue
 from tests.support.clock import ShiftedClock
@@ -75,6 +75,10 @@ class Site:
             answer = await reader.read()
         writer.close()
         return answer
+
+    async def tick(self) -> None:
+        """Let the clock do what is due about mail that comes back, as it does every twenty seconds."""
+        await keep_bounces(self.service.core.db, self.service.core.site, self.clock.now())
 
     async def quiet(self) -> None:
         """Wait until nothing is left to be sent now."""
