@@ -28,7 +28,7 @@ from mailforum.delivery.render import Texts
 from mailforum.delivery.sign import Key, load_key
 from mailforum.delivery.worker import Worker
 from mailforum.errors import ConfigError, Deferred
-from mailforum.forum import digests, moderation, posts, restore
+from mailforum.forum import digests, moderation, posts, restore, suspension
 from mailforum.forum.site import Site
 from mailforum.mail.token import Signer, load_keys, new_key
 from mailforum.smtpd.backlog import Backlog
@@ -96,8 +96,9 @@ def site_of(config: Config) -> Site:
         answers_to_strangers=config.limits.answers_to_strangers,
         strangers_per_hour=config.limits.strangers_per_hour,
         same_text=config.limits.same_text,
-        posts_per_ten_minutes=config.limits.posts_per_ten_minutes,
+        answers_per_ten_minutes=config.limits.answers_per_ten_minutes,
         owner_notices_per_day=config.limits.owner_notices_per_day,
+        storm=config.limits.bounce_storm,
         confirm_seconds=config.limits.confirm_days * 86400,
         max_size=config.smtp.max_size,
     )
@@ -318,6 +319,7 @@ class Service:
             try:
                 await send_due_digests(self.core.db, self._clock.now())
                 await tell_what_waits(self.core.db, self.core.site, self._clock.now())
+                await keep_bounces(self.core.db, self.core.site, self._clock.now())
                 if self._clock.monotonic() - cleaned > HOUSEKEEPING:
                     await self._clean()
                     cleaned = self._clock.monotonic()
@@ -380,3 +382,10 @@ async def tell_what_waits(db: Database, site: Site, now: float) -> None:
     """Tell the owners of each list what has been held since they last heard of it, once an hour."""
     for list_id in await db.read(lambda tx: moderation.untold(tx, now)):
         await db.write(lambda tx, list_id=list_id: moderation.tell_what_waits(tx, site, list_id, now))  # type: ignore[misc]
+
+
+async def keep_bounces(db: Database, site: Site, now: float) -> None:
+    """Do what is due about mail that has come back: tests, suspensions, word to the owners."""
+    while await db.read(lambda tx: suspension.is_due(tx, site, now)):
+        for one in await db.write(lambda tx: suspension.keep(tx, site, now)):
+            log.event("bounces", list=one.list_address, what=one.what, about=one.about)

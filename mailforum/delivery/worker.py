@@ -36,7 +36,8 @@ from mailforum.store.queue import WHOLE, Part
 
 logger = logging.getLogger("mailforum")
 
-WANT = (200, 4000)  # fewest and most deliveries taken in hand at once: about what half a second needs
+WANT = (200, 4000)  # fewest and most deliveries taken in hand at once,
+HAND = (0.1, 0.4)  # so that they last for so many seconds: new mail waits behind them
 BEGIN = 8  # connections that are opened at first, or after trouble; one more for each mail that was taken
 IDLE = 3.0  # seconds without work after which a connection is given up
 LOOK = 1.0  # seconds between looks for work that another process has queued
@@ -158,9 +159,9 @@ class Worker:
         if taken < self._want:
             return
         since, self._filled_at = now - self._filled_at, now
-        if since < 0.25:
+        if since < HAND[0]:
             self._want = min(self._want * 2, WANT[1])
-        elif since > 1:
+        elif since > HAND[1]:
             self._want = max(self._want // 2, WANT[0])
 
     def _tasks(self, taken: queue.Taken) -> Iterable[Task]:
