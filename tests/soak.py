@@ -56,6 +56,8 @@ def sample(pid: int, database: Path) -> Sample:
 class Soak(Game):
     """The cast of the game, without the killer and with more to do."""
 
+    path = reader = ""  # of the last personal mail: where its report goes, and whom it is about
+
     async def run(self, seconds: float) -> tuple[list[Sample], list[str]]:
         """Go on for so long; return the samples and what went wrong."""
         self.relay = Relay(self._kept, self.rng, refusals=0.02)
@@ -117,9 +119,15 @@ class Soak(Game):
         await client.send(mail_from, [f"{to}@{DOMAIN}"], mail.replace("\n", "\r\n").encode())
         client.hang_up()
 
+    def _kept(self, life: int, transaction: tuple[int, int], mail_from: str, rcpts: list[str], data: bytes) -> str:
+        if mail_from.startswith("own30-bounces+"):
+            self.path, self.reader = mail_from, rcpts[0]
+        return super()._kept(life, transaction, mail_from, rcpts, data)
+
     async def _bounce(self, number: int) -> None:
-        reader = f"reader{number % 30}"
-        await self._send("", f"own30-bounces+{reader}=own30.example.org", REPORT.format(number=number, reader=reader))
+        """The last reader's mail is late: that is read and proven, and counts for nothing."""
+        if self.path:
+            await self._send("", self.path.partition("@")[0], REPORT.format(number=number, reader=self.reader))
 
     async def _command(self, number: int) -> None:
         word = ("help", "which", "lists", "info own30", "nonsense " * 20)[number % 5]
@@ -191,7 +199,7 @@ Content-Type: message/delivery-status
 
 Reporting-MTA: dns; relay.example.org
 
-Final-Recipient: rfc822; {reader}@own30.example.org
+Final-Recipient: rfc822; {reader}
 Action: delayed
 Status: 4.2.2
 Diagnostic-Code: smtp; 452 4.2.2 mailbox full

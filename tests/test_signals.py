@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import asyncio
 import signal
+import smtplib
+import ssl
 import time
 from collections import Counter
 from pathlib import Path
 
 import pytest
 
+from tests.support.certificate import make_certificate
 from tests.support.process import Server, serving
 from tests.support.sink import Mail, Sink
 from tests.support.site import DOMAIN, run_cli, write_config
@@ -208,6 +211,39 @@ async def test_sighup_reads_texts_and_keys_again(tmp_path: Path) -> None:
 async def _ask_for_help(client: Client, port: int, number: int) -> None:
     await client.say("MAIL FROM:<ada@example.org>", f"RCPT TO:<pmo-help@{DOMAIN}>", "DATA")
     assert (await client.finish(number)).startswith("250")
+
+
+async def test_sighup_reads_the_certificate_again_and_keeps_the_old_one_if_it_cannot_be_used(tmp_path: Path) -> None:
+    def install(name: str) -> None:
+        make_certificate(tmp_path, name)
+        (tmp_path / f"{name}.pem").replace(tmp_path / "server.pem")
+        (tmp_path / f"{name}.key").replace(tmp_path / "server.key")
+
+    install("first.example.org")
+    tls = {"smtp_tls_cert": '"server.pem"', "smtp_tls_key": '"server.key"'}
+    file = await asyncio.to_thread(make_site, tmp_path, "maildir:outbox", 1, **tls)
+    async with serving(file) as server:
+        port = await server.port()
+        first = await asyncio.to_thread(_presented, port)
+        install("second.example.org")
+        server.signal(signal.SIGHUP)
+        await server.logged("event=reloaded")
+        second = await asyncio.to_thread(_presented, port)
+        (tmp_path / "server.key").write_text("no key")
+        server.signal(signal.SIGHUP)
+        await server.logged("the configuration was not taken over")
+        assert await asyncio.to_thread(_presented, port) == second
+    assert (b"first.example.org" in first, b"second.example.org" in second) == (True, True)
+
+
+def _presented(port: int) -> bytes:
+    """Return the certificate that a client is shown."""
+    context = ssl.create_default_context()
+    context.check_hostname, context.verify_mode = False, ssl.CERT_NONE
+    with smtplib.SMTP("127.0.0.1", port, local_hostname="client.example.org", timeout=30) as client:
+        client.starttls(context=context)
+        assert isinstance(client.sock, ssl.SSLSocket)
+        return client.sock.getpeercert(binary_form=True) or b""
 
 
 async def test_sighup_reads_the_keys_of_tokens_again(tmp_path: Path) -> None:
