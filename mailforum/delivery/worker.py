@@ -39,6 +39,7 @@ logger = logging.getLogger("mailforum")
 WANT = (200, 4000)  # fewest and most deliveries taken in hand at once,
 HAND = (0.1, 0.4)  # so that they last for so many seconds: new mail waits behind them
 BEGIN = 8  # connections that are opened at first, or after trouble; one more for each mail that was taken
+FIRST_READERS = 0.02  # seconds in which the first readers' mail leaves before a fan-out goes on
 IDLE = 3.0  # seconds without work after which a connection is given up
 LOOK = 1.0  # seconds between looks for work that another process has queued
 PAUSE = (2.0, 300.0)  # first and longest wait, in seconds, before a relay that is down is tried again
@@ -189,6 +190,7 @@ class Worker:
         while not self._stopping:
             await self._fan.wait()
             self._fan.clear()
+            await self._clock.sleep(FIRST_READERS)
             with contextlib.suppress(Deferred):  # the next look at the queue finds it again
                 while not self._stopping and await self._db.write(queue.go_on_fanning_out):
                     pass
