@@ -15,7 +15,7 @@ import shutil
 from collections.abc import AsyncIterator, Callable, Coroutine, Iterator
 from contextlib import AsyncExitStack, asynccontextmanager, contextmanager
 from dataclasses import dataclass
-from functools import cache
+from functools import cache, partial
 from pathlib import Path
 
 from mailforum import log
@@ -29,12 +29,14 @@ from mailforum.delivery.worker import Worker
 from mailforum.errors import ConfigError, Deferred
 from mailforum.forum import digests
 from mailforum.forum.site import Site
+from mailforum.ids import Ids
 from mailforum.mail.token import Signer, load_keys, new_key
+from mailforum.model import Issue
 from mailforum.smtpd.intake import Intake
 from mailforum.smtpd.server import Server
 from mailforum.store import intake as intake_rows
 from mailforum.store import queue
-from mailforum.store.database import Database
+from mailforum.store.database import Database, Tx
 from mailforum.store.sqlite import open_sqlite
 from mailforum.web import Pages, listen
 
@@ -55,6 +57,7 @@ class Core:
     site: Site
     clock: Clock
     intake: Intake
+    ids: Ids
 
 
 @asynccontextmanager
@@ -64,7 +67,8 @@ async def core(config: Config, clock: Clock | None = None) -> AsyncIterator[Core
     site = site_of(config)
     db = await open_sqlite(config.database)
     try:
-        yield Core(config, db, site, clock, Intake(db, site, clock, _room(config)))
+        intake = Intake(db, site, clock, _room(config))
+        yield Core(config, db, site, clock, intake, Ids(clock.now, secrets.randbits(20)))
     finally:
         await db.close()
 
@@ -170,7 +174,7 @@ class Service:
         self._background(self.worker.run(), self.worker.stop)
         self._background(self._keep_time(), self._stop.set)
         await self._start_web(preparer.texts)
-        self.server = Server(self.config, self.core.intake, self.config.site.domain)
+        self.server = Server(self.config, self.core.intake, self.config.site.domain, new_id=self.core.ids.new)
         await self.server.start()
         self._stack.push_async_callback(self.server.stop, STOP)
         names = {"smtp": self.server.addresses, "lmtp": self.server.lmtp_addresses, "web": self.web_addresses}
@@ -235,7 +239,7 @@ class Service:
         cleaned = float("-inf")
         while not self._stop.is_set():
             try:
-                await send_due_digests(self.core.db, self._clock.now())
+                await send_due_digests(self.core, self._clock.now())
                 if self._clock.monotonic() - cleaned > HOUSEKEEPING:
                     await self._clean()
                     cleaned = self._clock.monotonic()
@@ -272,13 +276,18 @@ def _only_at_start(old: Config, new: Config) -> list[str]:
     ]
 
 
-async def send_due_digests(db: Database, now: float) -> None:
-    """Cut and queue the digest of every list for which it is due."""
-    for mlist in await db.read(lambda tx: digests.due(tx, now)):
-        cut = await db.write(lambda tx, mlist=mlist: digests.cut_if_due(tx, mlist.id, now))  # type: ignore[misc]
+async def send_due_digests(core: Core, now: float) -> None:
+    """Cut and queue the digest of every list for which it is due. Each has an id, as a mail has."""
+    for mlist in await core.db.read(lambda tx: digests.due(tx, now)):
+        cut = await core.db.write(partial(_cut, mlist.id, mail := core.ids.new(), now))
         if cut:
             issue, readers = cut
-            log.event("digest", list=mlist.address, issue=issue.number, posts=issue.posts, readers=readers)
+            log.event("digest", mail=mail, list=mlist.address, issue=issue.number, posts=issue.posts, readers=readers)
+
+
+def _cut(list_id: int, mail: str, now: float, tx: Tx) -> tuple[Issue, int] | None:
+    tx.mail = mail
+    return digests.cut_if_due(tx, list_id, now)
 
 
 @contextmanager

@@ -215,7 +215,8 @@ class Route:
 class Envelope:
     """What SMTP said about a mail, apart from the mail itself. `mail_from` is empty for the null sender.
 
-    `lmtp` says that each recipient gets a reply of its own (RFC 2033); SMTP has one for all.
+    `lmtp` says that each recipient gets a reply of its own (RFC 2033); SMTP has one for all. `id` is
+    the mail's name here (ids.py).
     """
 
     mail_from: str
@@ -224,6 +225,7 @@ class Envelope:
     helo: str = ""
     smtputf8: bool = False
     lmtp: bool = False
+    id: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -265,7 +267,8 @@ class Mailing:
     """One thing to be sent to many: a post's fan-out, a digest issue, a notice or a forward.
 
     `template` and `values` make a notice; `ref_id` is the post or digest issue otherwise. Nothing in
-    the mail made from it depends on when it is sent, so a repeated send is byte-identical.
+    the mail made from it depends on when it is sent, so a repeated send is byte-identical. `mail` is the
+    id of the mail that was the cause.
     """
 
     id: int
@@ -277,6 +280,7 @@ class Mailing:
     reply_to: str
     mail_from: str
     created_at: float
+    mail: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -293,6 +297,7 @@ class Held:
     under: str
     received_at: float
     size: int
+    mail: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -321,6 +326,7 @@ class Shunted:
     times: int
     at: float
     size: int
+    mail: str = ""
 
 
 @dataclass(frozen=True, slots=True)

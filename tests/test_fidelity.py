@@ -198,7 +198,7 @@ async def test_what_is_sent_again_after_a_lost_answer_is_the_same_to_the_byte(tm
         await site.cli("member", "add", "pmo", "dora@example.com", "--mode", "digest")
         assert (await site.send(AUTHOR, [PMO], mail())).startswith("250")
         site.clock.shift += 86400
-        await send_due_digests(site.service.core.db, site.clock.now())
+        await send_due_digests(site.service.core, site.clock.now())
         await site.quiet()
     async with running_site(tmp_path, **options) as site:  # another process, another day
         site.clock.shift += 3 * 86400

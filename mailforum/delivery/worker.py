@@ -96,7 +96,7 @@ class Worker:
     async def run(self) -> None:
         """Send until `stop` is called. Starts with what an earlier process left in hand."""
         for delivery in await self._db.write(queue.recover):
-            log.uncertain(delivery=delivery.id, mailing=delivery.mailing_id, rcpt=delivery.rcpt)
+            log.uncertain(mail="", delivery=delivery.id, mailing=delivery.mailing_id, rcpt=delivery.rcpt)
         self._db.on_commit(self._committed)
         while not self._stopping:
             self._look.clear()
@@ -314,9 +314,21 @@ async def _wait(event: asyncio.Event, seconds: float) -> None:
 
 
 def _log(final: list[tuple[Delivery, Status, float]], now: float) -> None:
-    log.sent([(d.id, d.mailing_id, d.rcpt, status.reply) for d, status, _ in final if status.state is State.SENT])
+    log.sent(
+        [
+            log.Delivered("", d.id, d.mailing_id, d.rcpt, status.reply)
+            for d, status, _ in final
+            if status.state is State.SENT
+        ]
+    )
     for delivery, status, due_at in final:
-        names = {"delivery": delivery.id, "mailing": delivery.mailing_id, "rcpt": delivery.rcpt, "reply": status.reply}
+        names = {
+            "mail": "",
+            "delivery": delivery.id,
+            "mailing": delivery.mailing_id,
+            "rcpt": delivery.rcpt,
+            "reply": status.reply,
+        }
         if status.state is State.DEFERRED:
             log.deferred(**names, retry_in=due_at - now)  # type: ignore[arg-type]
         elif status.state is State.FAILED:

@@ -66,6 +66,7 @@ def store(
         size=len(raw),
         fingerprint=mark,
         imported=int(imported),
+        mail=tx.mail,
     )
     assert row is not None
     tx.run("post.add_body", post_id=row["id"], raw=raw)

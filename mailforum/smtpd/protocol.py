@@ -10,10 +10,11 @@ from __future__ import annotations
 
 import asyncio
 import ipaddress
+import logging
 import secrets
 import ssl
 from collections import Counter
-from collections.abc import Coroutine
+from collections.abc import Callable, Coroutine
 from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any, TypeVar, cast
@@ -66,8 +67,16 @@ def client_of(peer: str) -> str:
 class Shared:
     """What all connections of a server have in common: its options, its certificate, who is inside."""
 
-    def __init__(self, options: Smtp, hostname: str, tls: ssl.SSLContext | None, limits: Limits) -> None:
+    def __init__(
+        self,
+        options: Smtp,
+        hostname: str,
+        tls: ssl.SSLContext | None,
+        limits: Limits,
+        new_id: Callable[[], str],
+    ) -> None:
         self.options = options
+        self.new_id = new_id
         self.hostname = hostname
         self.tls = tls
         self.limits = limits
@@ -146,6 +155,10 @@ class Wire(SMTP):
 
     def is_between_mails(self) -> bool:
         """Say whether the dialogue has no mail begun."""
+        raise NotImplementedError
+
+    def mail_id(self) -> str:
+        """Return the id of the mail that the dialogue is about; "" between two."""
         raise NotImplementedError
 
     # -- coming and going
@@ -236,7 +249,7 @@ class Wire(SMTP):
     async def handle_exception(self, error: Exception) -> str:
         """Log our own fault with an id and return what the client hears of it: 451 and that id."""
         fault = secrets.token_hex(4)
-        log.logger.exception("event=fault id=%s peer=%s", fault, self.peer, exc_info=error)
+        log.event("fault", logging.ERROR, error, id=fault, mail=self.mail_id(), peer=self.peer)
         return reply(451, "4.3.0", f"Something went wrong on our side, please try again later (id {fault})")
 
     def count_junk(self) -> None:

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import asyncio
 import ssl
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 
 from mailforum import log
 from mailforum.config import Config
@@ -22,13 +22,21 @@ _GOING_DOWN = "421 4.3.2 The server is going down, try again later"
 class Server:
     """SMTP and LMTP on the addresses of `[smtp] listen` and `lmtp`; each mail goes to `intake`.
 
-    `hostname` is what greetings say. Raises ConfigError for a certificate that cannot be used.
+    `hostname` is what greetings say, `new_id` names each mail. Raises ConfigError for a certificate
+    that cannot be used.
     """
 
-    def __init__(self, config: Config, intake: Intake, hostname: str, limits: Limits | None = None) -> None:
+    def __init__(
+        self,
+        config: Config,
+        intake: Intake,
+        hostname: str,
+        limits: Limits | None = None,
+        new_id: Callable[[], str] = str,
+    ) -> None:
         self._config = config
         self._intake = intake
-        self._shared = Shared(config.smtp, hostname, self._certificate(), limits or Limits())
+        self._shared = Shared(config.smtp, hostname, self._certificate(), limits or Limits(), new_id)
         self._smtp: list[asyncio.Server] = []
         self._lmtp: list[asyncio.Server] = []
 
@@ -41,6 +49,11 @@ class Server:
     def lmtp_addresses(self) -> tuple[Address, ...]:
         """Where LMTP is spoken."""
         return tuple(_bound(self._lmtp))
+
+    @property
+    def connections(self) -> int:
+        """How many clients are connected."""
+        return len(self._shared.inside)
 
     async def start(self) -> None:
         """Listen everywhere, or nowhere: raises ConfigError when one of the addresses is not to be had."""

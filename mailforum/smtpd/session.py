@@ -46,9 +46,11 @@ class Intake(Protocol):
 class Transaction:
     """What one mail has so far. `mail_from` is None before MAIL, and "" for the null sender.
 
-    `rcpts` are the keys of the accepted RCPT commands, repeated ones too; each leads into `routes`.
+    `id` is the mail's name in the log. `rcpts` are the keys of the accepted RCPT commands, repeated ones
+    too; each leads into `routes`.
     """
 
+    id: str = ""
     mail_from: str | None = None
     smtputf8: bool = False
     rcpts: list[str] = field(default_factory=list)
@@ -139,6 +141,7 @@ class Dialogue(Wire):
         utf8 = self._check_mail_params(params)
         need_utf8(path, utf8)
         self.mail.mail_from = address.envelope(path)
+        self.mail.id = self.shared.new_id()
         self.mail.smtputf8 = utf8
         await self.push("250 2.1.0 Sender ok")
 
@@ -168,7 +171,7 @@ class Dialogue(Wire):
         try:
             await self._recipient(path)
         except (Refused, Deferred) as error:
-            self._log_refused(path, error)
+            self._log_refused(self.mail, path, error)
             # A recipient that is not here is no misbehaviour: a post may go to twenty dead addresses.
             await self.push(reply(error.code, error.enhanced, error.text))
         else:
@@ -232,6 +235,7 @@ class Dialogue(Wire):
             helo=self.helo,
             smtputf8=transaction.smtputf8,
             lmtp=self.lmtp,
+            id=transaction.id,
         )
         try:
             raw = normalise(raw) if len(raw) < _SMALL else await asyncio.to_thread(normalise, raw)
@@ -246,11 +250,18 @@ class Dialogue(Wire):
 
     def _one_for_all(self, transaction: Transaction, error: Refused | Deferred) -> list[str]:
         for rcpt in transaction.routes:
-            self._log_refused(rcpt, error)
+            self._log_refused(transaction, rcpt, error)
         return [reply(error.code, error.enhanced, error.text)] * self._replies(transaction)
 
-    def _log_refused(self, rcpt: str, error: Refused | Deferred) -> None:
-        log.refused(rcpt=rcpt, code=error.code, enhanced=error.enhanced, reason=error.reason, peer=self.peer)
+    def _log_refused(self, transaction: Transaction, rcpt: str, error: Refused | Deferred) -> None:
+        log.refused(
+            mail=transaction.id,
+            rcpt=rcpt,
+            code=error.code,
+            enhanced=error.enhanced,
+            reason=error.reason,
+            peer=self.peer,
+        )
 
     def _replies(self, transaction: Transaction) -> int:
         """How many replies a dot gets: in LMTP one for each RCPT that was accepted, repeated ones too."""
@@ -290,3 +301,6 @@ class Dialogue(Wire):
 
     def is_between_mails(self) -> bool:
         return self.mail.mail_from is None
+
+    def mail_id(self) -> str:
+        return self.mail.id

@@ -28,7 +28,12 @@ class Row(Protocol):
 
 
 class Tx(Protocol):
-    """A transaction under way. Queries are named `table.query`; their parameters are keywords."""
+    """A transaction under way. Queries are named `table.query`; their parameters are keywords.
+
+    `mail` is the id of the mail that the unit is about, which it sets: what is stored or queued carries it.
+    """
+
+    mail: str
 
     def run(self, query: str, /, **params: object) -> int:
         """Run a statement; return how many rows it touched."""

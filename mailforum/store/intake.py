@@ -54,6 +54,7 @@ def hold(
         reason=reason,
         under=under,
         raw=raw,
+        mail=tx.mail,
         now=now,
     )
     assert row is not None
@@ -132,6 +133,7 @@ def shunt(tx: Tx, *, digest: bytes, mail_from: str, rcpts: tuple[str, ...], reas
         rcpts=json.dumps(rcpts),
         reason=reason,
         raw=raw,
+        mail=tx.mail,
         now=now,
     )
     assert row is not None

@@ -55,6 +55,7 @@ def add_mailing(
         reply_to=reply_to,
         mail_from=mail_from,
         raw=raw,
+        mail=tx.mail,
         now=now,
     )
     assert row is not None
@@ -76,6 +77,7 @@ def mailing(tx: Tx, mailing_id: int) -> Mailing | None:
         reply_to=row["reply_to"],
         mail_from=row["mail_from"],
         created_at=row["created_at"],
+        mail=row["mail"],
     )
 
 

@@ -1,10 +1,10 @@
 -- name: add_mailing
-INSERT INTO mailing (list_id, kind, ref_id, template, data, reply_to, mail_from, raw, created_at)
-VALUES (:list_id, :kind, :ref_id, :template, :data, :reply_to, :mail_from, :raw, :now)
+INSERT INTO mailing (list_id, kind, ref_id, template, data, reply_to, mail_from, raw, created_at, mail)
+VALUES (:list_id, :kind, :ref_id, :template, :data, :reply_to, :mail_from, :raw, :now, :mail)
 RETURNING id
 
 -- name: mailing
-SELECT id, list_id, kind, ref_id, template, data, reply_to, mail_from, created_at FROM mailing WHERE id = :id
+SELECT id, list_id, kind, ref_id, template, data, reply_to, mail_from, created_at, mail FROM mailing WHERE id = :id
 
 -- name: mailing_raw
 SELECT raw FROM mailing WHERE id = :id

@@ -1,0 +1,69 @@
+"""What became of each mail, kept for `mailforum trace` (`[store] keep_log` says for how long).
+
+A row is written in the transaction that decides: what is in the journal has happened.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, fields
+
+from mailforum import ids
+from mailforum.store.database import Tx
+
+LONGEST = 300  # characters of what others wrote
+
+
+@dataclass(frozen=True, slots=True)
+class Entry:
+    """What became of a mail for one recipient: `what`, as in the log, and what its sender was told.
+
+    `code` is the reply, 0 where nobody was told: a moderator or the clock did something.
+    """
+
+    mail: str
+    at: float
+    rcpt: str
+    what: str
+    text: str = ""
+    code: int = 0
+    message_id: str = ""
+    mail_from: str = ""
+    peer: str = ""
+    size: int = 0
+    list_id: int | None = None
+
+
+def add(tx: Tx, entry: Entry) -> None:
+    """Write down what has happened; the same once more is not written twice."""
+    tx.run(
+        "journal.add",
+        mail=entry.mail,
+        at=entry.at,
+        rcpt=entry.rcpt[:LONGEST],
+        what=entry.what[:LONGEST],
+        text=entry.text[:LONGEST],
+        code=entry.code,
+        message_id=entry.message_id,
+        mail_from=entry.mail_from[:LONGEST],
+        peer=entry.peer,
+        size=entry.size,
+        list_id=entry.list_id,
+    )
+
+
+def of_mail(tx: Tx, mail: str) -> list[Entry]:
+    """Return what became of a mail, in order."""
+    return [
+        Entry(**{field.name: row[field.name] for field in fields(Entry)})
+        for row in tx.all("journal.of_mail", mail=mail)
+    ]
+
+
+def mails_of(tx: Tx, message_id: str) -> list[str]:
+    """Return the ids of the mails with that Message-ID (`<left@right>`), in order of time."""
+    return [row["mail"] for row in tx.all("journal.mails_of_message_id", message_id=message_id) if row["mail"]]
+
+
+def prune(tx: Tx, before: float) -> int:
+    """Delete some entries of mails that came before that time; return how many."""
+    return tx.run("journal.prune", first=ids.first(before))

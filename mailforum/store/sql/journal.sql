@@ -1,0 +1,21 @@
+-- name: add
+INSERT INTO event (mail, at, rcpt, what, text, code, message_id, mail_from, peer, size, list_id)
+VALUES (:mail, :at, :rcpt, :what, :text, :code, :message_id, :mail_from, :peer, :size, :list_id)
+ON CONFLICT (mail, at, rcpt, what) DO NOTHING
+
+-- name: of_mail
+SELECT mail, at, rcpt, what, text, code, message_id, mail_from, peer, size, list_id
+FROM event WHERE mail = :mail ORDER BY at, rcpt
+
+-- name: mails_of_message_id
+SELECT mail FROM event WHERE message_id = :message_id AND message_id <> ''
+UNION SELECT mail FROM held WHERE message_id = :message_id
+UNION SELECT post.mail FROM list JOIN message_id ON message_id.list_id = list.id AND message_id.msgid = :message_id
+      JOIN post ON post.id = message_id.post_id
+ORDER BY mail
+
+-- name: since
+SELECT count(*) AS mails FROM event WHERE mail >= :first
+
+-- name: prune
+DELETE FROM event WHERE mail IN (SELECT mail FROM event WHERE mail < :first ORDER BY mail LIMIT 500)
