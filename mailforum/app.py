@@ -29,13 +29,14 @@ from mailforum.delivery.worker import Worker
 from mailforum.errors import ConfigError, Deferred
 from mailforum.forum import digests
 from mailforum.forum.site import Site
+from mailforum.health import Health, Parts
 from mailforum.ids import Ids
 from mailforum.mail.token import Signer, load_keys, new_key
 from mailforum.model import Issue
 from mailforum.smtpd.intake import Intake
 from mailforum.smtpd.server import Server
 from mailforum.store import intake as intake_rows
-from mailforum.store import queue
+from mailforum.store import journal, queue
 from mailforum.store.database import Database, Tx
 from mailforum.store.sqlite import open_sqlite
 from mailforum.web import Pages, listen
@@ -151,7 +152,9 @@ class Service:
         self.core: Core
         self.server: Server
         self.worker: Worker
+        self.health: Health
         self.web_addresses: tuple[str, ...] = ()
+        self._digests_cut = self._clock.monotonic()  # when all that were due had been cut
 
     async def __aenter__(self) -> Service:
         try:
@@ -171,10 +174,11 @@ class Service:
         preparer = self._preparer(self.config)
         transport = transport_for(self.config)
         self.worker = Worker(self.core.db, transport, preparer.prepare, self.config.delivery, self._clock)
+        self.server = Server(self.config, self.core.intake, self.config.site.domain, new_id=self.core.ids.new)
+        self.health = Health(self.core.db, self._clock, self.config.database, _room(self.config), self._parts)
         self._background(self.worker.run(), self.worker.stop)
         self._background(self._keep_time(), self._stop.set)
         await self._start_web(preparer.texts)
-        self.server = Server(self.config, self.core.intake, self.config.site.domain, new_id=self.core.ids.new)
         await self.server.start()
         self._stack.push_async_callback(self.server.stop, STOP)
         names = {"smtp": self.server.addresses, "lmtp": self.server.lmtp_addresses, "web": self.web_addresses}
@@ -183,8 +187,11 @@ class Service:
     def _preparer(self, config: Config) -> Preparer:
         return Preparer(self.core.site, texts_of(config), keys_of(config), config.web.url.rstrip("/"))
 
+    def _parts(self) -> Parts:
+        return Parts(clients=self.server.connections, digest_lag=self._clock.monotonic() - self._digests_cut)
+
     async def _start_web(self, texts: Texts) -> None:
-        pages = Pages(self.core.db, self.core.site, self._clock, texts.page)
+        pages = Pages(self.core.db, self.core.site, self._clock, texts.page, self.health)
         for address in self.config.web.listen:
             try:
                 server = await listen(address, pages)
@@ -240,6 +247,7 @@ class Service:
         while not self._stop.is_set():
             try:
                 await send_due_digests(self.core, self._clock.now())
+                self._digests_cut = self._clock.monotonic()
                 if self._clock.monotonic() - cleaned > HOUSEKEEPING:
                     await self._clean()
                     cleaned = self._clock.monotonic()
@@ -257,12 +265,14 @@ class Service:
         await db.write(lambda tx: intake_rows.forget(tx, now - REMEMBER, now))
         while await db.write(lambda tx: queue.prune(tx, now - keep)):
             pass  # others may write between the steps
+        while await db.write(lambda tx: journal.prune(tx, now - self.config.store.keep_log)):
+            pass
 
 
 def _only_at_start(old: Config, new: Config) -> list[str]:
     """Name the options that have changed and are looked at only when the service starts."""
     kept = {
-        "site": ("domain", "admin", "secret_file", "special_domains", "log_level"),
+        "site": ("domain", "admin", "secret_file", "special_domains"),
         "delivery": ("relay", "user", "password", "password_file", "tls"),
         "dkim": (),
         "web": ("listen",),

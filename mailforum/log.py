@@ -19,6 +19,7 @@ from mailforum.metrics import Histogram
 
 logger = logging.getLogger("mailforum")
 counters: Counter[str] = Counter()
+outcomes: Counter[str] = Counter()  # of mails that were dealt with
 refusals: Counter[tuple[str, str]] = Counter()  # by enhanced code and reason, one of REASONS
 handling = Histogram((0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0))
 arrival = Histogram((0.1, 0.5, 1.0, 5.0, 15.0, 60.0, 300.0, 900.0, 3600.0, 21600.0, 86400.0))
@@ -84,12 +85,13 @@ def _json(value: object) -> str:
 
 
 class Delivered(NamedTuple):
-    """A delivery that the next hop took."""
+    """A delivery that the next hop took, `delay` seconds after it was queued."""
 
     mail: str
     delivery: int
     mailing: int
     rcpt: str
+    delay: float
     reply: str
 
 
@@ -102,17 +104,17 @@ class Deliveries(NamedTuple):
         return "\n".join(
             [
                 f"event=sent mail={mail} delivery={delivery} mailing={mailing} "
-                f"rcpt={_value(rcpt)} reply={_value(reply)}"
-                for mail, delivery, mailing, rcpt, reply in self.all
+                f"rcpt={_value(rcpt)} delay={delay:.1f} reply={_value(reply)}"
+                for mail, delivery, mailing, rcpt, delay, reply in self.all
             ]
         )
 
     def objects(self) -> Iterator[str]:
         """Yield the inside of a JSON object for each."""
-        for mail, delivery, mailing, rcpt, reply in self.all:
+        for mail, delivery, mailing, rcpt, delay, reply in self.all:
             yield (
                 f'"event":"sent","mail":"{mail}","delivery":{delivery},"mailing":{mailing}'
-                f',"rcpt":{_quoted(rcpt)},"reply":{_quoted(reply)}'
+                f',"rcpt":{_quoted(rcpt)},"delay":{delay:.1f},"reply":{_quoted(reply)}'
             )
 
 
@@ -134,7 +136,7 @@ def received(*, mail: str, msgid: str, mail_from: str, rcpt: str, size: int, pee
 
 def handled(*, mail: str, msgid: str, rcpt: str, what: str, seconds: float) -> None:
     """A mail was dealt with and is durable. `what` says how: `post 48.3`, `held 7: …`, `duplicate`, …"""
-    counters[f"handled_{what.partition(' ')[0].rstrip(':')}"] += 1
+    outcomes[what.partition(" ")[0].rstrip(":")] += 1
     handling.add(seconds)
     event("handled", mail=mail, msgid=msgid, rcpt=rcpt, what=what, ms=round(seconds * 1000, 1))
 
@@ -160,6 +162,8 @@ def shunted(*, mail: str, shunt_id: int, reason: str) -> None:
 def sent(deliveries: Sequence[Delivered]) -> None:
     """The next hop took these."""
     counters["sent"] += len(deliveries)
+    for delivery in deliveries:
+        arrival.add(delivery.delay)
     if deliveries and logger.isEnabledFor(logging.INFO):
         logger.info(Deliveries(deliveries))  # all in one go: making a record takes longer than making a line
 

@@ -9,7 +9,7 @@ from itertools import accumulate
 from typing import Literal, TypeAlias
 
 Value: TypeAlias = "int | float | Histogram"
-Labels: TypeAlias = "tuple[tuple[str, str], ...]"
+Labels: TypeAlias = tuple[tuple[str, str], ...]
 
 CONTENT_TYPE = "text/plain; version=0.0.4; charset=utf-8"
 

@@ -5,12 +5,17 @@ It is told over a socket named in NOTIFY_SOCKET; without that nobody asks and no
 
 from __future__ import annotations
 
+import asyncio
 import logging
 import os
 import socket
-from collections.abc import Mapping
+from collections.abc import Awaitable, Callable, Mapping
+
+from mailforum.errors import MailforumError
 
 logger = logging.getLogger("mailforum")
+
+EVERY = 30.0  # seconds between two words on how we are, where there is no watchdog
 
 
 class Systemd:
@@ -36,6 +41,22 @@ class Systemd:
     def reloading(self, monotonic: float) -> None:
         """Say that a reload begins, at `monotonic` seconds on CLOCK_MONOTONIC; `READY=1` ends it."""
         self.tell("RELOADING=1", f"MONOTONIC_USEC={int(monotonic * 1_000_000)}")
+
+    async def keep_telling(self, status: Callable[[], Awaitable[str]]) -> None:
+        """Say again and again how we are, and that we are alive, as long as `status` answers in time.
+
+        The event loop has to run for this, and `status` to ask the database: where either hangs, systemd
+        hears nothing and starts us again.
+        """
+        every = self.watchdog / 2 or EVERY
+        while self._socket:
+            try:
+                async with asyncio.timeout(every / 2):
+                    text = await status()
+                self.tell("WATCHDOG=1", f"STATUS={text}")
+            except (MailforumError, TimeoutError) as error:
+                logger.error("no sign of life for systemd: %s", error or "the database does not answer")
+            await asyncio.sleep(every)
 
 
 def _watchdog(environ: Mapping[str, str]) -> float:

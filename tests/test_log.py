@@ -48,7 +48,9 @@ def fail(text: str) -> ValueError:
 
 
 def sent(rcpt: str, reply: str) -> None:
-    log.sent([log.Delivered("dk3m7q2p4abc", 1, 7, rcpt, reply), log.Delivered("dk3m7q2p4abc", 2, 7, rcpt, reply)])
+    log.sent(
+        [log.Delivered("dk3m7q2p4abc", 1, 7, rcpt, 0.25, reply), log.Delivered("dk3m7q2p4abc", 2, 7, rcpt, 0.25, reply)]
+    )
 
 
 def test_a_value_cannot_make_a_line_of_its_own() -> None:
@@ -59,8 +61,8 @@ def test_a_value_cannot_make_a_line_of_its_own() -> None:
 def test_what_was_sent_at_once_is_a_whole_line_each() -> None:
     before = log.counters["sent"]
     assert logged(lambda: sent("a@example.org", "250 ok")) == [
-        '12:00 INFO event=sent mail=dk3m7q2p4abc delivery=1 mailing=7 rcpt=a@example.org reply="250 ok".',
-        '12:00 INFO event=sent mail=dk3m7q2p4abc delivery=2 mailing=7 rcpt=a@example.org reply="250 ok".',
+        '12:00 INFO event=sent mail=dk3m7q2p4abc delivery=1 mailing=7 rcpt=a@example.org delay=0.2 reply="250 ok".',
+        '12:00 INFO event=sent mail=dk3m7q2p4abc delivery=2 mailing=7 rcpt=a@example.org delay=0.2 reply="250 ok".',
     ]
     assert log.counters["sent"] == before + 2
 

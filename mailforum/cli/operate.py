@@ -18,6 +18,7 @@ if TYPE_CHECKING:
 
     from mailforum.app import Service
     from mailforum.config import Config
+    from mailforum.systemd import Systemd
 
 FALLBACK_DOMAIN = "lists.example.org"
 
@@ -102,7 +103,7 @@ def run_server(args: argparse.Namespace) -> int:
     from mailforum import log
 
     config = load_config(args)
-    log.setup(config.site.log_level)
+    log.setup(config.site.log_level, config.site.log_format)
     with asyncio.Runner(loop_factory=_loop_factory()) as runner:
         return runner.run(_serve(args, config))
 
@@ -120,18 +121,21 @@ async def _serve(args: argparse.Namespace, config: Config) -> int:
     import signal
 
     from mailforum.app import Service
+    from mailforum.systemd import Systemd
 
     loop = asyncio.get_running_loop()
-    service = Service(config)
+    service, systemd = Service(config), Systemd()
     for name in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(name, service.stop)
     loop.add_signal_handler(signal.SIGHUP, lambda: None)  # not before there is something to reload
     async with service:
-        loop.add_signal_handler(signal.SIGHUP, _reload, service, args)
+        loop.add_signal_handler(signal.SIGHUP, _reload, service, systemd, args)
         print(_ready(service), flush=True)
-        _notify("READY=1")
+        systemd.tell("READY=1")
+        alive = asyncio.create_task(systemd.keep_telling(service.health.status))
         await service.until_stopped()
-        _notify("STOPPING=1")
+        systemd.tell("STOPPING=1")
+        alive.cancel()
     return int(service.failed)
 
 
@@ -145,31 +149,20 @@ def _ready(service: Service) -> str:
     return f"mailforum is ready: {'; '.join(listening)}"
 
 
-def _reload(service: Service, args: argparse.Namespace) -> None:
+def _reload(service: Service, systemd: Systemd, args: argparse.Namespace) -> None:
     """Take over a changed configuration; one that is wrong is logged, and the old one stays."""
+    import time
+
     from mailforum import log
 
+    systemd.reloading(time.monotonic())
     try:
         config = load_config(args)
         service.reload(config)
-        log.logger.setLevel(config.site.log_level.upper())
+        log.use(config.site.log_level, config.site.log_format)
     except (MailforumError, OSError) as error:
         log.logger.error("the configuration was not taken over: %s", error)
-
-
-def _notify(state: str) -> None:
-    """Tell systemd how we are (sd_notify(3)), where it has asked for that by NOTIFY_SOCKET."""
-    name = os.environ.get("NOTIFY_SOCKET", "")
-    if not name:
-        return
-    import socket
-
-    try:
-        with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as sock:
-            sock.connect("\0" + name[1:] if name.startswith("@") else name)
-            sock.sendall(state.encode())
-    except OSError as error:
-        note(f"systemd could not be told {state}: {error}")
+    systemd.tell("READY=1")
 
 
 def show_config(args: argparse.Namespace) -> None:

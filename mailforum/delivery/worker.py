@@ -316,7 +316,7 @@ async def _wait(event: asyncio.Event, seconds: float) -> None:
 def _log(final: list[tuple[Delivery, Status, float]], now: float) -> None:
     log.sent(
         [
-            log.Delivered("", d.id, d.mailing_id, d.rcpt, status.reply)
+            log.Delivered("", d.id, d.mailing_id, d.rcpt, now - d.created_at, status.reply)
             for d, status, _ in final
             if status.state is State.SENT
         ]

@@ -52,7 +52,7 @@ def approve(tx: Tx, held_id: int, now: float) -> Post:
     intake.release(tx, held.id)
     msg, raw = posts.parse(raw)
     post = posts.accept(tx, mlist, msg, raw, now, held.under)
-    _note(tx, held, mlist, f"approved: post {post.label}", now)
+    _note(tx, held, mlist, f"approved as post {post.label}", now)
     return post
 
 
@@ -84,7 +84,8 @@ def discard(tx: Tx, held_id: int, now: float) -> Held:
 
 def _note(tx: Tx, held: Held, mlist: MailingList, what: str, now: float) -> None:
     journal.add(
-        tx, Entry(held.mail, now, mlist.address, f"held {held.id} {what}", message_id=held.message_id, list_id=mlist.id)
+        tx,
+        Entry(held.mail, now, mlist.address, f"{what} (held {held.id})", message_id=held.message_id, list_id=mlist.id),
     )
 
 

@@ -59,11 +59,6 @@ def of_mail(tx: Tx, mail: str) -> list[Entry]:
     ]
 
 
-def mails_of(tx: Tx, message_id: str) -> list[str]:
-    """Return the ids of the mails with that Message-ID (`<left@right>`), in order of time."""
-    return [row["mail"] for row in tx.all("journal.mails_of_message_id", message_id=message_id) if row["mail"]]
-
-
 def prune(tx: Tx, before: float) -> int:
     """Delete some entries of mails that came before that time; return how many."""
     return tx.run("journal.prune", first=ids.first(before))

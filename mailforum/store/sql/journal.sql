@@ -7,13 +7,6 @@ ON CONFLICT (mail, at, rcpt, what) DO NOTHING
 SELECT mail, at, rcpt, what, text, code, message_id, mail_from, peer, size, list_id
 FROM event WHERE mail = :mail ORDER BY at, rcpt
 
--- name: mails_of_message_id
-SELECT mail FROM event WHERE message_id = :message_id AND message_id <> ''
-UNION SELECT mail FROM held WHERE message_id = :message_id
-UNION SELECT post.mail FROM list JOIN message_id ON message_id.list_id = list.id AND message_id.msgid = :message_id
-      JOIN post ON post.id = message_id.post_id
-ORDER BY mail
-
 -- name: since
 SELECT count(*) AS mails FROM event WHERE mail >= :first
 
