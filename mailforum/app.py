@@ -173,7 +173,7 @@ class Service:
         self.core = await self._stack.enter_async_context(core(self.config, self._clock))
         preparer = self._preparer(self.config)
         transport = transport_for(self.config)
-        self.worker = Worker(self.core.db, transport, preparer.prepare, self.config.delivery, self._clock)
+        self.worker = Worker(self.core.db, transport, preparer, self.config.delivery, self._clock)
         self.server = Server(self.config, self.core.intake, self.config.site.domain, new_id=self.core.ids.new)
         self.health = Health(self.core.db, self._clock, self.config.database, _room(self.config), self._parts)
         self._background(self.worker.run(), self.worker.stop)
@@ -188,10 +188,16 @@ class Service:
         return Preparer(self.core.site, texts_of(config), keys_of(config), config.web.url.rstrip("/"))
 
     def _parts(self) -> Parts:
-        return Parts(clients=self.server.connections, digest_lag=self._clock.monotonic() - self._digests_cut)
+        return Parts(
+            clients=self.server.connections,
+            connections=self.worker.connections,
+            relay_down=self.worker.down_for,
+            resting=self.worker.resting,
+            digest_lag=self._clock.monotonic() - self._digests_cut,
+        )
 
     async def _start_web(self, texts: Texts) -> None:
-        pages = Pages(self.core.db, self.core.site, self._clock, texts.page, self.health)
+        pages = Pages(self.core.db, self.core.site, self._clock, texts.page, self.health, self.core.ids.new)
         for address in self.config.web.listen:
             try:
                 server = await listen(address, pages)
@@ -238,7 +244,7 @@ class Service:
         """
         preparer = self._preparer(config)
         self.server.reload()
-        self.worker.use(preparer.prepare, config.delivery)
+        self.worker.use(preparer, config.delivery)
         log.event("reloaded", needs_restart=", ".join(_only_at_start(self.config, config)) or None)
 
     async def _keep_time(self) -> None:

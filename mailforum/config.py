@@ -21,7 +21,7 @@ import msgspec
 from msgspec import Meta
 
 from mailforum.errors import ConfigError
-from mailforum.units import Address, Duration, Size
+from mailforum.units import Address, Duration, Limit, Size
 
 
 class _Section(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
@@ -109,7 +109,16 @@ class DeliveryOptions(_Section, frozen=True):
         Literal["off", "opportunistic", "required"],
         Meta(description="STARTTLS to the relay: never, where offered, or always with a valid certificate"),
     ] = "opportunistic"
-    connections: Annotated[int, Meta(description="Most connections to the relay at once", ge=1, le=500)] = 10
+    connections: Annotated[
+        int, Meta(description="Most connections to the relay at once; fewer are open where fewer do", ge=1, le=500)
+    ] = 32
+    limits: Annotated[
+        tuple[Limit, ...],
+        Meta(
+            description="Bounds for single destinations: domain, connections, mails a second, minute, hour or day, "
+            "such as gmail.com 5 600/m; * is any domain that is not named"
+        ),
+    ] = ()
     recipients: Annotated[
         int,
         Meta(description="Most recipients in one transaction, for lists that are not personal", ge=1, le=1000),
@@ -119,7 +128,7 @@ class DeliveryOptions(_Section, frozen=True):
     data_timeout: Annotated[Duration, Meta(description="Longest wait for the answer to a whole mail")] = Duration(600)
     retry: Annotated[
         tuple[Duration, ...], Meta(description="Waits between attempts; the last is repeated", min_length=1)
-    ] = tuple(Duration(minutes * 60) for minutes in (5, 15, 30, 60, 120, 240))
+    ] = tuple(Duration(minutes * 60) for minutes in (5, 15, 60, 120, 240))
     give_up: Annotated[Duration, Meta(description="A delivery that old is given up")] = Duration(5 * 86400)
 
 
@@ -223,6 +232,7 @@ def _takes(kind: Any) -> str:
         Duration: "time",
         Size: "size",
         Address: "host:port",
+        Limit: "limit",
     }
     return names[kind]
 
@@ -255,7 +265,9 @@ def _overlay(data: dict[str, Any], environ: Mapping[str, str]) -> None:
 def _typed(word: str, takes: str) -> object:
     """Make of a word what the option takes, as far as it can be made; what cannot is refused later."""
     if takes.startswith("list of "):
-        return word.replace(",", " ").split()
+        return (
+            [part.strip() for part in word.split(",")] if takes == "list of limits" else word.replace(",", " ").split()
+        )
     if takes == "number" and word.isdecimal():
         return int(word)
     return {"true": True, "false": False}.get(word.lower(), word) if takes == "true or false" else word
@@ -276,7 +288,7 @@ def parse(data: Mapping[str, Any], *, base: Path, source: str = "configuration",
 def _decode(kind: type, value: object) -> object:
     if kind is Path:
         return value
-    if kind in (Duration, Size, Address):
+    if kind in (Duration, Size, Address, Limit):
         return kind.parse(value)
     raise NotImplementedError(kind)
 

@@ -43,7 +43,7 @@ class Parts:
     clients: int = 0
     connections: int = 0
     relay_down: float = 0.0
-    broken: int = 0
+    resting: int = 0
     digest_lag: float = 0.0
 
 
@@ -141,7 +141,7 @@ class Health:
             one("clients", "gauge", "Connections of clients that bring mail", parts.clients),
             one("connections", "gauge", "Connections to the relay", parts.connections),
             one("relay_down_seconds", "gauge", "For how long the relay has been down; 0: it is not", parts.relay_down),
-            one("broken_destinations", "gauge", "Destinations that nothing is sent to for a while", parts.broken),
+            one("resting_destinations", "gauge", "Destinations that are left alone for a while", parts.resting),
         ]
 
     def _of_machine(self) -> list[Metric]:

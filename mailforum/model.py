@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 from enum import StrEnum
-from typing import Annotated, Literal
+from typing import Annotated, Literal, NamedTuple
 
 import msgspec
 from msgspec import Meta
@@ -253,8 +253,7 @@ class Outcome:
     what: str = ""
 
 
-@dataclass(frozen=True, slots=True)
-class Status:
+class Status(NamedTuple):
     """How an attempt to deliver ended: RFC 3463 code and the server's own words."""
 
     state: State
@@ -357,3 +356,16 @@ class Delivery:
     due_at: float
     enhanced: str
     reply: str
+    mail: str = ""
+
+
+class Due(NamedTuple):
+    """A delivery as a worker takes it in hand: made in thousands, so a tuple."""
+
+    id: int
+    mailing_id: int
+    member_id: int | None
+    rcpt: str
+    attempts: int
+    created_at: float
+    due_at: float

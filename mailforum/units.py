@@ -66,3 +66,29 @@ class Address(str):
         if match is None or int(match[2]) > 65535:
             raise ValueError("Expected host:port, such as `127.0.0.1:8025` or `[::1]:8025`")
         return cls(value)
+
+
+class Limit(str):
+    """A bound for one destination: `gmail.com 5 600/m` is five connections and 600 mails a minute at most."""
+
+    domain: str
+    connections: int
+    per_second: float
+    _PER: ClassVar = {"s": 1, "m": 60, "h": 3600, "d": 86400}
+
+    def __new__(cls, text: str = "") -> Limit:
+        self = super().__new__(cls, text)
+        self.domain, self.connections, self.per_second = "", 0, 0.0
+        return self
+
+    @classmethod
+    def parse(cls, value: object) -> Limit:
+        """Read `DOMAIN [CONNECTIONS] [MAILS/s|m|h|d]`, where `*` is any domain not named; ValueError else."""
+        match = re.fullmatch(r"\s*(\*|[\w.-]+)((?:\s+\d+)?)((?:\s+\d+/[smhd])?)\s*", str(value))
+        if match is None or not (match[2] or match[3]):
+            raise ValueError("Expected a limit such as `gmail.com 5 600/m`: domain, connections, mails a minute")
+        self = cls(" ".join(str(value).split()))
+        self.domain, self.connections = match[1].lower(), int(match[2] or 0)
+        count, _, unit = match[3].strip().partition("/")
+        self.per_second = int(count) / cls._PER[unit] if count else 0.0
+        return self

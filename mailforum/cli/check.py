@@ -197,7 +197,7 @@ async def _say_hello(config: Config) -> None:
     assert isinstance(transport, SmtpTransport)
     relay = replace(transport.relay, connect_timeout=RELAY_PATIENCE, command_timeout=RELAY_PATIENCE)
     session = await connect(relay)
-    if await session.wire.send(b"QUIT\r\n", RELAY_PATIENCE):
+    if await session.wire.send((b"QUIT\r\n",), RELAY_PATIENCE):
         await session.wire.replies(1, RELAY_PATIENCE)
     session.wire.fail(RelayDown("done"))
 

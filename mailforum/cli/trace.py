@@ -19,6 +19,7 @@ if TYPE_CHECKING:
 Line = dict[str, object]
 
 _LABEL = re.compile(r"([^#\s]*)#?([0-9]{1,9}\.[0-9]{1,9})")
+FEW = 10  # deliveries that are shown without being asked for
 _NOW = float("inf")  # sorts behind everything that has happened
 
 
@@ -131,6 +132,7 @@ def _sent(tx: Tx, mail: str, sending: Sending, whole: bool) -> Iterator[Line]:
 
     total = sum(count.deliveries for count in sending.counts.values()) + sending.to_come
     name = f"post {sending.post}" if sending.post else sending.template or sending.kind
+    whole = whole or total <= FEW
     names = {"mailing": sending.id, "deliveries": total}
     what = f"{name} to {counted(total, 'recipient')} (mailing {sending.id})"
     yield _line(mail, sending.at, "queued", sending.list, what, **names)
@@ -141,7 +143,7 @@ def _sent(tx: Tx, mail: str, sending: Sending, whole: bool) -> Iterator[Line]:
             if count.first
             else f"{count.deliveries} of {total}"
         )
-        if state == "sent" or not whole:
+        if not whole:
             yield _line(mail, at, state, sending.list, what, mailing=sending.id, deliveries=count.deliveries)
     if sending.to_come:
         what = f"{sending.to_come} of {total} are still to be queued"

@@ -103,7 +103,7 @@ async def _dial(wire: Wire, relay: Relay) -> None:
 async def _ask(wire: Wire, relay: Relay, command: str = "") -> Reply:
     """Send a command, if there is one, and return its reply; RelayDown if none comes."""
     if command:
-        await wire.send(command.encode() + b"\r\n", relay.command_timeout)
+        await wire.send((command.encode() + b"\r\n",), relay.command_timeout)
     replies = await wire.replies(1, relay.command_timeout)
     if wire.failure or not replies:
         raise wire.failure or RelayDown("no answer")

@@ -43,7 +43,7 @@ class MaildirTransport:
         if not (self.folder / "cur").is_dir():
             self._make()
         for job in batch:
-            body = job.data.replace(b"\r\n", b"\n")
+            body = (job.own + job.content.data).replace(b"\r\n", b"\n")
             for number, rcpt in zip(job.ids, job.rcpts, strict=True):
                 if _outcome(rcpt) is _STORED:
                     self._write(number, _trace(job.mail_from, rcpt) + body)
@@ -76,16 +76,16 @@ class MaildirTransport:
 
 async def _batch(first: Job, take: Take) -> list[Job]:
     """Return `first` and what else there is to be stored right now, within bounds."""
-    batch, size = [first], len(first.data)
+    batch, size = [first], first.size
     while len(batch) < _BATCH and size < _BATCH_BYTES and (job := await take(False)):
         batch.append(job)
-        size += len(job.data)
+        size += job.size
     return batch
 
 
 async def _settle_all(settle: Settle, ended: list[tuple[Job, tuple[Status, ...]]]) -> None:
     """Settle at once, so that the marks can share a commit; raises the first error after all have ended."""
-    ends = await asyncio.gather(*(settle(job, statuses) for job, statuses in ended), return_exceptions=True)
+    ends = await asyncio.gather(*(settle(job, statuses, None) for job, statuses in ended), return_exceptions=True)
     for end in ends:
         if end is not None:
             raise end

@@ -16,11 +16,12 @@ from zoneinfo import ZoneInfo
 from mailforum.delivery import compose, views
 from mailforum.delivery.render import Rendered, Texts
 from mailforum.delivery.sign import Key, Signing
+from mailforum.delivery.transport import Content
 from mailforum.forum import digests, members, posts
 from mailforum.forum.site import Site
 from mailforum.mail import address, body, footer, headers, message, subject
 from mailforum.mail.message import Header, Message, field
-from mailforum.model import Delivery, Issue, Kind, Mailing, MailingList, Post
+from mailforum.model import Due, Issue, Kind, Mailing, MailingList, Post
 from mailforum.store import lists, queue
 from mailforum.store import posts as post_rows
 from mailforum.store.database import Tx
@@ -35,10 +36,9 @@ class Prepared:
     mailing: Mailing
     mlist: MailingList | None
     personal: bool
-    head: bytes
-    body: bytes
+    content: Content
     signing: Signing | None
-    unsubscribe: Callable[[Delivery], bytes]
+    unsubscribe: Callable[[Due], bytes]
 
     @property
     def mail_from(self) -> str:
@@ -50,20 +50,16 @@ class Prepared:
         """Whether `own` takes long enough to be worth a thread: it does where RSA signs."""
         return self.signing is not None and self.signing.slow
 
-    def envelope_sender(self, delivery: Delivery) -> str:
+    def envelope_sender(self, delivery: Due) -> str:
         """The return path for one recipient; personal mail names its recipient in it (VERP)."""
         if self.personal and self.mail_from:
             return address.verp(self.mail_from, delivery.rcpt)
         return self.mail_from
 
-    def own(self, delivery: Delivery) -> bytes:
+    def own(self, delivery: Due) -> bytes:
         """The fields of one recipient, and the signatures if there are keys."""
         fields = self.unsubscribe(delivery)
         return self.signing.sign(fields, self.mailing.created_at) + fields if self.signing else fields
-
-    def data(self, own: bytes) -> bytes:
-        """The whole mail for the recipient with these fields."""
-        return b"".join((own, self.head, b"\r\n", self.body))
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,6 +70,14 @@ class Preparer:
     texts: Texts
     keys: Callable[[str], tuple[Key, ...]]
     web_url: str = ""
+
+    def personal(self, tx: Tx, mailing_id: int) -> bool:
+        """Say whether each recipient of a mailing gets a mail of their own, without reading what it carries."""
+        mailing = queue.mailing(tx, mailing_id)
+        if mailing is None or mailing.list_id is None or mailing.kind not in (Kind.POST, Kind.DIGEST):
+            return False
+        mlist = lists.by_id(tx, mailing.list_id)
+        return mlist is not None and mlist.settings.personal
 
     def prepare(self, tx: Tx, mailing_id: int) -> Prepared:
         """Read a mailing and make what all its recipients have in common.
@@ -152,8 +156,7 @@ class Preparer:
         msg = message.parse(queue.mailing_raw(tx, mailing.id))
         msg = msg.prepend(field(headers.LOOP, mailing.template.lower()))
         # Not signed: a stranger wrote it, and our domain must not vouch for that.
-        head = b"".join(header.raw for header in msg.headers)
-        return Prepared(mailing, mlist, False, head, msg.body, None, _nothing)
+        return Prepared(mailing, mlist, False, Content(msg.to_bytes()), None, _nothing)
 
     def _text(self, name: str, mlist: MailingList | None, to: str, values: dict[str, object]) -> Rendered:
         shown = views.ListView.of(mlist) if mlist else None
@@ -168,15 +171,15 @@ class Preparer:
         keys = self.keys(mlist.domain if mlist else self.site.domain)
         signing = Signing(keys, head, msg.body) if keys else None
         way_out = self._way_out(mlist, personal) if mlist and unsubscribe else _nothing
-        return Prepared(mailing, mlist, personal, head, msg.body, signing, way_out)
+        return Prepared(mailing, mlist, personal, Content(msg.to_bytes()), signing, way_out)
 
-    def _way_out(self, mlist: MailingList, personal: bool) -> Callable[[Delivery], bytes]:
+    def _way_out(self, mlist: MailingList, personal: bool) -> Callable[[Due], bytes]:
         """How a reader leaves: an address of their own that needs no confirmation, or the common one."""
         common = _raw(headers.unsubscribe_fields(mlist.sub("leave")))
         url = f"{self.web_url}/leave/{_GAP}" if self.web_url else ""
         around = _raw(headers.unsubscribe_fields(mlist.sub("leave", _GAP), url)).split(_GAP.encode())
 
-        def own(delivery: Delivery) -> bytes:
+        def own(delivery: Due) -> bytes:
             if delivery.member_id is None:
                 return common
             token = members.leave_token(self.site.signer, mlist, delivery.member_id, address.key(delivery.rcpt))
@@ -252,5 +255,5 @@ def _raw(fields: list[Header]) -> bytes:
     return b"".join(header.raw for header in fields)
 
 
-def _nothing(delivery: Delivery) -> bytes:
+def _nothing(delivery: Due) -> bytes:
     return b""

@@ -24,8 +24,9 @@ from mailforum.delivery.transport import Job, RelayDown, Settle, Take, bad_addre
 from mailforum.delivery.wire import Reply
 from mailforum.model import State, Status
 
-_RSET = b"RSET\r\n"
-_LONE_DOT = b".\r\n"
+_RSET = (b"RSET\r\n",)
+_LONE_DOT = (b".\r\n",)
+_TOO_MANY = {(452, "4.5.3"), (452, "4.0.0"), (552, "5.5.3"), (552, "5.0.0")}
 _BYE = 5.0  # seconds that a server gets to answer QUIT
 
 
@@ -49,7 +50,7 @@ class SmtpTransport:
         except RelayDown as down:
             for work in jobs.in_hand:
                 work.postpone(work.todo, down)
-                await work.settle(settle)
+                await work.settle(settle, None)
             raise
 
 
@@ -67,8 +68,9 @@ class _Work:
         for index in indexes:
             self.statuses[index] = Status(State.DEFERRED, down.enhanced, down.text + note)
 
-    async def settle(self, settle: Settle) -> None:
-        await settle(self.job, tuple(self.statuses[index] for index in range(len(self.job.rcpts))))
+    async def settle(self, settle: Settle, following: _Work | None) -> None:
+        statuses = tuple([self.statuses[index] for index in range(len(self.job.rcpts))])
+        await settle(self.job, statuses, following.job if following else None)
 
 
 class _Jobs:
@@ -127,7 +129,7 @@ class _Dialogue:
                     return False
                 raise
             work = following or await self.jobs.next(wait=True)
-        if await self.wire.send(b"QUIT\r\n", _BYE):
+        if await self.wire.send((b"QUIT\r\n",), _BYE):
             await self.wire.replies(1, _BYE)
         return True
 
@@ -139,7 +141,7 @@ class _Dialogue:
         if not self.opened:
             self._drop_unsendable(work)
         if not work.todo:
-            await work.settle(self.settle)
+            await work.settle(self.settle, None)
             return None
         replies = await self._open(work)
         accepted, ending = self._judge(work, replies)
@@ -149,13 +151,13 @@ class _Dialogue:
                 self.jobs.put_back(following)
             work.todo = sorted(accepted + work.todo)
             raise self.wire.failure
-        announced = b"".join(self._envelope(following)) if following and self.opened else b""
-        handed_over = await self.wire.send(ending + announced, self.relay.data_timeout)
+        announced = self._envelope(following) if following and self.opened else ()
+        handed_over = await self.wire.send((*ending, *announced), self.relay.data_timeout)
         count = len(accepted) if accepted and self.relay.lmtp else 1
         answers = await self.wire.replies(count, self.relay.data_timeout)
         self._conclude(work, accepted, answers, handed_over)
         if not work.todo:
-            await work.settle(self.settle)
+            await work.settle(self.settle, following)
         return following
 
     async def _open(self, work: _Work) -> list[Reply]:
@@ -167,7 +169,7 @@ class _Dialogue:
         else:
             replies, commands = [], self._envelope(work)
             for group in [b"".join(commands)] if self.session.pipelining else commands:
-                await self.wire.send(group, timeout)
+                await self.wire.send((group,), timeout)
                 replies += await self.wire.replies(group.count(b"\r\n"), timeout)
         if self.wire.failure:
             raise self.wire.failure
@@ -175,15 +177,15 @@ class _Dialogue:
 
     def _envelope(self, work: _Work) -> list[bytes]:
         job, features = work.job, self.session.features
-        parameters = f" SIZE={len(job.data)}" if "SIZE" in features else ""
-        if "8BITMIME" in features and not job.data.isascii():
+        parameters = f" SIZE={job.size}" if "SIZE" in features else ""
+        if "8BITMIME" in features and not job.ascii:
             parameters += " BODY=8BITMIME"
         if _needs_smtputf8(work):
             parameters += " SMTPUTF8"
         rcpts = [f"RCPT TO:<{job.rcpts[index]}>\r\n".encode() for index in work.todo]
         return [f"MAIL FROM:<{job.mail_from}>{parameters}\r\n".encode(), *rcpts, b"DATA\r\n"]
 
-    def _judge(self, work: _Work, replies: list[Reply]) -> tuple[list[int], bytes]:
+    def _judge(self, work: _Work, replies: list[Reply]) -> tuple[list[int], tuple[bytes, ...]]:
         """Say who was accepted, and with what bytes the transaction ends.
 
         Whoever is over the server's limit of recipients (RFC 5321 section 4.5.3.1.10) stays in
@@ -204,7 +206,7 @@ class _Dialogue:
                 self.proven = True
         work.todo = later
         if go:
-            return accepted, _stuffed(work.job.data)
+            return accepted, (work.job.own, *work.job.content.wire)
         if data.code != 354:
             return [], _RSET
         if willing or self.relay.lmtp:
@@ -252,14 +254,13 @@ class _Dialogue:
 
     def _objection(self, job: Job) -> Status | None:
         """Return why this mail cannot be sent here to anybody."""
-        data, limit = job.data, self.session.size
-        if 0 < limit < len(data):
-            text = f"the mail has {len(data)} bytes, and the relay takes {limit}"
+        limit = self.session.size
+        if 0 < limit < job.size:
+            text = f"the mail has {job.size} bytes, and the relay takes {limit}"
             return Status(State.FAILED, "5.3.4", text)
-        if "8BITMIME" not in self.session.features and not data.isascii():
+        if "8BITMIME" not in self.session.features and not job.ascii:
             return Status(State.FAILED, "5.6.3", "the mail has 8-bit characters, and the relay takes none")
-        if not data.count(b"\r\n") == data.count(b"\n") == data.count(b"\r"):
-            # SMTP smuggling: whoever takes a bare LF for a line end finds dots where we saw none.
+        if not job.content.clean:
             return Status(State.DEFERRED, "4.6.0", "the mail has a bare CR or LF")
         if job.smtputf8 and "SMTPUTF8" not in self.session.features:
             return Status(State.FAILED, "5.6.7", "the mail needs SMTPUTF8, and the relay does not offer it")
@@ -277,8 +278,11 @@ def _needs_smtputf8(work: _Work) -> bool:
 
 
 def _too_many(reply: Reply) -> bool:
-    """Whether the server only has no room for more recipients in this transaction."""
-    return reply.code == 452 and reply.enhanced in ("4.5.3", "4.0.0")
+    """Whether the server only has no room for more recipients in this transaction.
+
+    Old ones say 552 (RFC 5321 section 4.5.3.1.10).
+    """
+    return (reply.code, reply.enhanced) in _TOO_MANY
 
 
 def _result(reply: Reply) -> Status:
@@ -292,12 +296,3 @@ def _refusal(reply: Reply) -> Status:
         return Status(State.FAILED, reply.enhanced, reply.text)
     enhanced = reply.enhanced if reply.code >= 400 else "4.5.0"
     return Status(State.DEFERRED, enhanced, reply.text)
-
-
-def _stuffed(data: bytes) -> bytes:
-    """Write a mail as DATA wants it (RFC 5321 section 4.5.2): dots at line starts doubled, one at the end."""
-    if b"\r\n." in data:
-        data = data.replace(b"\r\n.", b"\r\n..")
-    if data.startswith(b"."):
-        data = b"." + data
-    return data + (b".\r\n" if data.endswith(b"\r\n") or not data else b"\r\n.\r\n")

@@ -11,6 +11,7 @@ import re
 import socket
 import ssl
 from collections import deque
+from collections.abc import Iterable, Sequence
 from typing import NamedTuple, cast
 
 from mailforum.delivery.transport import RelayDown
@@ -50,6 +51,14 @@ class Reply(NamedTuple):
         return f"{self.code} {b' '.join(words).decode('utf-8', 'replace')}".strip()[:KEPT]
 
 
+def _chunks(pieces: Sequence[bytes]) -> Iterable[Sequence[bytes | memoryview]]:
+    """Part what is to be written into what is handed to the socket at once, without copying it."""
+    if sum(map(len, pieces)) <= CHUNK:
+        return (pieces,)
+    views = [memoryview(piece) for piece in pieces]
+    return ((view[start : start + CHUNK],) for view in views for start in range(0, len(view), CHUNK))
+
+
 class Wire(asyncio.Protocol):
     """The protocol object of one connection. `failure` says why it cannot be used any more."""
 
@@ -73,8 +82,8 @@ class Wire(asyncio.Protocol):
         peer = self._transport.get_extra_info("peername") if self._transport else None
         return peer is not None and (peer[0].startswith("127.") or peer[0] == "::1")
 
-    async def send(self, data: bytes, timeout: float) -> bool:
-        """Write `data`; say whether all of it was handed over. `timeout` seconds for each chunk.
+    async def send(self, pieces: Sequence[bytes], timeout: float) -> bool:
+        """Write `pieces`; say whether all of it was handed over. `timeout` seconds for each chunk.
 
         Whoever sends has read every answer before: a reply that waits here was asked for by nobody,
         and would be taken for the answer to something else.
@@ -82,11 +91,10 @@ class Wire(asyncio.Protocol):
         if self._replies:
             self._replies.clear()
             self.fail(RelayDown("the relay answered without being asked", enhanced="4.5.0"))
-        whole = memoryview(data)
-        for start in range(0, len(data), CHUNK):
+        for some in _chunks(pieces):
             if self.failure or self._transport is None:
                 return False
-            self._transport.write(whole[start : start + CHUNK])
+            self._transport.writelines(some)
             if self._room:
                 await self._drain(self._room, timeout)
         return self.failure is None

@@ -1,13 +1,15 @@
-"""One delivery from claim to settled, in order. This is the way out; read it second.
+"""One delivery from the queue to settled, in order. This is the way out; read it second.
 
-    claim   a batch of deliveries that are due is marked as in hand        store/queue
-    job     the mail's bytes are made and signed                          mailings, sign
-    send    a connection takes the job to the next hop                     transport
-    settle  sent, deferred or failed: written down, durable               store/queue
+    take    deliveries that are due are taken in hand, runs taking turns   store/queue, hand
+    next    a connection gets the first whose destination may have it      hand, pace
+    job     the mail's bytes are made and signed                           mailings, sign
+    send    the connection takes the job to the next hop                   transport
+    settle  sent, deferred or failed: written down, durable                marks, store/queue
 
 Connections (`Lane`) run side by side; each sends one job after the other and does not finish the
-next before the last one's mark is durable. So a crash can repeat at most what the open connections
-had on their way. What was in hand at a crash is put back at the next start, and named in the log.
+next before the last one's mark is durable. That mark also says what the connection sends next. So a
+crash can repeat at most what the open connections had on their way, and at the next start the log
+names exactly these deliveries.
 """
 
 from __future__ import annotations
@@ -15,273 +17,288 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
-import os
-from collections import OrderedDict
-from collections.abc import Callable, Iterable
-from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
-from itertools import groupby
+from collections.abc import Iterable
+from itertools import count, groupby
 
 from mailforum import log
 from mailforum.clock import Clock
 from mailforum.config import DeliveryOptions
-from mailforum.delivery.mailings import Prepared
+from mailforum.delivery.hand import Hand, Task
+from mailforum.delivery.kitchen import Kitchen, Maker
+from mailforum.delivery.marks import Ended, Marks
+from mailforum.delivery.pace import Pace
 from mailforum.delivery.transport import Job, RelayDown, Transport
 from mailforum.errors import Deferred
-from mailforum.model import Delivery, State, Status
+from mailforum.model import State, Status
 from mailforum.store import queue
-from mailforum.store.database import Database, Tx
-from mailforum.store.group import Group
+from mailforum.store.database import Database
 
 logger = logging.getLogger("mailforum")
 
-CLAIM = 500  # deliveries taken in hand at once
-AHEAD = 4  # mails that are signed at a time, where that takes long
-MARKS = 500  # jobs whose ends are written down together
-KEPT = 8  # mailings kept ready at once
+WANT = (200, 4000)  # fewest and most deliveries taken in hand at once: about what half a second needs
+BEGIN = 4  # connections that are opened at first, or after trouble; one more for each mail that was taken
 IDLE = 3.0  # seconds without work after which a connection is given up
 LOOK = 1.0  # seconds between looks for work that another process has queued
 PAUSE = (2.0, 300.0)  # first and longest wait, in seconds, before a relay that is down is tried again
-NO_CONNECTION = "4.4.1"  # RFC 3463: no answer from host; the recipient has nothing to do with it
-
-
-@dataclass(frozen=True, slots=True)
-class Task:
-    """Deliveries of one mailing that go out in one transaction.
-
-    Where signing takes long it is done ahead: `signed` will hold the recipients' own fields of this
-    task, at `place`, and of its neighbours.
-    """
-
-    prepared: Prepared
-    deliveries: tuple[Delivery, ...]
-    signed: asyncio.Future[list[bytes]] | None = None
-    place: int = 0
-
-    async def own(self) -> bytes:
-        """Return the fields that this mail alone has."""
-        return (await self.signed)[self.place] if self.signed else self.prepared.own(self.deliveries[0])
-
-
-Ended = tuple[Delivery, Status]
 
 
 class Worker:
-    """Sends what is queued. `prepare` makes a mailing ready; `transport` takes it to the next hop."""
+    """Sends what is queued. `maker` makes a mailing ready; `transport` takes it to the next hop."""
 
     def __init__(
-        self,
-        db: Database,
-        transport: Transport,
-        prepare: Callable[[Tx, int], Prepared],
-        options: DeliveryOptions,
-        clock: Clock,
+        self, db: Database, transport: Transport, maker: Maker, options: DeliveryOptions, clock: Clock
     ) -> None:
         self._db = db
-        self._prepare = prepare
         self._options = options
         self._clock = clock
-        self._ready: OrderedDict[int, Prepared] = OrderedDict()
-        self._tasks: asyncio.Queue[Task | None] = asyncio.Queue()  # None: a lane shall end
-        self._ended: Group[list[Ended], None] = Group(self._write_down, MARKS)
+        self.pace = Pace({limit.domain: limit for limit in options.limits}, options.connections)
+        self._hand = Hand(self.pace)
+        self._kitchen = Kitchen(db, maker)
+        self._marks = Marks(db, self.pace, options, clock)
         self._look = asyncio.Event()
-        self._signers = ThreadPoolExecutor(os.cpu_count(), "signer")
+        self._fan = asyncio.Event()
         self._lanes: set[asyncio.Task[None]] = set()
-        self._idle = 0
+        self._numbers: set[int] = set()  # of the lanes that are open
+        self._waiting: list[asyncio.Future[None]] = []  # lanes with nothing to do
+        self._want, self._filled_at = WANT[0], 0.0
+        self._most = BEGIN
         self._stopping = False
         self._pause = 0.0
         self._resume_at = 0.0
+        self._down_at: float | None = None
         self.transport = transport
 
     async def run(self) -> None:
-        """Send until `stop` is called. Starts with what an earlier process left in hand."""
+        """Send until `stop` is called. Starts with what an earlier process may have sent."""
         for delivery in await self._db.write(queue.recover):
-            log.uncertain(mail="", delivery=delivery.id, mailing=delivery.mailing_id, rcpt=delivery.rcpt)
+            log.uncertain(mail=delivery.mail, delivery=delivery.id, mailing=delivery.mailing_id, rcpt=delivery.rcpt)
         self._db.on_commit(self._committed)
+        fanning = asyncio.create_task(self._fan_out())
         while not self._stopping:
             self._look.clear()
-            try:
-                claimed = await self._claim()
-            except Deferred as error:  # the database is locked or full
-                logger.error("the queue cannot be read: %s", error.reason)
-                claimed = False
-            if not claimed:
+            if not await self._fill():
                 await _wait(self._look, LOOK)
-        await asyncio.gather(*self._lanes, return_exceptions=True)
-        await self._put_back_all()
-        self._signers.shutdown(wait=False, cancel_futures=True)
+                self._wake()
+        await asyncio.gather(fanning, *self._lanes, return_exceptions=True)
+        self._hand.take_back()
+        self._kitchen.close()
 
     def _committed(self) -> None:
         """Something may have been queued; that matters only to empty hands."""
-        if self._tasks.qsize() <= CLAIM // 2:
+        if self._hand.size <= self._want // 2:
             self._look.set()
 
     def stop(self) -> None:
         """Take nothing more in hand; `run` returns when what is under way is settled."""
         self._stopping = True
         self._look.set()
-        for _ in range(self._idle):
-            self._tasks.put_nowait(None)
+        self._fan.set()
+        self._wake(len(self._waiting))
 
-    def use(self, prepare: Callable[[Tx, int], Prepared], options: DeliveryOptions) -> None:
+    @property
+    def connections(self) -> int:
+        """How many connections to the relay there are."""
+        return len(self._lanes)
+
+    @property
+    def down_for(self) -> float:
+        """For how many seconds the relay has taken nothing, being down or refusing all; 0: it takes mail."""
+        return self._clock.monotonic() - self._down_at if self._down_at is not None else 0.0
+
+    @property
+    def resting(self) -> int:
+        """How many destinations are left alone for a while."""
+        return sum(domain != "" for domain, _ in self.pace.resting(self._clock.monotonic()))
+
+    def use(self, maker: Maker, options: DeliveryOptions) -> None:
         """Go on with other texts, keys and options."""
-        self._prepare, self._options = prepare, options
-        self._ready.clear()
+        self._options = options
+        self.pace.use({limit.domain: limit for limit in options.limits}, options.connections)
+        self._kitchen.use(maker)
+        self._marks.use(options)
 
-    async def _claim(self) -> bool:
-        """Take a batch in hand and open lanes for it; False if nothing is due or hands are full."""
-        now = self._clock.now()
-        if self._tasks.qsize() > CLAIM // 2 or self._clock.monotonic() < self._resume_at:
-            return False
-        due_at = await self._db.read(queue.next_due)
-        if due_at is None or due_at > now:
-            return False
-        limit = 1 if self._pause else CLAIM  # a relay that was down is tried with one delivery
-        deliveries = await self._db.write(lambda tx: queue.claim(tx, now, limit))
-        for mailing_id, some in groupby(deliveries, lambda delivery: delivery.mailing_id):
-            await self._make_tasks(mailing_id, list(some))
-            self._open_lanes()
-        return bool(deliveries)
+    # -- from the queue into the hand
 
-    async def _make_tasks(self, mailing_id: int, deliveries: list[Delivery]) -> None:
+    async def _fill(self) -> bool:
+        """Take in hand what is due, and open connections for it; False if there was nothing to take."""
+        now = self._clock.monotonic()
         try:
-            prepared = await self._prepared(mailing_id)
-        except Exception as error:  # one mailing that cannot be made must not stop the others
-            await self._cannot_make(deliveries, error)
-            return
-        size = 1 if prepared.personal else self._options.recipients
-        together = [tuple(deliveries[start : start + size]) for start in range(0, len(deliveries), size)]
-        for start in range(0, len(together), AHEAD):
-            self._enlist(prepared, together[start : start + AHEAD])
+            await self._put_off(now)
+            if self._has_enough() or now < self._resume_at:
+                return False
+            due_before = self._clock.now()
+            reached, want = dict(self._hand.reached), 1 if self._pause else self._want
+            taken, personal = await self._db.read(
+                lambda tx: self._kitchen.sorted(tx, queue.take(tx, due_before, reached, want))
+            )
+            if taken.gone:
+                await self._db.write(lambda tx: queue.withdraw(tx, taken.gone))
+        except Deferred as error:  # the database is locked or full
+            logger.error("the queue cannot be read: %s", error.reason)
+            return False
+        if taken.fanning:
+            self._fan.set()
+        self._adapt(now)
+        self._hand.add(self._tasks(taken, personal))
+        self._open_lanes()
+        return bool(taken.due)
 
-    def _enlist(self, prepared: Prepared, together: list[tuple[Delivery, ...]]) -> None:
-        """Make tasks of some deliveries, and begin to sign them if that takes long."""
-        signed: asyncio.Future[list[bytes]] | None = None
-        if prepared.slow:
-            firsts = [some[0] for some in together]
-            loop = asyncio.get_running_loop()
-            signed = loop.run_in_executor(self._signers, lambda: [prepared.own(first) for first in firsts])
-        for place, some in enumerate(together):
-            self._tasks.put_nowait(Task(prepared, some, signed, place))
+    def _has_enough(self) -> bool:
+        return self._hand.size > self._want // 2 or self._hand.total > 2 * self._want
 
-    async def _prepared(self, mailing_id: int) -> Prepared:
-        if mailing_id not in self._ready:
-            self._ready[mailing_id] = await self._db.read(lambda tx: self._prepare(tx, mailing_id))
-            if len(self._ready) > KEPT:
-                self._ready.popitem(last=False)
-        self._ready.move_to_end(mailing_id)
-        return self._ready[mailing_id]
+    def _adapt(self, now: float) -> None:
+        """Take more at once where the hand is soon empty, and less where it stays full."""
+        since, self._filled_at = now - self._filled_at, now
+        if since < 0.25:
+            self._want = min(self._want * 2, WANT[1])
+        elif since > 1:
+            self._want = max(self._want // 2, WANT[0])
 
-    async def _cannot_make(self, deliveries: Iterable[Delivery], error: Exception) -> None:
-        logger.error("a mail cannot be made", exc_info=error)
-        status = Status(State.DEFERRED, "4.3.0", f"the mail could not be made: {type(error).__name__}")
-        await self.settle([(delivery, status) for delivery in deliveries])
+    def _tasks(self, taken: queue.Taken, personal: dict[int, bool]) -> Iterable[Task]:
+        for mailing_id, some in groupby(taken.due, lambda due: due.mailing_id):
+            run = list(some)
+            size = 1 if personal[mailing_id] else self._options.recipients
+            for start in range(0, len(run), size):
+                together = tuple(run[start : start + size])
+                domain = together[0].rcpt.rpartition("@")[2].lower() if len(together) == 1 else ""
+                yield Task(mailing_id, together, domain, taken.mails[mailing_id])
+
+    async def _put_off(self, now: float) -> None:
+        """Give back to the queue what its destination will not take for some time."""
+        for domain, wait, tasks in self._hand.overdue(now):
+            ids, due_at = [due.id for task in tasks for due in task.deliveries], self._clock.now() + wait
+            await self._db.write(lambda tx, ids=ids, due_at=due_at: queue.put_off(tx, ids, due_at))  # type: ignore[misc]
+            log.event("put_off", domain=domain, deliveries=len(ids), seconds=round(wait))
+            for task in tasks:
+                self._hand.done(task)
+
+    async def _fan_out(self) -> None:
+        """Do the rest of fan-outs that their own transactions have only begun, in steps between those of others."""
+        self._fan.set()
+        while not self._stopping:
+            await self._fan.wait()
+            self._fan.clear()
+            with contextlib.suppress(Deferred):  # the next look at the queue finds it again
+                while not self._stopping and await self._db.write(queue.go_on_fanning_out):
+                    pass
+
+    # -- connections
 
     def _open_lanes(self) -> None:
-        limit = 1 if self._pause else self._options.connections
-        for _ in range(min(limit - len(self._lanes), self._tasks.qsize() - self._idle)):
-            lane = asyncio.create_task(Lane(self).run())
+        most = 1 if self._pause else min(self._most, self._options.connections)
+        for _ in range(min(most - len(self._lanes), self._hand.total - len(self._waiting))):
+            number = next(free for free in count() if free not in self._numbers)
+            self._numbers.add(number)
+            lane = asyncio.create_task(Lane(self, number).run())
             self._lanes.add(lane)
-            lane.add_done_callback(self._lane_ended)
+            lane.add_done_callback(lambda ended, number=number: self._lane_ended(ended, number))  # type: ignore[misc]
+        self._wake(self._hand.total)
 
-    def _lane_ended(self, lane: asyncio.Task[None]) -> None:
+    def _lane_ended(self, lane: asyncio.Task[None], number: int) -> None:
         self._lanes.discard(lane)
+        self._numbers.discard(number)
         if not lane.cancelled() and lane.exception() is not None:
             logger.error("a connection ended", exc_info=lane.exception())
         if not self._stopping:
             self._open_lanes()
 
+    def _wake(self, most: int = 1) -> None:
+        """Have lanes without work look again."""
+        for _ in range(min(most, len(self._waiting))):
+            future = self._waiting.pop()
+            if not future.done():
+                future.set_result(None)
+
     async def next_task(self, wait: bool) -> Task | None:
         """Hand a lane its next task; with `wait`, for as long as an idle connection is worth keeping."""
-        if self._stopping:
-            return None
-        if self._tasks.empty():
-            return await self._wait_for_task() if wait else None
-        if self._tasks.qsize() == CLAIM // 2:
-            self._look.set()
-        return self._tasks.get_nowait()
+        until = self._clock.monotonic() + IDLE
+        while not self._stopping:
+            now = self._clock.monotonic()
+            task = self._hand.next(now)
+            if not self._has_enough():
+                self._look.set()
+            if task:
+                self.pace.begin(task.domain, now)
+            if task or not wait or now >= until:
+                return task
+            await self._wait_for_work(until - now)
+        return None
 
-    async def _wait_for_task(self) -> Task | None:
-        self._idle += 1
-        try:
-            return await asyncio.wait_for(self._tasks.get(), IDLE)
-        except TimeoutError:
-            return None
-        finally:
-            self._idle -= 1
+    async def _wait_for_work(self, seconds: float) -> None:
+        future = asyncio.get_running_loop().create_future()
+        self._waiting.append(future)
+        await asyncio.wait([future], timeout=seconds)
+        if not future.done():
+            self._waiting.remove(future)
+            future.cancel()
 
     async def job(self, task: Task) -> Job | None:
         """Make the mail of a task; None if that failed, and is written down."""
-        first, prepared = task.deliveries[0], task.prepared
         try:
-            data = prepared.data(await task.own())
+            return await self._kitchen.job(task, self._hand.ready)
         except Exception as error:
-            await self._cannot_make(task.deliveries, error)
+            logger.error("a mail cannot be made", exc_info=error)
+            status = Status(State.DEFERRED, "4.3.0", f"the mail could not be made: {type(error).__name__}")
+            await self._marks.settle(Ended(task, (status,) * len(task.deliveries)))
+            self.pace.end(task.domain, 0, self._clock.monotonic())
+            self._hand.done(task)
             return None
-        rcpts = tuple(delivery.rcpt for delivery in task.deliveries)
-        return Job(prepared.envelope_sender(first), rcpts, tuple(delivery.id for delivery in task.deliveries), data)
 
-    async def settle(self, results: list[Ended]) -> None:
-        """Write down how attempts ended; returns when that is durable."""
-        await self._ended.add(results)
+    async def take_off(self, lane: int, job: Job) -> None:
+        """Write down that a job may be on its way; returns when that is durable."""
+        await self._marks.take_off(lane, job.ids)
 
-    async def _write_down(self, ended: list[list[Ended]]) -> list[None]:
-        """Write down all that has ended at about the same time.
+    async def settle(self, ended: Ended, seconds: float) -> None:
+        """Write down how a task ended, after `seconds`; returns when that is durable."""
+        opened = await self._marks.settle(ended)
+        self.pace.end(ended.task.domain, seconds, self._clock.monotonic())
+        self._hand.done(ended.task)
+        if any(status.state is State.SENT for status in ended.statuses[:1]):
+            self._pause = self._marks.pause = 0.0
+            self._down_at = None
+            if self._most < self._options.connections:
+                self._most += 1
+                self._open_lanes()
+        if self._waiting and self._hand.total:
+            self._wake()
+        for breaker in opened:
+            if not breaker.domain:
+                await self._rest(breaker.pause)
 
-        While the database cannot be written nothing more is sent, or it would be sent twice.
-        """
-        now = self._clock.now()
-        final = [(delivery, *self._judge(delivery, status, now)) for some in ended for delivery, status in some]
-        rows = [(delivery.id, status, due_at) for delivery, status, due_at in final]
-        while True:
-            try:
-                await self._db.write(lambda tx: queue.settle(tx, rows, now))
-                break
-            except Deferred as error:
-                logger.error("marks cannot be written, sending waits: %s", error.reason)
-                await self._clock.sleep(LOOK)
-        _log(final, now)
-        return [None] * len(ended)
-
-    def _judge(self, delivery: Delivery, status: Status, now: float) -> tuple[Status, float]:
-        """Return the status to keep and, if it is deferred, when to try again."""
-        if status.state is not State.DEFERRED:
-            self._pause = 0.0
-            return status, now
-        waits = self._options.retry
-        wait = float(waits[min(delivery.attempts, len(waits) - 1)])
-        if status.enhanced == NO_CONNECTION:
-            wait = self._pause or PAUSE[0]
-        if now + wait - delivery.created_at > self._options.give_up:
-            return Status(State.FAILED, "4.4.7", f"given up; the last answer was: {status.reply}"), now
-        return status, now + wait
+    # -- when the relay cannot be reached
 
     async def relay_is_down(self, down: RelayDown) -> None:
         """Put back what is not under way, and leave the relay alone for a while, each time longer."""
         if self._clock.monotonic() < self._resume_at:
             return
         first, longest = PAUSE
-        self._pause = min(self._pause * 2, longest) or first
-        self._resume_at = self._clock.monotonic() + self._pause
-        log.event("relay_down", logging.WARNING, reason=down.text, next_try_in=self._pause)
-        await self._put_back_all()
+        pause = min(self._pause * 2, longest) or first
+        log.event("relay_down", logging.WARNING, reason=down.text, next_try_in=pause)
+        await self._rest(pause)
 
-    async def _put_back_all(self) -> None:
-        tasks = [self._tasks.get_nowait() for _ in range(self._tasks.qsize())]
-        await self.put_back([delivery.id for task in tasks if task for delivery in task.deliveries])
+    async def _rest(self, pause: float) -> None:
+        now = self._clock.monotonic()
+        self._pause = self._marks.pause = pause
+        self._resume_at = now + pause
+        self._down_at = now if self._down_at is None else self._down_at
+        self._most = BEGIN
+        self._hand.take_back()
 
-    async def put_back(self, ids: list[int]) -> None:
-        """Give deliveries back to the queue that were in hand but not tried."""
-        if ids:
-            await self._db.write(lambda tx: queue.unclaim(tx, ids))
+    def put_back(self, tasks: Iterable[Task]) -> None:
+        """Give tasks back to the queue that a lane has taken and not tried."""
+        for task in tasks:
+            self.pace.end(task.domain, 0, self._clock.monotonic())
+            self._hand.done(task)
 
 
 class Lane:
-    """One connection to the next hop, opened again as long as there is work."""
+    """One connection to the next hop, opened again as long as there is work. `number` is its own while it lives."""
 
-    def __init__(self, worker: Worker) -> None:
+    def __init__(self, worker: Worker, number: int) -> None:
         self._worker = worker
+        self._number = number
         self._in_hand: dict[int, Task] = {}
+        self._since = 0.0
 
     async def run(self) -> None:
         """Send until there has been nothing to send for a while, or the relay is down."""
@@ -290,20 +307,24 @@ class Lane:
         except RelayDown as down:
             await self._worker.relay_is_down(down)
         finally:
-            left = [delivery.id for task in self._in_hand.values() for delivery in task.deliveries]
-            await self._worker.put_back(left)
+            self._worker.put_back(self._in_hand.values())
 
     async def _take(self, wait: bool) -> Job | None:
         while task := await self._worker.next_task(wait):
             job = await self._worker.job(task)
             if job is not None:
                 self._in_hand[job.ids[0]] = task
+                if wait:
+                    self._since = asyncio.get_running_loop().time()
+                    await self._worker.take_off(self._number, job)
                 return job
         return None
 
-    async def _settle(self, job: Job, statuses: tuple[Status, ...]) -> None:
-        task = self._in_hand[job.ids[0]]
-        await self._worker.settle(list(zip(task.deliveries, statuses, strict=True)))
+    async def _settle(self, job: Job, statuses: tuple[Status, ...], following: Job | None) -> None:
+        now = asyncio.get_running_loop().time()
+        ended = Ended(self._in_hand[job.ids[0]], statuses, self._number, following.ids if following else ())
+        await self._worker.settle(ended, now - self._since)
+        self._since = now
         del self._in_hand[job.ids[0]]
 
 
@@ -311,25 +332,3 @@ async def _wait(event: asyncio.Event, seconds: float) -> None:
     with contextlib.suppress(TimeoutError):
         async with asyncio.timeout(seconds):
             await event.wait()
-
-
-def _log(final: list[tuple[Delivery, Status, float]], now: float) -> None:
-    log.sent(
-        [
-            log.Delivered("", d.id, d.mailing_id, d.rcpt, now - d.created_at, status.reply)
-            for d, status, _ in final
-            if status.state is State.SENT
-        ]
-    )
-    for delivery, status, due_at in final:
-        names = {
-            "mail": "",
-            "delivery": delivery.id,
-            "mailing": delivery.mailing_id,
-            "rcpt": delivery.rcpt,
-            "reply": status.reply,
-        }
-        if status.state is State.DEFERRED:
-            log.deferred(**names, retry_in=due_at - now)  # type: ignore[arg-type]
-        elif status.state is State.FAILED:
-            log.failed(**names)  # type: ignore[arg-type]

@@ -62,7 +62,7 @@ def cut(tx: Tx, mlist: MailingList, now: float, to: str = "") -> tuple[Issue, in
     mailing = queue.add_mailing(
         tx, Kind.DIGEST, list_id=mlist.id, ref_id=issue.id, mail_from=mlist.sub("bounces"), now=now
     )
-    return issue, queue.fan_out(tx, mailing, mlist.id, Mode.DIGEST, now)
+    return issue, queue.fan_out(tx, mailing, [Mode.DIGEST])
 
 
 def _keep(tx: Tx, issue: Issue) -> Issue:
@@ -86,7 +86,7 @@ def _queue_to_one(tx: Tx, mlist: MailingList, issue: Issue, to: str, now: float)
     mailing = queue.add_mailing(
         tx, Kind.DIGEST, list_id=mlist.id, mail_from=mlist.sub("bounces"), now=now, values=values
     )
-    queue.address_to(tx, mailing, mlist.id, to, now)
+    queue.address_to(tx, mailing, to, now)
     return 1
 
 

@@ -36,7 +36,7 @@ def send(
     mailing = queue.add_mailing(
         tx, Kind.NOTICE, list_id=list_id, mail_from="", now=now, template=template, values=values, reply_to=reply_to
     )
-    queue.address_to(tx, mailing, list_id, to, now)
+    queue.address_to(tx, mailing, to, now)
 
 
 def answer(tx: Tx, mail: Incoming, template: str, *, about: MailingList | None = None, **values: object) -> bool:

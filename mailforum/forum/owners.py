@@ -27,5 +27,5 @@ def forward(tx: Tx, mail: Incoming) -> Outcome:
         tx, Kind.FORWARD, list_id=list_id, mail_from="", now=mail.now, template=mail.route.rcpt, raw=mail.raw
     )
     for to in addresses:
-        queue.address_to(tx, mailing, list_id, to, mail.now)
+        queue.address_to(tx, mailing, to, mail.now)
     return mail.done(f"forwarded to {len(addresses)}")

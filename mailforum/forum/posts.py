@@ -27,8 +27,8 @@ def accept(tx: Tx, mlist: MailingList, msg: Message, raw: bytes, now: float, und
         tx, Kind.POST, list_id=mlist.id, ref_id=post.id, mail_from=mlist.sub("bounces"), now=now
     )
     # Where there is no digest (any more), who had chosen it gets every post: nobody is left without.
-    for mode in [Mode.EACH] if mlist.settings.digest else [Mode.EACH, Mode.DIGEST]:
-        queue.fan_out(tx, mailing, mlist.id, mode, now, author=address.key(post.from_address))
+    modes = [Mode.EACH] if mlist.settings.digest else [Mode.EACH, Mode.DIGEST]
+    queue.fan_out(tx, mailing, modes, author=address.key(post.from_address))
     return post
 
 

@@ -131,8 +131,7 @@ def change_member(tx: Tx, member: Member) -> None:
 
 
 def remove_member(tx: Tx, member_id: int) -> None:
-    """Take a member off the list, and off what is queued but not yet on its way."""
-    tx.run("member.drop_pending", id=member_id)
+    """Take a member off the list; what is queued to them is withdrawn when its turn comes (`queue.take`)."""
     tx.run("member.remove", id=member_id)
 
 

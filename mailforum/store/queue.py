@@ -1,18 +1,30 @@
 """What is to be sent: mailings, and a row for each of their deliveries.
 
-A delivery is queued, then claimed by a worker, then settled: sent, failed, or deferred with the time
-of its next attempt. `recover` at start-up returns what a crash left claimed.
+A delivery is queued, then taken in hand by a worker, then settled: sent, failed, or deferred with the
+time of its next attempt. What is in hand only the worker knows; what may be on its way is written down
+before it is (`settle`), and `recover` at start-up returns what a crash left there.
+
+Deliveries of one mailing that are due at the same time are a *run*; runs take turns.
 """
 
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from itertools import islice
 
-from mailforum.model import Delivery, Kind, Mailing, Mode, State, Status
+from mailforum.model import Delivery, Due, Kind, Mailing, Mode, State, Status
 from mailforum.store.database import Row, Tx
 
+STEP = 1000  # members to whom a mailing is queued in one transaction
+TURN = 100  # deliveries of one run that are taken before it is another's turn
+STEPS, NEWEST = 500, 50  # runs that are looked at, from the oldest and from the newest
+
 _STATES = {state.value: state for state in State}
+
+Run = tuple[float, int]
+"""When deliveries are due, and the mailing that they are of."""
 
 
 def _delivery(row: Row) -> Delivery:
@@ -28,6 +40,7 @@ def _delivery(row: Row) -> Delivery:
         row["due_at"],
         row["enhanced"],
         row["reply"],
+        row["mail"],
     )
 
 
@@ -89,11 +102,9 @@ def mailing_raw(tx: Tx, mailing_id: int) -> bytes:
     return bytes(row["raw"])
 
 
-def address_to(
-    tx: Tx, mailing_id: int, list_id: int | None, rcpt: str, now: float, member_id: int | None = None
-) -> None:
+def address_to(tx: Tx, mailing_id: int, rcpt: str, now: float, member_id: int | None = None) -> None:
     """Queue one delivery of a mailing to `rcpt`."""
-    tx.run("queue.add_delivery", mailing_id=mailing_id, list_id=list_id, member_id=member_id, rcpt=rcpt, now=now)
+    tx.run("queue.add_delivery", mailing_id=mailing_id, member_id=member_id, rcpt=rcpt, now=now)
 
 
 def first_recipient(tx: Tx, mailing_id: int) -> str:
@@ -104,28 +115,108 @@ def first_recipient(tx: Tx, mailing_id: int) -> str:
     return str(row["rcpt"])
 
 
-def fan_out(tx: Tx, mailing_id: int, list_id: int, mode: Mode, now: float, author: str = "") -> int:
-    """Queue a mailing to every active member who reads in `mode`; return how many.
+def fan_out(tx: Tx, mailing_id: int, modes: Sequence[Mode], author: str = "") -> int:
+    """Queue a mailing to every active member who reads in one of `modes`; return how many have it so far.
 
-    `author` is the key of the post's author, who is left out if they asked for that.
+    A big list is only begun: `go_on_fanning_out` does the rest, in steps that nobody has to wait for.
+    Who joins from now on gets nothing of it. `author` is the key of the post's author, who is left
+    out if they asked for that.
     """
-    return tx.run("queue.fan_out", mailing_id=mailing_id, list_id=list_id, mode=mode, author=author, now=now)
+    tx.run("queue.begin_fan_out", id=mailing_id, modes=json.dumps(modes), author=author)
+    return _step(tx, mailing_id)
 
 
-def claim(tx: Tx, now: float, limit: int) -> list[Delivery]:
-    """Take up to `limit` deliveries that are due, the oldest first."""
-    rows = [_delivery(row) for row in tx.all("queue.claim", now=now, limit=limit)]
-    return sorted(rows, key=lambda delivery: (delivery.due_at, delivery.id))
+def go_on_fanning_out(tx: Tx) -> bool:
+    """Queue the next deliveries of a mailing that is not fanned out; say if there was one."""
+    row = tx.one("queue.fanning")
+    if row:
+        _step(tx, row["id"])
+    return row is not None
 
 
-def unclaim(tx: Tx, ids: Iterable[int]) -> None:
-    """Put back deliveries that were claimed but not tried."""
-    tx.many("queue.unclaim", [{"id": delivery_id} for delivery_id in ids])
+def _step(tx: Tx, mailing_id: int) -> int:
+    queued = tx.run("queue.fan_out", id=mailing_id, limit=STEP)
+    tx.run("queue.fanned_out", id=mailing_id, whole=queued < STEP)
+    return queued
+
+
+@dataclass(frozen=True, slots=True)
+class Taken:
+    """What a worker takes in hand: `due`, in the order to be sent. `gone`: of those who have left meanwhile.
+
+    `mails` has the id of the mail that was the cause of each mailing.
+    """
+
+    due: list[Due]
+    gone: list[int]
+    fanning: bool
+    mails: dict[int, str] = field(default_factory=dict)
+
+
+def take(tx: Tx, now: float, hand: Mapping[Run, int], want: int) -> Taken:
+    """Find about `want` deliveries that are due now.
+
+    `hand` says up to which id each run is in hand already. The oldest runs take turns; one more turn
+    goes to the newest, so that new mail is not kept waiting by a long queue.
+    """
+    reached = dict(hand)
+    taken = Taken([], [], tx.one("queue.fanning") is not None)
+    turn = max(TURN, want // 5)
+    while len(taken.due) < want:
+        took = 0
+        for run in islice(_oldest(tx, now), STEPS):
+            took += _turn(tx, taken, reached, run, min(turn, want - len(taken.due)))
+            if len(taken.due) >= want:
+                break
+        if not took:
+            return taken
+    next(filter(None, (_turn(tx, taken, reached, run, TURN) for run in _newest(tx, now))), 0)
+    return taken
+
+
+def _turn(tx: Tx, taken: Taken, reached: dict[Run, int], run: Run, limit: int) -> int:
+    """Take the next deliveries of a run; return how many there were."""
+    due_at, mailing_id = run
+    after = reached.get(run, 0)
+    rows = tx.all("queue.due_in_run", due_at=due_at, mailing_id=mailing_id, after=after, limit=limit)
+    for row in rows:
+        if row["gone"]:
+            taken.gone.append(row["id"])
+        else:
+            taken.due.append(
+                Due(row["id"], mailing_id, row["member_id"], row["rcpt"], row["attempts"], row["created_at"], due_at)
+            )
+    if rows:
+        reached[run] = rows[-1]["id"]
+        taken.mails[mailing_id] = _mail(tx, mailing_id)
+    return len(rows)
+
+
+def _mail(tx: Tx, mailing_id: int) -> str:
+    row = tx.one("queue.mail", id=mailing_id)
+    return str(row["mail"]) if row else ""
+
+
+def _oldest(tx: Tx, now: float) -> Iterator[Run]:
+    return _runs(lambda at: tx.one("queue.next_run", now=now, due_at=at[0], mailing_id=at[1]), (0.0, 0))
+
+
+def _newest(tx: Tx, now: float) -> Iterator[Run]:
+    last = (now, 2**62)
+    return islice(_runs(lambda at: tx.one("queue.last_run", now=now, due_at=at[0], mailing_id=at[1]), last), NEWEST)
+
+
+def _runs(following: Callable[[Run], Row | None], at: Run) -> Iterator[Run]:
+    while row := following(at):
+        at = (row["due_at"], row["mailing_id"])
+        yield at
 
 
 def recover(tx: Tx) -> list[Delivery]:
-    """Put back whatever a crash left claimed; each of these may already have been sent."""
-    return [_delivery(row) for row in tx.all("queue.recover")]
+    """Return what a crash left on its way, and has no mark: it may have been sent, and will be again."""
+    flying = [_delivery(row) for row in tx.all("queue.in_flight")]
+    tx.run("queue.land")
+    return flying
 
 
 def next_due(tx: Tx) -> float | None:
@@ -134,20 +225,69 @@ def next_due(tx: Tx) -> float | None:
     return row["due_at"] if row else None
 
 
-def settle(tx: Tx, results: Iterable[tuple[int, Status, float]], now: float) -> None:
-    """Write down how attempts ended: (delivery id, status, due time if deferred) for each."""
-    ended = [
-        (
-            delivery_id,
-            status.state,
-            due_at,
-            None if status.state is State.DEFERRED else now,
-            status.enhanced,
-            status.reply,
-        )
-        for delivery_id, status, due_at in results
-    ]
-    tx.run("queue.settle", results=json.dumps(ended))
+@dataclass(frozen=True, slots=True)
+class Mark:
+    """How attempts ended at `lane`, and which deliveries (ids) that lane sends next.
+
+    `ended` has for each the delivery, its status, and when it is due again if it is deferred.
+    """
+
+    lane: int
+    ended: Sequence[tuple[Due, Status, float]]
+    following: Sequence[int] = ()
+
+
+def settle(tx: Tx, marks: Iterable[Mark], now: float) -> None:
+    """Write down how attempts ended, and what comes next at each lane: one statement for all that ended alike."""
+    alike: dict[tuple[Status, float], list[int]] = {}
+    flying: dict[int, str] = {}
+    for mark in marks:
+        for due, status, due_at in mark.ended:
+            alike.setdefault((status, due_at), []).append(due.id)
+        flying[mark.lane] = json.dumps(mark.following)
+    groups = [_group(status, due_at, ids, now) for (status, due_at), ids in alike.items()]
+    tx.many("queue.settle", groups)
+    tx.many("queue.tried", [group for group in groups if group["state"] is not State.SENT])
+    tx.many("queue.take_off", [{"lane": lane, "deliveries": ids} for lane, ids in flying.items()])
+
+
+def _group(status: Status, due_at: float, ids: list[int], now: float) -> dict[str, object]:
+    return {
+        "state": status.state,
+        "due_at": due_at,
+        "done_at": None if status.state is State.DEFERRED else now,
+        "enhanced": status.enhanced,
+        "reply": status.reply,
+        "ids": json.dumps(ids),
+        "now": now,
+    }
+
+
+def put_off(tx: Tx, ids: Sequence[int], due_at: float) -> None:
+    """Have deliveries that were not tried wait until `due_at`."""
+    tx.run("queue.put_off", ids=json.dumps(ids), due_at=due_at)
+
+
+def revive(tx: Tx, ids: Sequence[int], due_at: float) -> int:
+    """Have failed deliveries tried again at `due_at`, as if they had been deferred; return how many."""
+    return tx.run("queue.revive", ids=json.dumps(ids), due_at=due_at)
+
+
+def withdraw(tx: Tx, ids: Sequence[int]) -> None:
+    """Delete deliveries that wait: those whom they were for have left."""
+    tx.run("queue.withdraw", ids=json.dumps(ids))
+
+
+def attempts(tx: Tx, delivery_id: int) -> list[tuple[float, str, str]]:
+    """Return the attempts at a delivery that did not succeed: when, RFC 3463 code, the server's words."""
+    return [(row["at"], row["enhanced"], row["reply"]) for row in tx.all("queue.attempts", id=delivery_id)]
+
+
+def backlog(tx: Tx, limit: int) -> int:
+    """Return how many deliveries wait, counting to `limit` at most, and members still to be fanned out to."""
+    row, rest = tx.one("queue.backlog", limit=limit), tx.one("queue.still_to_fan_out")
+    assert row is not None and rest is not None
+    return int(row["n"] + rest["members"])
 
 
 def deliveries(tx: Tx, state: str = "") -> list[Delivery]:

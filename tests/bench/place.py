@@ -76,8 +76,8 @@ class Serving:
 
     def until_sent(self) -> None:
         """Wait until no delivery is left."""
-        left = """SELECT EXISTS (SELECT 1 FROM delivery WHERE done_at IS NULL AND claimed = 0)
-                      OR EXISTS (SELECT 1 FROM delivery WHERE claimed = 1)"""
+        left = """SELECT EXISTS (SELECT 1 FROM delivery WHERE done_at IS NULL)
+                      OR EXISTS (SELECT 1 FROM mailing WHERE fan_after < fan_last)"""
         end = time.monotonic() + PATIENCE
         while self.ask(left):
             assert time.monotonic() < end, "the queue does not get empty"

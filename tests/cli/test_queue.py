@@ -18,12 +18,12 @@ def settle(forum: Forum, *states: State) -> None:
     async def work() -> None:
         db = await open_sqlite(config.load(Path(forum.config)).database)
         try:
-            claimed = await db.write(lambda tx: queue.claim(tx, 1e12, len(states)))
-            results = [
-                (delivery.id, Status(state, "4.2.2", "mailbox\x1b full"), 2e9)
-                for delivery, state in zip(claimed, states, strict=True)
+            taken = await db.read(lambda tx: queue.take(tx, 1e12, {}, 1000))
+            ended = [
+                (due, Status(state, "4.2.2", "mailbox\x1b full"), 2e9)
+                for due, state in zip(sorted(taken.due), states, strict=False)
             ]
-            await db.write(lambda tx: queue.settle(tx, results, 1e9))
+            await db.write(lambda tx: queue.settle(tx, [queue.Mark(0, ended)], 1e9))
         finally:
             await db.close()
 

@@ -20,8 +20,8 @@ from hypothesis import strategies as st
 from mailforum.config import Config, DeliveryOptions, Site
 from mailforum.delivery.hello import Relay, Session
 from mailforum.delivery.nexthop import transport_for
-from mailforum.delivery.smtp import SmtpTransport, _stuffed
-from mailforum.delivery.transport import Job, RelayDown
+from mailforum.delivery.smtp import SmtpTransport
+from mailforum.delivery.transport import Content, Job, RelayDown
 from mailforum.delivery.wire import CHUNK, KEPT, MOST_LINES, Reply, Wire
 from mailforum.model import State, Status
 from tests.support.sink import Sink
@@ -32,7 +32,7 @@ ONE_BY_ONE = ("SIZE", "8BITMIME", "SMTPUTF8")
 
 
 def job(*rcpts: str, data: bytes = BODY, mail_from: str = SENDER, smtputf8: bool = False) -> Job:
-    return Job(mail_from, rcpts, tuple(range(len(rcpts))), data, smtputf8)
+    return Job(mail_from, rcpts, tuple(range(len(rcpts))), Content(data), smtputf8=smtputf8)
 
 
 def jobs(count: int) -> list[Job]:
@@ -49,7 +49,7 @@ class Desk:
     async def take(self, _: bool) -> Job | None:
         return self.todo.popleft() if self.todo else None
 
-    async def settle(self, ended: Job, statuses: tuple[Status, ...]) -> None:
+    async def settle(self, ended: Job, statuses: tuple[Status, ...], _: Job | None = None) -> None:
         self.ended.append((ended, statuses))
 
     async def run(self, sink: Sink, **options: object) -> None:
@@ -155,7 +155,7 @@ async def test_the_next_body_waits_until_the_mark_of_the_last_is_durable():
     async with Sink() as sink:
         desk, gate, marking = Desk(*jobs(4)), asyncio.Event(), asyncio.Event()
 
-        async def settle(ended: Job, statuses: tuple[Status, ...]) -> None:
+        async def settle(ended: Job, statuses: tuple[Status, ...], _: Job | None) -> None:
             await Desk.settle(desk, ended, statuses)
             if len(desk.ended) == 2:
                 marking.set()
@@ -181,7 +181,7 @@ async def test_sending_stops_when_a_mark_cannot_be_made():
     class DiskFull(Exception):
         pass
 
-    async def settle(ended: Job, statuses: tuple[Status, ...]) -> None:
+    async def settle(ended: Job, statuses: tuple[Status, ...], _: Job | None) -> None:
         raise DiskFull
 
     async with Sink() as sink:
@@ -217,7 +217,7 @@ async def test_dots_at_line_starts_survive(data: bytes):
 
 @given(st.lists(st.sampled_from([b".", b"\r\n", b"a", b"..", b"\r\n."])).map(b"".join))
 def test_stuffed_data_ends_once_and_unstuffs_to_itself(data: bytes):
-    wire = b"\r\n" + _stuffed(data)
+    wire = b"\r\n" + b"".join(Content(data).wire)
     assert wire.endswith(b"\r\n.\r\n")
     assert wire.find(b"\r\n.\r\n") == len(wire) - 5
     text = wire[2:-3].replace(b"\r\n.", b"\r\n")

@@ -106,7 +106,9 @@ async def test_a_delivery_is_given_up_after_five_days(tmp_path: Path) -> None:
         site.clock.shift += 5 * 86400
         async with asyncio.timeout(20):
             while (await stats(site))["failed"] == 0:
-                await asyncio.sleep(0.05)
+                assert len(site.sink.lines) < 100
+                site.clock.shift += 4 * 3600
+                await site.quiet()
         answer = await site.cli("queue", "ls", "--state", "failed", "--json")
         assert "given up" in answer.out
         assert "mailbox busy" in answer.out
@@ -129,7 +131,7 @@ async def test_a_relay_that_is_down_loses_nothing_and_gets_all_when_it_is_back(
             assert copies(back) == Counter(dict.fromkeys(addresses, 3))
 
 
-async def test_what_was_in_hand_at_a_crash_is_put_back_and_named(
+async def test_what_was_on_its_way_at_a_crash_is_sent_again_and_named(
     tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
     async with running_site(tmp_path) as site:
@@ -137,13 +139,15 @@ async def test_what_was_in_hand_at_a_crash_is_put_back_and_named(
         site.service.worker.stop()
         await asyncio.sleep(0)
         await post(site)
-        claimed = await site.service.core.db.write(lambda tx: queue.claim(tx, site.clock.now(), 1))
+        due = (await site.service.core.db.read(lambda tx: queue.take(tx, site.clock.now(), {}, 1))).due
+        # As a crash leaves it: one delivery was about to be handed over, the other was not.
+        await site.service.core.db.write(lambda tx: queue.settle(tx, [queue.Mark(0, [], [due[0].id])], 0.0))
     async with running_site(tmp_path) as again:
         await again.sink.wait(2)
         assert copies(again.sink) == {"m0@example.com": 1, "m1@example.com": 1}
     named = [record.getMessage() for record in caplog.records if "event=uncertain" in record.getMessage()]
     assert len(named) == 1
-    assert claimed[0].rcpt in named[0]
+    assert due[0].rcpt in named[0]
 
 
 @pytest.fixture

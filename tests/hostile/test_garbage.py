@@ -148,10 +148,10 @@ class Forum:
         for name in ("pmo", "dev"):
             digests.cut(tx, self._list(tx, name), now)
         made = []
-        for delivery in queue.claim(tx, now + 1, 1000):
-            prepared = self.preparer.prepare(tx, delivery.mailing_id)
-            made.append((prepared.mailing, prepared.data(prepared.own(delivery))))
-            queue.settle(tx, [(delivery.id, Status(State.SENT, "2.0.0", "ok"), now)], now)
+        for due in queue.take(tx, now + 1, {}, 1000).due:
+            prepared = self.preparer.prepare(tx, due.mailing_id)
+            made.append((prepared.mailing, prepared.own(due) + prepared.content.data))
+            queue.settle(tx, [queue.Mark(0, [(due, Status(State.SENT, "2.0.0", "ok"), now)])], now)
         return made
 
 

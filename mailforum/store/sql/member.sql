@@ -27,6 +27,3 @@ WHERE id = :id
 
 -- name: remove
 DELETE FROM member WHERE id = :id
-
--- name: drop_pending
-DELETE FROM delivery WHERE member_id = :id AND done_at IS NULL AND claimed = 0

@@ -6,63 +6,130 @@ RETURNING id
 -- name: mailing
 SELECT id, list_id, kind, ref_id, template, data, reply_to, mail_from, created_at, mail FROM mailing WHERE id = :id
 
+-- name: mail
+SELECT mail FROM mailing WHERE id = :id
+
 -- name: mailing_raw
 SELECT raw FROM mailing WHERE id = :id
 
 -- name: add_delivery
-INSERT INTO delivery (mailing_id, list_id, member_id, rcpt, state, created_at, due_at)
-VALUES (:mailing_id, :list_id, :member_id, :rcpt, 'queued', :now, :now)
+INSERT INTO delivery (mailing_id, member_id, rcpt, state, created_at, due_at)
+VALUES (:mailing_id, :member_id, :rcpt, 'queued', :now, :now)
 
 -- name: first_recipient
 SELECT rcpt FROM delivery WHERE mailing_id = :mailing_id ORDER BY id LIMIT 1
 
+-- name: begin_fan_out
+UPDATE mailing
+SET fan_modes = :modes, fan_author = :author,
+    fan_last = (SELECT coalesce(max(id), 0) FROM member WHERE list_id = mailing.list_id)
+WHERE id = :id
+
+-- name: fanning
+SELECT id FROM mailing WHERE fan_after < fan_last ORDER BY id LIMIT 1
+
 -- name: fan_out
-INSERT INTO delivery (mailing_id, list_id, member_id, rcpt, state, created_at, due_at)
-SELECT :mailing_id, list_id, id, address, 'queued', :now, :now FROM member
-WHERE list_id = :list_id AND mode = :mode AND status = 'active' AND (key <> :author OR own_posts = 1)
+INSERT INTO delivery (mailing_id, member_id, rcpt, state, created_at, due_at)
+SELECT mailing.id, member.id, member.address, 'queued', mailing.created_at, mailing.created_at
+FROM mailing JOIN member ON member.list_id = mailing.list_id
+WHERE mailing.id = :id AND member.id > mailing.fan_after AND member.id <= mailing.fan_last
+  AND member.mode IN (SELECT value FROM json_each(mailing.fan_modes)) AND member.status = 'active'
+  AND (member.key <> mailing.fan_author OR member.own_posts = 1)
+ORDER BY member.id LIMIT :limit
 
--- name: claim
-UPDATE delivery SET claimed = 1
-WHERE id IN (
-    SELECT id FROM delivery WHERE done_at IS NULL AND claimed = 0 AND due_at <= :now
-    ORDER BY due_at, id LIMIT :limit)
-RETURNING id, mailing_id, list_id, member_id, rcpt, state, attempts, created_at, due_at, enhanced, reply
+-- name: fanned_out
+UPDATE mailing
+SET fan_after = CASE WHEN :whole THEN fan_last
+    ELSE (SELECT member_id FROM delivery WHERE mailing_id = mailing.id ORDER BY id DESC LIMIT 1) END
+WHERE id = :id
 
--- name: unclaim
-UPDATE delivery SET claimed = 0 WHERE id = :id AND claimed = 1
+-- name: still_to_fan_out
+SELECT count(member.id) AS members
+FROM mailing JOIN member ON member.list_id = mailing.list_id
+ AND member.id > mailing.fan_after AND member.id <= mailing.fan_last AND member.status = 'active'
+ AND member.mode IN (SELECT value FROM json_each(mailing.fan_modes))
+WHERE mailing.fan_after < mailing.fan_last
 
--- name: recover
-UPDATE delivery SET claimed = 0 WHERE claimed = 1
-RETURNING id, mailing_id, list_id, member_id, rcpt, state, attempts, created_at, due_at, enhanced, reply
+-- name: next_run
+SELECT due_at, mailing_id FROM delivery
+WHERE done_at IS NULL AND due_at <= :now AND (due_at, mailing_id) > (:due_at, :mailing_id)
+ORDER BY due_at, mailing_id LIMIT 1
+
+-- name: last_run
+SELECT due_at, mailing_id FROM delivery
+WHERE done_at IS NULL AND due_at <= :now AND (due_at, mailing_id) < (:due_at, :mailing_id)
+ORDER BY due_at DESC, mailing_id DESC LIMIT 1
+
+-- name: due_in_run
+SELECT id, member_id, rcpt, attempts, created_at,
+       member_id IS NOT NULL AND NOT EXISTS (SELECT 1 FROM member WHERE member.id = delivery.member_id) AS gone
+FROM delivery
+WHERE done_at IS NULL AND due_at = :due_at AND mailing_id = :mailing_id AND id > :after
+ORDER BY id LIMIT :limit
 
 -- name: next_due
-SELECT min(due_at) AS due_at FROM delivery WHERE done_at IS NULL AND claimed = 0
+SELECT min(due_at) AS due_at FROM delivery WHERE done_at IS NULL
 
 -- name: settle
 UPDATE delivery
-SET state = json_extract(result.value, '$[1]'), claimed = 0, attempts = attempts + 1,
-    due_at = json_extract(result.value, '$[2]'), done_at = json_extract(result.value, '$[3]'),
-    enhanced = json_extract(result.value, '$[4]'), reply = json_extract(result.value, '$[5]')
-FROM json_each(:results) AS result
-WHERE delivery.id = json_extract(result.value, '$[0]')
+SET state = :state, attempts = attempts + 1, due_at = :due_at, done_at = :done_at, enhanced = :enhanced, reply = :reply
+WHERE id IN (SELECT value FROM json_each(:ids))
+
+-- name: tried
+INSERT INTO attempt (delivery_id, at, enhanced, reply)
+SELECT delivery.id, :now, :enhanced, :reply FROM delivery WHERE id IN (SELECT value FROM json_each(:ids))
+
+-- name: attempts
+SELECT at, enhanced, reply FROM attempt WHERE delivery_id = :id ORDER BY id
+
+-- name: take_off
+INSERT INTO in_flight (lane, deliveries) VALUES (:lane, :deliveries)
+ON CONFLICT (lane) DO UPDATE SET deliveries = excluded.deliveries
+
+-- name: in_flight
+SELECT delivery.id, delivery.mailing_id, mailing.list_id, delivery.member_id, delivery.rcpt, delivery.state,
+       delivery.attempts, delivery.created_at, delivery.due_at, delivery.enhanced, delivery.reply, mailing.mail
+FROM delivery JOIN mailing ON mailing.id = delivery.mailing_id
+WHERE delivery.done_at IS NULL
+  AND delivery.id IN (SELECT flying.value FROM in_flight, json_each(in_flight.deliveries) AS flying)
+ORDER BY delivery.id
+
+-- name: land
+DELETE FROM in_flight
+
+-- name: put_off
+UPDATE delivery SET due_at = :due_at
+WHERE done_at IS NULL AND id IN (SELECT value FROM json_each(:ids))
+
+-- name: revive
+UPDATE delivery SET state = 'deferred', done_at = NULL, due_at = :due_at
+WHERE state = 'failed' AND id IN (SELECT value FROM json_each(:ids))
+
+-- name: withdraw
+DELETE FROM delivery WHERE done_at IS NULL AND id IN (SELECT value FROM json_each(:ids))
 
 -- name: of_state
-SELECT delivery.id, delivery.mailing_id, delivery.list_id, delivery.member_id, delivery.rcpt, delivery.state,
-       delivery.attempts, delivery.created_at, delivery.due_at, delivery.enhanced, delivery.reply
-FROM delivery WHERE :state = '' OR delivery.state = :state ORDER BY delivery.id
+SELECT delivery.id, delivery.mailing_id, mailing.list_id, delivery.member_id, delivery.rcpt, delivery.state,
+       delivery.attempts, delivery.created_at, delivery.due_at, delivery.enhanced, delivery.reply, mailing.mail
+FROM delivery JOIN mailing ON mailing.id = delivery.mailing_id
+WHERE :state = '' OR delivery.state = :state ORDER BY delivery.id
 
 -- name: by_id
-SELECT delivery.id, delivery.mailing_id, delivery.list_id, delivery.member_id, delivery.rcpt, delivery.state,
-       delivery.attempts, delivery.created_at, delivery.due_at, delivery.enhanced, delivery.reply
-FROM delivery WHERE delivery.id = :id
+SELECT delivery.id, delivery.mailing_id, mailing.list_id, delivery.member_id, delivery.rcpt, delivery.state,
+       delivery.attempts, delivery.created_at, delivery.due_at, delivery.enhanced, delivery.reply, mailing.mail
+FROM delivery JOIN mailing ON mailing.id = delivery.mailing_id
+WHERE delivery.id = :id
 
 -- name: retry
 UPDATE delivery SET due_at = :now, state = 'queued', done_at = NULL
-WHERE (:id = 0 OR id = :id) AND claimed = 0 AND (state = 'deferred' OR (state = 'failed' AND :id <> 0))
+WHERE (:id = 0 OR id = :id) AND (state = 'deferred' OR (state = 'failed' AND :id <> 0))
 
 -- name: drop
 UPDATE delivery SET state = 'failed', done_at = :now, enhanced = '5.0.0', reply = 'dropped by the admin'
-WHERE id = :id AND claimed = 0 AND done_at IS NULL
+WHERE id = :id AND done_at IS NULL
+
+-- name: backlog
+SELECT count(*) AS n FROM (SELECT 1 FROM delivery WHERE done_at IS NULL LIMIT :limit)
 
 -- name: stats
 SELECT state, count(*) AS deliveries, min(created_at) AS oldest FROM delivery GROUP BY state
@@ -70,7 +137,7 @@ SELECT state, count(*) AS deliveries, min(created_at) AS oldest FROM delivery GR
 -- name: prune
 DELETE FROM mailing WHERE id IN (
     SELECT mailing.id FROM mailing
-    WHERE mailing.created_at < :before AND NOT EXISTS (
+    WHERE mailing.created_at < :before AND fan_after >= fan_last AND NOT EXISTS (
         SELECT 1 FROM delivery WHERE delivery.mailing_id = mailing.id
         AND (delivery.done_at IS NULL OR delivery.done_at >= :before))
     LIMIT 100)

@@ -1,0 +1,118 @@
+"""What a worker has in hand: deliveries taken from the queue, in the order in which connections get them.
+
+Whose destination may not be sent to just now steps aside and is asked again when something has
+changed. So one destination cannot keep others waiting; what has to step aside for long goes back to
+the queue (`overdue`).
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections import Counter, deque
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+from mailforum.delivery.pace import Pace
+from mailforum.model import Due
+from mailforum.store.queue import Run
+
+ASIDE = 50  # mails to a destination that is put off which stay in hand all the same
+
+
+@dataclass(slots=True, eq=False)
+class Task:
+    """Deliveries of one mailing that go out in one transaction. `domain`: "" where there are several.
+
+    `mail` is the id of the mail that was the cause, for the log.
+
+    Where signing takes long it is done ahead, for some tasks together: `signed` will hold the
+    recipients' own fields of this task at `place`.
+    """
+
+    mailing_id: int
+    deliveries: tuple[Due, ...]
+    domain: str = ""
+    mail: str = ""
+    signed: asyncio.Future[list[bytes]] | None = None
+    place: int = 0
+
+    @property
+    def run(self) -> Run:
+        """The run that the deliveries belong to."""
+        return self.deliveries[0].due_at, self.mailing_id
+
+
+class Hand:
+    """The tasks, and for each run up to which delivery it is in hand (`reached`)."""
+
+    def __init__(self, pace: Pace) -> None:
+        self.pace = pace
+        self.ready: deque[Task] = deque()
+        self.size = 0  # deliveries in `ready`
+        self.total = 0  # and with those that stand aside
+        self.reached: dict[Run, int] = {}
+        self._left: Counter[Run] = Counter()
+        self._aside: dict[str, deque[Task]] = {}
+
+    def add(self, tasks: Iterable[Task]) -> None:
+        """Take tasks in hand, behind those that are there."""
+        for task in tasks:
+            self.ready.append(task)
+            self.size += len(task.deliveries)
+            self.total += len(task.deliveries)
+            self._left[task.run] += len(task.deliveries)
+            self.reached[task.run] = max(self.reached.get(task.run, 0), task.deliveries[-1].id)
+
+    def next(self, now: float) -> Task | None:
+        """Give out the first task that may be sent now (monotonic seconds); None: there is none."""
+        task = self._next_aside(now) if self._aside else None
+        while task is None and self.ready:
+            first = self.ready.popleft()
+            self.size -= len(first.deliveries)
+            if not first.domain or self.pace.may_begin(first.domain, now):
+                task = first
+            else:
+                self._aside.setdefault(first.domain, deque()).append(first)
+        if task:
+            self.total -= len(task.deliveries)
+        return task
+
+    def _next_aside(self, now: float) -> Task | None:
+        for domain, tasks in self._aside.items():
+            if self.pace.may_begin(domain, now):
+                task = tasks.popleft()
+                if not tasks:
+                    del self._aside[domain]
+                return task
+        return None
+
+    def done(self, task: Task) -> None:
+        """Forget a task that was settled or put back. A run is looked at from its beginning when none is left."""
+        run = task.run
+        self._left[run] -= len(task.deliveries)
+        if self._left[run] <= 0:
+            del self._left[run]
+            self.reached.pop(run, None)
+
+    def overdue(self, now: float) -> list[tuple[str, float, list[Task]]]:
+        """Take out who stands aside and has to wait for longer: (domain, seconds to wait, tasks).
+
+        Some stay, to be sent as soon as that is possible. The caller puts the others off, and calls `done`.
+        """
+        found = []
+        for domain, tasks in self._aside.items():
+            wait = self.pace.put_off_for(domain, now)
+            if wait and len(tasks) > ASIDE:
+                found.append((domain, wait, [tasks.pop() for _ in range(len(tasks) - ASIDE)]))
+                self.total -= len(found[-1][2])
+        return found
+
+    def take_back(self) -> list[Task]:
+        """Empty the hand; return what was in it and had not been given out."""
+        tasks = [*self.ready, *(task for aside in self._aside.values() for task in aside)]
+        self.ready.clear()
+        self._aside.clear()
+        self.size = self.total = 0
+        for task in tasks:
+            self.done(task)
+        return tasks

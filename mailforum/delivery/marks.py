@@ -1,0 +1,163 @@
+"""What is written down of each attempt, durable before the connection goes on.
+
+All marks that are asked for at the same time share a transaction. While none can be written nothing more
+is sent, or it would be sent twice.
+"""
+
+from __future__ import annotations
+
+import logging
+from dataclasses import dataclass
+
+from mailforum import log
+from mailforum.clock import Clock
+from mailforum.config import DeliveryOptions
+from mailforum.delivery.hand import Task
+from mailforum.delivery.pace import Opened, Pace
+from mailforum.errors import Deferred
+from mailforum.model import Due, State, Status
+from mailforum.store import queue
+from mailforum.store.database import Database
+from mailforum.store.group import Group
+
+logger = logging.getLogger("mailforum")
+
+TOGETHER = 500  # tasks whose ends are written down in one transaction
+AGAIN = 1.0  # seconds until marks that could not be written are tried again
+FIRST_PAUSE = 2.0
+NO_CONNECTION = "4.4.1"  # RFC 3463: no answer from host; the recipient has nothing to do with it
+LEAST_ATTEMPTS = 5  # before a delivery is given up, so that a clock that jumps does not give up all at once
+
+
+@dataclass(frozen=True, slots=True)
+class Ended:
+    """How a task ended at lane number `lane`, and the deliveries (ids) that lane sends next. -1: at no lane."""
+
+    task: Task
+    statuses: tuple[Status, ...]
+    lane: int = -1
+    following: tuple[int, ...] = ()
+
+
+_Judged = tuple[Due, Status, float]
+
+
+class Marks:
+    """Writes down what has been sent, deferred or failed, and what is about to be sent."""
+
+    def __init__(self, db: Database, pace: Pace, options: DeliveryOptions, clock: Clock) -> None:
+        self._db = db
+        self._pace = pace
+        self._options = options
+        self._clock = clock
+        self._group: Group[Ended | queue.Mark, list[Opened]] = Group(self._write_down, TOGETHER)
+        self.pause = 0.0  # how long the relay is left alone, when it is
+
+    def use(self, options: DeliveryOptions) -> None:
+        """Go on with other options."""
+        self._options = options
+
+    async def settle(self, ended: Ended) -> list[Opened]:
+        """Return when the end of a task is durable; what comes back are breakers that it has opened."""
+        return await self._group.add(ended)
+
+    async def take_off(self, lane: int, deliveries: tuple[int, ...]) -> None:
+        """Return when it is durable that these deliveries may be on their way."""
+        await self._group.add(queue.Mark(lane, (), deliveries))
+
+    async def _write_down(self, items: list[Ended | queue.Mark]) -> list[list[Opened]]:
+        now = self._clock.now()
+        judged = [item if isinstance(item, queue.Mark) else self._mark(item, now) for item in items]
+        await self._write(judged, now)
+        _log(items, judged, now)
+        opened = self._pace.learn(_lessons(items, judged), self._clock.monotonic())
+        for breaker in opened:
+            await self._open(breaker, now)
+        return [opened if item is items[0] else [] for item in items]
+
+    async def _write(self, marks: list[queue.Mark], now: float) -> None:
+        while True:
+            try:
+                return await self._db.write(lambda tx: queue.settle(tx, marks, now))
+            except Deferred as error:
+                logger.error("marks cannot be written, sending waits: %s", error.reason)
+                await self._clock.sleep(AGAIN)
+
+    def _mark(self, ended: Ended, now: float) -> queue.Mark:
+        final = [
+            (due, *self._judge(due, status, now))
+            for due, status in zip(ended.task.deliveries, ended.statuses, strict=True)
+        ]
+        return queue.Mark(ended.lane, final, ended.following)
+
+    def _judge(self, due: Due, status: Status, now: float) -> tuple[Status, float]:
+        """Return the status to keep and, if it is deferred, when to try again."""
+        if status.state is not State.DEFERRED:
+            return status, now
+        waits = self._options.retry
+        wait = float(waits[min(due.attempts, len(waits) - 1)])
+        if status.enhanced == NO_CONNECTION:
+            wait = self.pause or FIRST_PAUSE
+        old = now + wait - due.created_at > self._options.give_up
+        if old and due.attempts + 1 >= LEAST_ATTEMPTS:
+            return Status(State.FAILED, "4.4.7", f"given up; the last answer was: {status.reply}"), now
+        return status, now + wait
+
+    async def _open(self, breaker: Opened, now: float) -> None:
+        """A destination refuses nearly all for one reason: it is left alone, and nobody is held to blame."""
+        ids, due_at = breaker.refused, now + breaker.pause
+        revived = await self._db.write(lambda tx: queue.revive(tx, ids, due_at))
+        log.event(
+            "breaker",
+            logging.ERROR,
+            domain=breaker.domain or "relay",
+            reason=breaker.reason,
+            next_try_in=round(breaker.pause),
+            revived=revived,
+        )
+
+
+def _lessons(items: list[Ended | queue.Mark], marks: list[queue.Mark]) -> list[tuple[str, int, str, Status]]:
+    """Return (domain, delivery, recipient, status) for what the pace can learn from: a whole task is one lesson
+    where all went well."""
+    lessons = []
+    for item, mark in zip(items, marks, strict=True):
+        if isinstance(item, Ended):
+            bad = [one for one in mark.ended if one[1].state is not State.SENT]
+            some = bad or mark.ended[:1]
+            lessons += [(item.task.domain or _domain(due.rcpt), due.id, due.rcpt, status) for due, status, _ in some]
+    return lessons
+
+
+def _domain(rcpt: str) -> str:
+    return rcpt.rpartition("@")[2].lower()
+
+
+def _log(items: list[Ended | queue.Mark], marks: list[queue.Mark], now: float) -> None:
+    """Log how attempts ended; those that went well, nearly all, in one go."""
+    sent: list[log.Delivered] = []
+    for item, mark in zip(items, marks, strict=True):
+        if isinstance(item, Ended):
+            mail = item.task.mail
+            sent += [
+                log.Delivered(mail, due.id, due.mailing_id, due.rcpt, now - due.created_at, status.reply)
+                for due, status, _ in mark.ended
+                if status.state is State.SENT
+            ]
+            _log_trouble(mail, [one for one in mark.ended if one[1].state is not State.SENT], now)
+    log.sent(sent)
+
+
+def _log_trouble(mail: str, ended: list[_Judged], now: float) -> None:
+    for due, status, due_at in ended:
+        if status.state is State.DEFERRED:
+            log.deferred(
+                mail=mail,
+                delivery=due.id,
+                mailing=due.mailing_id,
+                rcpt=due.rcpt,
+                reply=status.reply,
+                retry_in=due_at - now,
+            )
+        else:
+            log.failed(mail=mail, delivery=due.id, mailing=due.mailing_id, rcpt=due.rcpt, reply=status.reply)

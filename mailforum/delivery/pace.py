@@ -1,0 +1,191 @@
+"""How fast each destination is given mail: a good citizen's limits.
+
+A destination is a recipient's domain; "" is the relay itself, which all mail goes through. Each begins
+with a few transactions at a time and is given more as they succeed. One that is slow gets fewer, and all
+slow ones together never more than half of the connections, so that nobody else waits for them. One
+that refuses most of what it gets, always for the same reason, is left alone for a while: the circuit
+breaker. `[delivery] limits` sets bounds of the admin's own.
+
+Times are monotonic seconds.
+"""
+
+from __future__ import annotations
+
+import re
+from collections import deque
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+
+from mailforum.model import State, Status
+from mailforum.units import Limit
+
+BEGIN = 4.0  # transactions at a time to a destination nothing is known of
+SLOW = 1.0  # seconds a transaction; a destination that takes longer is slow
+ALIKE = 20  # refusals for one reason that open the breaker, if they are
+SHARE = 0.5  # that part of the last transactions, or,
+OWN_FAULT = 0.9  # where the reason is a mailbox that does not exist, this
+WINDOW = 50  # transactions that are remembered
+PAUSE = (300.0, 3600.0)  # first and longest rest of a destination whose breaker is open
+PATIENCE = 5.0  # seconds that mail to a destination may wait in hand
+PUT_OFF = 30.0  # seconds for which most of the mail to a slow destination is put back into the queue
+KNOWN = 10_000  # destinations that are remembered
+
+_VARIES = re.compile(r"[\w.+=/-]*[@\d][\w.+=/@-]*+")
+
+
+@dataclass(frozen=True, slots=True)
+class Opened:
+    """A breaker that has opened: whose, why, for how many seconds, and the deliveries (ids) refused so."""
+
+    domain: str
+    reason: str
+    pause: float
+    refused: tuple[int, ...]
+
+
+class Destination:
+    """What is known of one destination."""
+
+    __slots__ = ("active", "allowed", "level", "limit", "pause", "recent", "resume_at", "slow", "used_at")
+
+    def __init__(self, limit: Limit, now: float) -> None:
+        self.limit = limit
+        self.active = 0
+        self.allowed = BEGIN
+        self.slow = False
+        self.pause = self.resume_at = 0.0
+        self.recent: deque[tuple[str, int]] = deque(maxlen=WINDOW)  # why refused, "" if not; the delivery
+        self.level, self.used_at = 0.0, now  # of the leaky bucket, in mails, and when that was
+
+    def wait(self, now: float) -> float:
+        """Return for how many seconds nothing may be sent; 0: it may be now, as far as time is concerned."""
+        wait = max(0.0, self.resume_at - now)
+        if self.limit.per_second:
+            level = self.level - (now - self.used_at) * self.limit.per_second
+            wait = max(wait, (level - self.burst) / self.limit.per_second)
+        return wait
+
+    @property
+    def burst(self) -> float:
+        """How many mails more than none may go at once under a rate limit: a second's worth."""
+        return max(0.0, self.limit.per_second - 1)
+
+    def has_room(self) -> bool:
+        """Say whether one more transaction at a time is allowed."""
+        return self.active < self.allowed and (not self.limit.connections or self.active < self.limit.connections)
+
+    def begin(self, now: float) -> None:
+        """A transaction begins."""
+        self.active += 1
+        if self.limit.per_second:
+            self.level = max(0.0, self.level - (now - self.used_at) * self.limit.per_second) + 1
+            self.used_at = now
+
+    def took(self, seconds: float, most: int) -> None:
+        """A transaction has ended after `seconds`."""
+        self.active -= 1
+        self.slow = seconds > SLOW
+        self.allowed = max(1.0, self.allowed / 2) if self.slow else min(self.allowed + 1, most)
+
+    def refused(self, reason: str, now: float) -> tuple[float, tuple[int, ...]] | None:
+        """Look at the breaker after a refusal; return (pause, deliveries refused alike) if it opens."""
+        alike = tuple(delivery for why, delivery in self.recent if why == reason)
+        share = OWN_FAULT if reason.startswith("5.1.") else SHARE
+        enough = len(alike) >= ALIKE and len(alike) >= share * len(self.recent)
+        if not enough and not self.pause:  # after a rest the first refusal is enough
+            return None
+        first, longest = PAUSE
+        self.pause = min(self.pause * 2, longest) or first
+        self.resume_at = now + self.pause
+        self.allowed = 1.0
+        self.recent.clear()
+        return self.pause, alike
+
+
+class Pace:
+    """All destinations. `limits` are those of the configuration by domain, "*" for any other one."""
+
+    def __init__(self, limits: Mapping[str, Limit], connections: int) -> None:
+        self._limits = limits
+        self._connections = connections
+        self._known: dict[str, Destination] = {}
+        self._slow = 0  # transactions with slow destinations
+
+    def use(self, limits: Mapping[str, Limit], connections: int) -> None:
+        """Go on with other limits."""
+        self._limits, self._connections = limits, connections
+        for domain, destination in self._known.items():
+            destination.limit = self._limit(domain)
+
+    def _limit(self, domain: str) -> Limit:
+        return self._limits.get(domain) or (self._limits.get("*") if domain else None) or Limit()
+
+    def of(self, domain: str, now: float) -> Destination:
+        """Return what is known of `domain`."""
+        found = self._known.get(domain)
+        if found is None:
+            if len(self._known) >= KNOWN:
+                self._forget(now)
+            found = self._known[domain] = Destination(self._limit(domain), now)
+        return found
+
+    def _forget(self, now: float) -> None:
+        self._known = {
+            domain: one for domain, one in self._known.items() if one.active or one.pause or one.wait(now) > 0
+        }
+
+    def may_begin(self, domain: str, now: float) -> bool:
+        """Say whether a mail to `domain` may be sent now."""
+        one = self.of(domain, now)
+        if one.slow and self._slow >= max(1, self._connections // 2):
+            return False
+        return one.has_room() and one.wait(now) <= 0
+
+    def begin(self, domain: str, now: float) -> None:
+        """A mail to `domain` is being sent."""
+        one = self.of(domain, now)
+        one.begin(now)
+        if one.slow:
+            self._slow += 1
+
+    def end(self, domain: str, seconds: float, now: float) -> None:
+        """A mail to `domain` has been sent, or not; that took `seconds`."""
+        one = self.of(domain, now)
+        if one.slow:
+            self._slow -= 1
+        was_slow = one.slow
+        one.took(seconds, 2 * self._connections)  # on each the next one is begun before the last has ended
+        if one.slow != was_slow:
+            self._slow += one.active if one.slow else -one.active
+
+    def learn(self, results: Iterable[tuple[str, int, str, Status]], now: float) -> list[Opened]:
+        """Take notice of how attempts ended: (domain, delivery, recipient, status); return breakers that opened."""
+        opened = []
+        for domain, delivery, rcpt, status in results:
+            reason = "" if status.state is State.SENT else _reason(status, rcpt)
+            for key in ("", domain) if domain else ("",):
+                one = self.of(key, now)
+                one.recent.append((reason, delivery))
+                if not reason:
+                    one.pause = 0.0
+                elif found := one.refused(reason, now):
+                    opened.append(Opened(key, status.reply, *found))
+        return opened
+
+    def resting(self, now: float) -> list[tuple[str, float]]:
+        """Return the destinations whose breaker is open, and for how many seconds more."""
+        return [(domain, one.resume_at - now) for domain, one in self._known.items() if one.resume_at > now]
+
+    def put_off_for(self, domain: str, now: float) -> float:
+        """Return for how many seconds mail to `domain` is better put back into the queue; 0: let it wait here."""
+        one = self.of(domain, now)
+        wait = one.wait(now)
+        if wait > PATIENCE:
+            return wait
+        return PUT_OFF if one.slow else 0.0
+
+
+def _reason(status: Status, rcpt: str) -> str:
+    """What refusals have in common that say the same of different recipients."""
+    words = _VARIES.sub("#", status.reply[4:200].replace(rcpt, "#"))
+    return f"{status.enhanced} {words}"
