@@ -137,7 +137,7 @@ class Health:
             one("suspended_members", "gauge", "Members who get no mail because theirs came back", numbers.suspended),
             one("held_posts", "gauge", "Posts that wait for a moderator", numbers.held),
             one("shunted_mails", "gauge", "Mails kept aside because of a fault of ours", numbers.shunts),
-            one("digest_lag_seconds", "gauge", "Since when digests that are due could not be cut", parts.digest_lag),
+            one("digest_lag_seconds", "gauge", "How long ago all digests that were due had been cut", parts.digest_lag),
             one("clients", "gauge", "Connections of clients that bring mail", parts.clients),
             one("connections", "gauge", "Connections to the relay", parts.connections),
             one("relay_down_seconds", "gauge", "For how long the relay has been down; 0: it is not", parts.relay_down),

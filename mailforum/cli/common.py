@@ -210,6 +210,11 @@ def show(args: argparse.Namespace, row: Mapping[str, object]) -> None:
         print(f"{name.replace('_', ' ') + ':':<{wide}} {safe(shown(value))}".rstrip())
 
 
+def told(enhanced: str, reply: str) -> str:
+    """Return what a server said: its reply, with the enhanced code if that is not in it anyway."""
+    return reply if enhanced in reply else f"{enhanced} {reply}".strip()
+
+
 def counted(number: int, noun: str) -> str:
     """Return `1 post`, `2 posts`."""
     return f"{number} {noun}{'' if number == 1 else 's'}"

@@ -7,7 +7,18 @@ import re
 from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
-from mailforum.cli.common import Commands, completes, counted, emit, find_list, list_addresses, read, when, with_json
+from mailforum.cli.common import (
+    Commands,
+    completes,
+    counted,
+    emit,
+    find_list,
+    list_addresses,
+    read,
+    told,
+    when,
+    with_json,
+)
 from mailforum.errors import UsageError
 
 if TYPE_CHECKING:
@@ -121,8 +132,8 @@ def _received(entry: Entry) -> Line:
 
 def _became(entry: Entry) -> Line:
     event, _, rest = entry.what.partition(" ")
-    told = f"told {entry.code} {entry.text}".strip() if entry.code else ""
-    what = "; ".join(filter(None, (rest, told)))
+    answer = f"told {entry.code} {entry.text}".strip() if entry.code else ""
+    what = "; ".join(filter(None, (rest, answer)))
     return _line(entry.mail, entry.at, event.rstrip(":"), entry.rcpt, what, code=entry.code or None)
 
 
@@ -136,15 +147,11 @@ def _sent(tx: Tx, mail: str, sending: Sending, whole: bool) -> Iterator[Line]:
     names = {"mailing": sending.id, "deliveries": total}
     what = f"{name} to {counted(total, 'recipient')} (mailing {sending.id})"
     yield _line(mail, sending.at, "queued", sending.list, what, **names)
-    for state, count in sending.counts.items():
+    for state, count in sending.counts.items() if not whole else ():
         at = _NOW if count.last is None else count.last
-        what = (
-            f"{count.deliveries} of {total}, the first at {when(count.first)}"
-            if count.first
-            else f"{count.deliveries} of {total}"
-        )
-        if not whole:
-            yield _line(mail, at, state, sending.list, what, mailing=sending.id, deliveries=count.deliveries)
+        since = f", since {when(count.first)}" if count.first else ""
+        what = f"{count.deliveries} of {total}{since}"
+        yield _line(mail, at, state, sending.list, what, mailing=sending.id, deliveries=count.deliveries)
     if sending.to_come:
         what = f"{sending.to_come} of {total} are still to be queued"
         yield _line(mail, _NOW, "to come", sending.list, what, mailing=sending.id, deliveries=sending.to_come)
@@ -155,11 +162,11 @@ def _sent(tx: Tx, mail: str, sending: Sending, whole: bool) -> Iterator[Line]:
 def _of_delivery(mail: str, delivery: Traced) -> Iterator[Line]:
     names: dict[str, object] = {"delivery": delivery.id}
     for failure in delivery.failures:
-        yield _line(mail, failure.at, "tried", delivery.rcpt, f"{failure.enhanced} {failure.reply}".strip(), **names)
-    told = f"{delivery.enhanced} {delivery.reply}".strip()
+        yield _line(mail, failure.at, "tried", delivery.rcpt, told(failure.enhanced, failure.reply), **names)
     if delivery.done_at is None:
         what = f"delivery {delivery.id}, next attempt {when(delivery.due_at)}"
         yield _line(mail, _NOW, delivery.state, delivery.rcpt, what, **names, due=when(delivery.due_at))
     else:
-        what = f"delivery {delivery.id}, after {counted(delivery.attempts, 'attempt')}: {told}"
+        said = told(delivery.enhanced, delivery.reply)
+        what = f"delivery {delivery.id}, after {counted(delivery.attempts, 'attempt')}: {said}"
         yield _line(mail, delivery.done_at, delivery.state, delivery.rcpt, what, **names, reply=delivery.reply)

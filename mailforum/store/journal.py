@@ -5,7 +5,7 @@ A row is written in the transaction that decides: what is in the journal has hap
 
 from __future__ import annotations
 
-from dataclasses import dataclass, fields
+from typing import NamedTuple
 
 from mailforum import ids
 from mailforum.store.database import Tx
@@ -13,8 +13,7 @@ from mailforum.store.database import Tx
 LONGEST = 300  # characters of what others wrote
 
 
-@dataclass(frozen=True, slots=True)
-class Entry:
+class Entry(NamedTuple):
     """What became of a mail for one recipient: `what`, as in the log, and what its sender was told.
 
     `code` is the reply, 0 where nobody was told: a moderator or the clock did something.
@@ -53,10 +52,8 @@ def add(tx: Tx, entry: Entry) -> None:
 
 def of_mail(tx: Tx, mail: str) -> list[Entry]:
     """Return what became of a mail, in order."""
-    return [
-        Entry(**{field.name: row[field.name] for field in fields(Entry)})
-        for row in tx.all("journal.of_mail", mail=mail)
-    ]
+    rows = tx.all("journal.of_mail", mail=mail)
+    return [Entry(*(row[name] for name in Entry._fields)) for row in rows]
 
 
 def prune(tx: Tx, before: float) -> int:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from mailforum.store import lists
 from mailforum.store.database import Tx
 
 RECENT = 1000  # failed attempts that are looked at
@@ -41,6 +40,7 @@ class OfList:
     address: str
     waiting: int
     oldest: float
+    due_at: float
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,6 +60,7 @@ class Failing:
     domain: str
     times: int
     at: float
+    enhanced: str
     reply: str
 
 
@@ -69,18 +70,31 @@ def alive(tx: Tx) -> bool:
 
 
 def numbers(tx: Tx) -> Numbers:
-    """Return how the queue stands. A queue of a million takes about a fifth of a second."""
-    waiting = tx.all("stats.waiting")
+    """Return how the queue stands."""
+    return look(tx)[0]
+
+
+def look(tx: Tx) -> tuple[Numbers, list[OfList]]:
+    """Return how the queue stands, and the lists that something waits of, those with the most of it first.
+
+    A queue of a million takes about a fifth of a second.
+    """
+    rows = tx.all("stats.waiting")
+    waiting = [OfList(row["address"] or "", row["deliveries"], row["oldest"], row["due_at"]) for row in rows]
+    return _numbers(tx, waiting), waiting
+
+
+def _numbers(tx: Tx, waiting: list[OfList]) -> Numbers:
     trouble, to_come = tx.one("stats.in_trouble"), tx.one("stats.to_come")
     assert trouble is not None and to_come is not None
     return Numbers(
-        queued=sum(row["deliveries"] for row in waiting) - trouble["deferred"],
+        queued=sum(one.waiting for one in waiting) - trouble["deferred"],
         deferred=trouble["deferred"],
         to_come=to_come["members"],
         failed=trouble["failed"],
-        oldest=min((row["oldest"] for row in waiting), default=None),
+        oldest=min((one.oldest for one in waiting), default=None),
         oldest_deferred=trouble["oldest"],
-        due_at=min((row["due_at"] for row in waiting), default=None),
+        due_at=min((one.due_at for one in waiting), default=None),
         suspended=trouble["suspended"],
         held=trouble["held"],
         shunts=trouble["shunts"],
@@ -92,15 +106,6 @@ def finished(tx: Tx) -> int:
     row = tx.one("stats.finished")
     assert row is not None
     return int(row["finished"])
-
-
-def by_list(tx: Tx, limit: int) -> list[OfList]:
-    """Return the lists with the most that waits."""
-    found = []
-    for row in tx.all("stats.waiting")[:limit]:
-        mlist = lists.by_id(tx, row["list_id"]) if row["list_id"] else None
-        found.append(OfList(mlist.address if mlist else "", row["deliveries"], row["oldest"]))
-    return found
 
 
 def by_domain(tx: Tx, limit: int) -> list[OfDomain]:
@@ -115,5 +120,5 @@ def failing(tx: Tx, since: float) -> list[Failing]:
     for row in tx.all("stats.failures", since=since, most=RECENT):
         before = found.get(row["domain"])
         times = before.times + 1 if before else 1
-        found[row["domain"]] = Failing(row["domain"], times, row["at"], f"{row['enhanced']} {row['reply']}".strip())
+        found[row["domain"]] = Failing(row["domain"], times, row["at"], row["enhanced"], row["reply"])
     return sorted(found.values(), key=lambda each: -each.times)

@@ -72,7 +72,7 @@ class Stored:
 
 @dataclass(frozen=True, slots=True)
 class Life:
-    """A mail. `held` and `shunts` are what waits of it now: (id, reason)."""
+    """A mail. `posts` are told where `entries` are no longer kept. `held` and `shunts` wait now: (id, reason)."""
 
     mail: str
     entries: tuple[Entry, ...]
@@ -101,10 +101,11 @@ def mail_of_post(tx: Tx, post_id: int) -> str:
 
 def life(tx: Tx, mail: str) -> Life | None:
     """Return what is known of a mail; None if that is nothing (any more)."""
+    entries = tuple(journal.of_mail(tx, mail))
     found = Life(
         mail,
-        entries=tuple(journal.of_mail(tx, mail)),
-        posts=tuple(_stored(row) for row in tx.all("trace.posts", mail=mail)),
+        entries=entries,
+        posts=() if entries else tuple(_stored(row) for row in tx.all("trace.posts", mail=mail)),
         held=tuple((held.id, held.reason) for held in intake.held(tx) if held.mail == mail),
         shunts=tuple((shunt.id, shunt.reason) for shunt in intake.shunts(tx) if shunt.mail == mail),
         sendings=tuple(_sending(tx, row) for row in tx.all("trace.mailings", mail=mail)),

@@ -2,12 +2,12 @@
 SELECT 1 AS one
 
 -- name: waiting
-SELECT mailing.list_id, sum(waiting.deliveries) AS deliveries, min(mailing.created_at) AS oldest,
-       min(waiting.due_at) AS due_at
-FROM (SELECT mailing_id, count(*) AS deliveries, min(due_at) AS due_at
-      FROM delivery WHERE done_at IS NULL GROUP BY +mailing_id) AS waiting
-JOIN mailing ON mailing.id = waiting.mailing_id
-GROUP BY mailing.list_id ORDER BY deliveries DESC
+SELECT list.address, sum(run.deliveries) AS deliveries, min(mailing.created_at) AS oldest, min(run.due_at) AS due_at
+FROM (SELECT due_at, mailing_id, count(*) AS deliveries
+      FROM delivery WHERE done_at IS NULL GROUP BY due_at, mailing_id) AS run  -- in the order of an index
+JOIN mailing ON mailing.id = run.mailing_id
+LEFT JOIN list ON list.id = mailing.list_id
+GROUP BY list.address ORDER BY deliveries DESC
 
 -- name: in_trouble
 SELECT (SELECT count(*) FROM delivery WHERE state = 'deferred') AS deferred,
@@ -35,6 +35,7 @@ FROM delivery WHERE done_at IS NULL GROUP BY 1 ORDER BY waiting DESC, domain LIM
 -- name: failures
 SELECT attempt.at, attempt.enhanced, attempt.reply,
        lower(substr(rcpt, length(rtrim(rcpt, replace(rcpt, '@', ''))) + 1)) AS domain
-FROM attempt JOIN delivery ON delivery.id = attempt.delivery_id
-WHERE attempt.id > (SELECT coalesce(max(id), 0) FROM attempt) - :most AND attempt.at >= :since
+FROM attempt CROSS JOIN delivery  -- SQLite then begins with the attempts, which are few
+WHERE delivery.id = attempt.delivery_id
+  AND attempt.id > (SELECT coalesce(max(id), 0) FROM attempt) - :most AND attempt.at >= :since
 ORDER BY attempt.id

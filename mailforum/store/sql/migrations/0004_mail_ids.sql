@@ -1,6 +1,5 @@
 -- Every mail that comes in has an id (ids.py). What was made of it, and what is sent because of it, carries it.
 ALTER TABLE post ADD COLUMN mail TEXT NOT NULL DEFAULT '';
-CREATE INDEX post_mail ON post (mail) WHERE mail <> '';
 ALTER TABLE held ADD COLUMN mail TEXT NOT NULL DEFAULT '';
 ALTER TABLE shunt ADD COLUMN mail TEXT NOT NULL DEFAULT '';
 ALTER TABLE mailing ADD COLUMN mail TEXT NOT NULL DEFAULT '';
@@ -8,7 +7,8 @@ CREATE INDEX mailing_mail ON mailing (mail) WHERE mail <> '';
 
 -- What became of each mail for each of its recipients, also where nothing else is left of it: refused,
 -- dropped, known already. Ids are in the order of time, so new rows go to the end and old ones leave
--- from the start. It names a list, and does not depend on it: what was, stays true.
+-- from the start; there is no other index, as every mail would pay for a search that few make. It
+-- names a list, and does not depend on it: what was, stays true.
 CREATE TABLE event (
     mail TEXT NOT NULL,
     at REAL NOT NULL,
@@ -23,7 +23,6 @@ CREATE TABLE event (
     list_id INTEGER,
     PRIMARY KEY (mail, at, rcpt, what)
 ) WITHOUT ROWID;
-CREATE INDEX event_message_id ON event (message_id) WHERE message_id <> '';
 
 -- So that counting what is in trouble does not take reading what is not.
 CREATE INDEX delivery_deferred ON delivery (created_at) WHERE state = 'deferred';
