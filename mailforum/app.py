@@ -12,7 +12,7 @@ import logging
 import os
 import secrets
 import shutil
-from collections.abc import AsyncIterator, Callable, Coroutine, Iterator
+from collections.abc import AsyncIterator, Callable, Coroutine, Iterator, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager, contextmanager
 from dataclasses import dataclass
 from functools import cache, partial
@@ -21,6 +21,7 @@ from pathlib import Path
 from mailforum import log
 from mailforum.clock import Clock, SystemClock
 from mailforum.config import SECTIONS, Config, options
+from mailforum.delivery.crew import Crew
 from mailforum.delivery.mailings import Preparer
 from mailforum.delivery.nexthop import transport_for
 from mailforum.delivery.render import Texts
@@ -38,6 +39,7 @@ from mailforum.smtpd.server import Server
 from mailforum.store import intake as intake_rows
 from mailforum.store import journal, queue
 from mailforum.store.database import Database, Tx
+from mailforum.store.queue import Part
 from mailforum.store.sqlite import open_sqlite
 from mailforum.web import Pages, listen
 
@@ -137,14 +139,27 @@ def keys_of(config: Config) -> Callable[[str], tuple[Key, ...]]:
     return keys
 
 
+def preparer_of(site: Site, config: Config) -> Preparer:
+    """Return what makes mailings ready, with the texts and keys of `config`. Raises ConfigError for bad ones."""
+    return Preparer(site, texts_of(config), keys_of(config), config.web.url.rstrip("/"))
+
+
+def worker_of(core: Core, part: Part) -> Worker:
+    """Return a worker for a part of what is queued."""
+    config = core.config
+    mailings = preparer_of(core.site, config)
+    return Worker(core.db, transport_for(config), mailings, config.delivery, core.clock, part)
+
+
 class Service:
     """`mailforum serve`: mail in, mail out, the clock and HTTP, in one process.
 
     To be used as `async with Service(config) as service: await service.until_stopped()`.
     """
 
-    def __init__(self, config: Config, clock: Clock | None = None) -> None:
+    def __init__(self, config: Config, clock: Clock | None = None, sender: Sequence[str] = ()) -> None:
         self.config = config
+        self._sender = sender  # the command that starts a further process that sends
         self._clock = clock or SystemClock()
         self._stack = AsyncExitStack()
         self._stop = asyncio.Event()
@@ -153,6 +168,7 @@ class Service:
         self.server: Server
         self.worker: Worker
         self.health: Health
+        self.crew: Crew
         self.web_addresses: tuple[str, ...] = ()
         self._digests_cut = self._clock.monotonic()  # when all that were due had been cut
 
@@ -169,23 +185,22 @@ class Service:
 
     async def _start(self) -> None:
         """Build from the inside out: what is started last is stopped first."""
-        self._stack.enter_context(_alone(self.config.database))
+        lock = self._stack.enter_context(_alone(self.config.database))
         self.core = await self._stack.enter_async_context(core(self.config, self._clock))
-        preparer = self._preparer(self.config)
-        transport = transport_for(self.config)
-        self.worker = Worker(self.core.db, transport, preparer, self.config.delivery, self._clock)
+        count = self.config.delivery.processes if self._sender else 1
+        self.worker = worker_of(self.core, Part(0, count))
         self.server = Server(self.config, self.core.intake, self.config.site.domain, new_id=self.core.ids.new)
         self.health = Health(self.core.db, self._clock, self.config.database, _room(self.config), self._parts)
         self._background(self.worker.run(), self.worker.stop)
+        self.crew = Crew(self._sender, count, [lock])
+        self._background(self.crew.run(), self.crew.stop)
+        self.core.db.on_commit(self.crew.look)
         self._background(self._keep_time(), self._stop.set)
-        await self._start_web(preparer.texts)
+        await self._start_web(texts_of(self.config))
         await self.server.start()
         self._stack.push_async_callback(self.server.stop, STOP)
         names = {"smtp": self.server.addresses, "lmtp": self.server.lmtp_addresses, "web": self.web_addresses}
         log.event("ready", logging.INFO, **{name: ",".join(where) or None for name, where in names.items()})
-
-    def _preparer(self, config: Config) -> Preparer:
-        return Preparer(self.core.site, texts_of(config), keys_of(config), config.web.url.rstrip("/"))
 
     def _parts(self) -> Parts:
         return Parts(
@@ -242,9 +257,10 @@ class Service:
         Raises ConfigError and changes nothing if they cannot be used. Addresses, the database and the
         site's own data need a restart.
         """
-        preparer = self._preparer(config)
+        preparer = preparer_of(self.core.site, config)
         self.server.reload()
         self.worker.use(preparer, config.delivery)
+        self.crew.reload()
         log.event("reloaded", needs_restart=", ".join(_only_at_start(self.config, config)) or None)
 
     async def _keep_time(self) -> None:
@@ -279,7 +295,7 @@ def _only_at_start(old: Config, new: Config) -> list[str]:
     """Name the options that have changed and are looked at only when the service starts."""
     kept = {
         "site": ("domain", "admin", "secret_file", "special_domains"),
-        "delivery": ("relay", "user", "password", "password_file", "tls"),
+        "delivery": ("relay", "user", "password", "password_file", "tls", "processes"),
         "dkim": (),
         "web": ("listen",),
     }
@@ -307,8 +323,8 @@ def _cut(list_id: int, mail: str, now: float, tx: Tx) -> tuple[Issue, int] | Non
 
 
 @contextmanager
-def _alone(database: Path) -> Iterator[None]:
-    """Hold the lock that only one service per database can have. Raises ConfigError if it is taken."""
+def _alone(database: Path) -> Iterator[int]:
+    """Hold the lock that only one service per database can have; yields its file. ConfigError if it is taken."""
     path = database.with_name(database.name + ".lock")
     try:
         file = path.open("w")
@@ -319,4 +335,4 @@ def _alone(database: Path) -> Iterator[None]:
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError as error:
             raise ConfigError(f"{database} is already being served by another mailforum") from error
-        yield
+        yield file.fileno()

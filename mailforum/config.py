@@ -112,6 +112,15 @@ class DeliveryOptions(_Section, frozen=True):
     connections: Annotated[
         int, Meta(description="Most connections to the relay at once; fewer are open where fewer do", ge=1, le=500)
     ] = 32
+    processes: Annotated[
+        int,
+        Meta(
+            description="Processes that send, with the connections shared among them; more than one pays "
+            "on four or more cores, for lists of many thousand readers",
+            ge=1,
+            le=16,
+        ),
+    ] = 1
     limits: Annotated[
         tuple[Limit, ...],
         Meta(

@@ -184,6 +184,24 @@ def uncertain(*, mail: str, delivery: int, mailing: int, rcpt: str) -> None:
     event("uncertain", logging.WARNING, mail=mail, delivery=delivery, mailing=mailing, rcpt=rcpt)
 
 
+def tally() -> dict[str, float]:
+    """Return what a process that only sends has counted, by name; `add` takes it over in another one."""
+    buckets = {f"arrival {place}": times for place, times in enumerate(arrival.counts)}
+    return {**counters, **buckets, "arrival total": arrival.total}
+
+
+def add(more: Mapping[str, float]) -> None:
+    """Count what another process has counted."""
+    for name, value in more.items():
+        event_name, _, place = name.partition(" ")
+        if not place:
+            counters[event_name] += int(value)
+        elif place == "total":
+            arrival.total += value
+        else:
+            arrival.counts[int(place)] += int(value)
+
+
 class Lines(logging.Formatter):
     """Makes a line of each thing that happened. What is no event is put on one line as well.
 

@@ -92,3 +92,10 @@ class Limit(str):
         count, _, unit = match[3].strip().partition("/")
         self.per_second = int(count) / cls._PER[unit] if count else 0.0
         return self
+
+    def shared(self, by: int) -> Limit:
+        """Return the part of it that each of `by` processes may use."""
+        part = type(self)(self)
+        part.domain, part.per_second = self.domain, self.per_second / by
+        part.connections = max(1, self.connections // by) if self.connections else 0
+        return part

@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import os
 import re
+import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -18,7 +19,6 @@ if TYPE_CHECKING:
 
     from mailforum.app import Service
     from mailforum.config import Config
-    from mailforum.systemd import Systemd
 
 FALLBACK_DOMAIN = "lists.example.org"
 
@@ -32,6 +32,7 @@ def add(commands: Commands) -> None:
     serve = commands.add_parser(
         "serve", help="run the server, until SIGTERM or Ctrl-C; SIGHUP: read texts and keys again"
     )
+    serve.add_argument("--part", type=int, default=0, help=argparse.SUPPRESS)  # a further process that sends
     serve.set_defaults(run=run_server)
     config = commands.add_parser("config", help="print the configuration in force")
     config.set_defaults(run=show_config)
@@ -105,7 +106,7 @@ def run_server(args: argparse.Namespace) -> int:
     config = load_config(args)
     log.setup(config.site.log_level, config.site.log_format)
     with asyncio.Runner(loop_factory=_loop_factory()) as runner:
-        return runner.run(_serve(args, config))
+        return runner.run(_send_a_part(args, config) if args.part else _serve(args, config))
 
 
 def _loop_factory() -> Callable[[], asyncio.AbstractEventLoop] | None:
@@ -119,17 +120,25 @@ def _loop_factory() -> Callable[[], asyncio.AbstractEventLoop] | None:
 async def _serve(args: argparse.Namespace, config: Config) -> int:
     import asyncio
     import signal
+    import time
 
     from mailforum.app import Service
     from mailforum.systemd import Systemd
 
     loop = asyncio.get_running_loop()
-    service, systemd = Service(config), Systemd()
+    sender = [sys.executable, "-m", "mailforum", "--config", str(config_path(args)), "serve", "--part"]
+    service, systemd = Service(config, sender=sender), Systemd()
+
+    def reload() -> None:
+        systemd.reloading(time.monotonic())
+        _reload(service.reload, args)
+        systemd.tell("READY=1")
+
     for name in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(name, service.stop)
     loop.add_signal_handler(signal.SIGHUP, lambda: None)  # not before there is something to reload
     async with service:
-        loop.add_signal_handler(signal.SIGHUP, _reload, service, systemd, args)
+        loop.add_signal_handler(signal.SIGHUP, reload)
         print(_ready(service), flush=True)
         systemd.tell("READY=1")
         alive = asyncio.create_task(systemd.keep_telling(service.health.status))
@@ -137,6 +146,29 @@ async def _serve(args: argparse.Namespace, config: Config) -> int:
         systemd.tell("STOPPING=1")
         alive.cancel()
     return int(service.failed)
+
+
+async def _send_a_part(args: argparse.Namespace, config: Config) -> int:
+    """Be one of several processes that send (delivery/crew.py)."""
+    import asyncio
+    import signal
+
+    from mailforum import app
+    from mailforum.delivery import crew
+    from mailforum.store.queue import Part
+
+    loop = asyncio.get_running_loop()
+    async with app.core(config) as core:
+        worker = app.worker_of(core, Part(args.part, config.delivery.processes))
+        for name in (signal.SIGTERM, signal.SIGINT):
+            loop.add_signal_handler(name, worker.stop)
+
+        def take_over(new: Config) -> None:
+            worker.use(app.preparer_of(core.site, new), new.delivery)
+
+        loop.add_signal_handler(signal.SIGHUP, _reload, take_over, args)
+        await crew.join(worker)
+    return 0
 
 
 def _ready(service: Service) -> str:
@@ -149,20 +181,16 @@ def _ready(service: Service) -> str:
     return f"mailforum is ready: {'; '.join(listening)}"
 
 
-def _reload(service: Service, systemd: Systemd, args: argparse.Namespace) -> None:
+def _reload(take_over: Callable[[Config], None], args: argparse.Namespace) -> None:
     """Take over a changed configuration; one that is wrong is logged, and the old one stays."""
-    import time
-
     from mailforum import log
 
-    systemd.reloading(time.monotonic())
     try:
         config = load_config(args)
-        service.reload(config)
+        take_over(config)
         log.use(config.site.log_level, config.site.log_format)
     except (MailforumError, OSError) as error:
         log.logger.error("the configuration was not taken over: %s", error)
-    systemd.tell("READY=1")
 
 
 def show_config(args: argparse.Namespace) -> None:

@@ -48,18 +48,22 @@ class Hand:
     def __init__(self, pace: Pace) -> None:
         self.pace = pace
         self.ready: deque[Task] = deque()
-        self.size = 0  # deliveries in `ready`
-        self.total = 0  # and with those that stand aside
         self.reached: dict[Run, int] = {}
         self._left: Counter[Run] = Counter()
         self._aside: dict[str, deque[Task]] = {}
+        self._total = 0  # deliveries in hand
+        self._stuck: dict[str, int] = {}  # those of them whose destination has trouble
+
+    @property
+    def size(self) -> int:
+        """How many deliveries there are to be sent, without those whose destination has trouble."""
+        return self._total - (sum(self._stuck.values()) if self._stuck else 0)
 
     def add(self, tasks: Iterable[Task]) -> None:
         """Take tasks in hand, behind those that are there."""
         for task in tasks:
             self.ready.append(task)
-            self.size += len(task.deliveries)
-            self.total += len(task.deliveries)
+            self._total += len(task.deliveries)
             self._left[task.run] += len(task.deliveries)
             self.reached[task.run] = max(self.reached.get(task.run, 0), task.deliveries[-1].id)
 
@@ -68,23 +72,29 @@ class Hand:
         task = self._next_aside(now) if self._aside else None
         while task is None and self.ready:
             first = self.ready.popleft()
-            self.size -= len(first.deliveries)
             if not first.domain or self.pace.may_begin(first.domain, now):
                 task = first
             else:
                 self._aside.setdefault(first.domain, deque()).append(first)
         if task:
-            self.total -= len(task.deliveries)
+            self._total -= len(task.deliveries)
         return task
 
     def _next_aside(self, now: float) -> Task | None:
         for domain, tasks in self._aside.items():
             if self.pace.may_begin(domain, now):
                 task = tasks.popleft()
-                if not tasks:
-                    del self._aside[domain]
+                self._count_stuck(domain, now)
                 return task
         return None
+
+    def _count_stuck(self, domain: str, now: float) -> None:
+        if not self._aside[domain]:
+            del self._aside[domain]
+        if domain in self._aside and self.pace.put_off_for(domain, now):
+            self._stuck[domain] = len(self._aside[domain])
+        else:
+            self._stuck.pop(domain, None)
 
     def done(self, task: Task) -> None:
         """Forget a task that was settled or put back. A run is looked at from its beginning when none is left."""
@@ -100,11 +110,12 @@ class Hand:
         Some stay, to be sent as soon as that is possible. The caller puts the others off, and calls `done`.
         """
         found = []
-        for domain, tasks in self._aside.items():
+        for domain, tasks in list(self._aside.items()):
             wait = self.pace.put_off_for(domain, now)
             if wait and len(tasks) > ASIDE:
                 found.append((domain, wait, [tasks.pop() for _ in range(len(tasks) - ASIDE)]))
-                self.total -= len(found[-1][2])
+                self._total -= len(found[-1][2])
+            self._count_stuck(domain, now)
         return found
 
     def take_back(self) -> list[Task]:
@@ -112,7 +123,8 @@ class Hand:
         tasks = [*self.ready, *(task for aside in self._aside.values() for task in aside)]
         self.ready.clear()
         self._aside.clear()
-        self.size = self.total = 0
+        self._stuck.clear()
+        self._total = 0
         for task in tasks:
             self.done(task)
         return tasks

@@ -107,6 +107,8 @@ class Marks:
         """A destination refuses nearly all for one reason: it is left alone, and nobody is held to blame."""
         ids, due_at = breaker.refused, now + breaker.pause
         revived = await self._db.write(lambda tx: queue.revive(tx, ids, due_at))
+        if not breaker.anew:
+            return
         log.event(
             "breaker",
             logging.ERROR,
@@ -137,27 +139,19 @@ def _log(items: list[Ended | queue.Mark], marks: list[queue.Mark], now: float) -
     """Log how attempts ended; those that went well, nearly all, in one go."""
     sent: list[log.Delivered] = []
     for item, mark in zip(items, marks, strict=True):
-        if isinstance(item, Ended):
-            mail = item.task.mail
-            sent += [
-                log.Delivered(mail, due.id, due.mailing_id, due.rcpt, now - due.created_at, status.reply)
-                for due, status, _ in mark.ended
-                if status.state is State.SENT
-            ]
-            _log_trouble(mail, [one for one in mark.ended if one[1].state is not State.SENT], now)
+        mail = item.task.mail if isinstance(item, Ended) else ""
+        for due, status, due_at in mark.ended:
+            if status.state is State.SENT:
+                delay = now - due.created_at
+                sent.append(log.Delivered(mail, due.id, due.mailing_id, due.rcpt, delay, status.reply))
+            else:
+                _log_trouble(mail, due, status, due_at - now)
     log.sent(sent)
 
 
-def _log_trouble(mail: str, ended: list[_Judged], now: float) -> None:
-    for due, status, due_at in ended:
-        if status.state is State.DEFERRED:
-            log.deferred(
-                mail=mail,
-                delivery=due.id,
-                mailing=due.mailing_id,
-                rcpt=due.rcpt,
-                reply=status.reply,
-                retry_in=due_at - now,
-            )
-        else:
-            log.failed(mail=mail, delivery=due.id, mailing=due.mailing_id, rcpt=due.rcpt, reply=status.reply)
+def _log_trouble(mail: str, due: Due, status: Status, retry_in: float) -> None:
+    ids = {"mail": mail, "delivery": due.id, "mailing": due.mailing_id}
+    if status.state is State.DEFERRED:
+        log.deferred(**ids, rcpt=due.rcpt, reply=status.reply, retry_in=retry_in)  # type: ignore[arg-type]
+    else:
+        log.failed(**ids, rcpt=due.rcpt, reply=status.reply)  # type: ignore[arg-type]

@@ -24,6 +24,7 @@ SLOW = 1.0  # seconds a transaction; a destination that takes longer is slow
 ALIKE = 20  # refusals for one reason that open the breaker, if they are
 SHARE = 0.5  # that part of the last transactions, or,
 OWN_FAULT = 0.9  # where the reason is a mailbox that does not exist, this
+SEVERAL = 3  # domains must be refused alike before it is the relay's doing
 WINDOW = 50  # transactions that are remembered
 PAUSE = (300.0, 3600.0)  # first and longest rest of a destination whose breaker is open
 PATIENCE = 5.0  # seconds that mail to a destination may wait in hand
@@ -35,18 +36,22 @@ _VARIES = re.compile(r"[\w.+=/-]*[@\d][\w.+=/@-]*+")
 
 @dataclass(frozen=True, slots=True)
 class Opened:
-    """A breaker that has opened: whose, why, for how many seconds, and the deliveries (ids) refused so."""
+    """A breaker that has opened: whose, why, for how many seconds, and the deliveries (ids) refused so.
+
+    `anew` is False where it was open already, and somebody who was under way then was refused too.
+    """
 
     domain: str
     reason: str
     pause: float
     refused: tuple[int, ...]
+    anew: bool = True
 
 
 class Destination:
     """What is known of one destination."""
 
-    __slots__ = ("active", "allowed", "level", "limit", "pause", "recent", "resume_at", "slow", "used_at")
+    __slots__ = ("active", "allowed", "level", "limit", "pause", "recent", "resume_at", "slow", "used_at", "why")
 
     def __init__(self, limit: Limit, now: float) -> None:
         self.limit = limit
@@ -54,7 +59,9 @@ class Destination:
         self.allowed = BEGIN
         self.slow = False
         self.pause = self.resume_at = 0.0
-        self.recent: deque[tuple[str, int]] = deque(maxlen=WINDOW)  # why refused, "" if not; the delivery
+        self.why = ""  # the breaker was opened
+        # Of the last mails: why refused, "" if not; the delivery; its domain.
+        self.recent: deque[tuple[str, int, str]] = deque(maxlen=WINDOW)
         self.level, self.used_at = 0.0, now  # of the leaky bucket, in mails, and when that was
 
     def wait(self, now: float) -> float:
@@ -87,19 +94,21 @@ class Destination:
         self.slow = seconds > SLOW
         self.allowed = max(1.0, self.allowed / 2) if self.slow else min(self.allowed + 1, most)
 
-    def refused(self, reason: str, now: float) -> tuple[float, tuple[int, ...]] | None:
-        """Look at the breaker after a refusal; return (pause, deliveries refused alike) if it opens."""
-        alike = tuple(delivery for why, delivery in self.recent if why == reason)
+    def refused(self, reason: str, now: float, domains: int) -> tuple[float, tuple[int, ...], bool] | None:
+        """Look at the breaker after a refusal; return (pause, deliveries refused alike, anew) if it is open."""
+        if now < self.resume_at:
+            return (self.resume_at - now, (self.recent.pop()[1],), False) if reason == self.why else None
+        alike = {delivery: domain for why, delivery, domain in self.recent if why == reason}
         share = OWN_FAULT if reason.startswith("5.1.") else SHARE
-        enough = len(alike) >= ALIKE and len(alike) >= share * len(self.recent)
+        enough = len(alike) >= max(ALIKE, share * len(self.recent)) and len(set(alike.values())) >= domains
         if not enough and not self.pause:  # after a rest the first refusal is enough
             return None
         first, longest = PAUSE
         self.pause = min(self.pause * 2, longest) or first
         self.resume_at = now + self.pause
-        self.allowed = 1.0
+        self.allowed, self.why = 1.0, reason
         self.recent.clear()
-        return self.pause, alike
+        return self.pause, tuple(alike), True
 
 
 class Pace:
@@ -165,10 +174,10 @@ class Pace:
             reason = "" if status.state is State.SENT else _reason(status, rcpt)
             for key in ("", domain) if domain else ("",):
                 one = self.of(key, now)
-                one.recent.append((reason, delivery))
+                one.recent.append((reason, delivery, domain))
                 if not reason:
                     one.pause = 0.0
-                elif found := one.refused(reason, now):
+                elif found := one.refused(reason, now, 1 if key else SEVERAL):
                     opened.append(Opened(key, status.reply, *found))
         return opened
 

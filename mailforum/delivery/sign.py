@@ -27,6 +27,7 @@ SIGNED = frozenset(
     b"from to cc subject date message-id in-reply-to references reply-to sender mime-version"
     b" content-type content-transfer-encoding".split()
 )
+PIECE = 1024 * 1024
 SMALLEST_RSA = 1024  # RFC 8301 section 3.2: signers MUST use at least that, SHOULD use 2048
 
 _FOLD = re.compile(rb"\r\n(?=[ \t])")
@@ -133,9 +134,11 @@ class Signing:
     def __init__(self, keys: Sequence[Key], headers: bytes, body: bytes) -> None:
         common = _signable(headers)
         self._keys = tuple(keys)
-        self._names = [name for name, _ in common]
+        self._names = tuple([name for name, _ in common])
         self._state = hashlib.sha256(_canonical(common))
-        self._body_hash = base64.b64encode(hashlib.sha256(relaxed_body(body)).digest())
+        self._body_hash = base64.b64encode(_body_hash(body))
+        # What stands in a signature before its b=, as written and as signed: all readers have the same names.
+        self._tags: dict[tuple[tuple[bytes, ...], int], list[tuple[bytes, bytes]]] = {}
 
     @property
     def slow(self) -> bool:
@@ -150,25 +153,48 @@ class Signing:
         epoch) becomes `t=`; the same input gives the same bytes.
         """
         own = _signable(personal)
+        names = tuple([name for name, _ in own])
+        tags = self._tags.get((names, int(now))) or self._make_tags(names, int(now))
         state = self._state.copy()
         state.update(_canonical(own))
-        # From once more than it is there (RFC 6376 section 8.15): nobody can put another one on top.
-        names = [*self._names, *(name for name, _ in own), b"from"]
-        return b"".join(self._field(key, names, state.copy(), now) for key in self._keys)
+        return b"".join([_field(key, *one, state.copy()) for key, one in zip(self._keys, tags, strict=True)])
 
-    def _field(self, key: Key, names: list[bytes], state: hashlib._Hash, now: float) -> bytes:
-        value = b" v=1; a=%s; c=relaxed/relaxed; d=%s;\r\n\ts=%s; t=%d;\r\n\th=%s;\r\n\tbh=%s;\r\n\tb=" % (
-            key.algorithm.encode(),
-            key.domain.encode(),
-            key.selector.encode(),
-            int(now),
-            _folded_names(names),
-            self._body_hash,
-        )
-        state.update(b"dkim-signature:" + _relaxed_value(_FOLD.sub(b"", value)))
-        signature = base64.b64encode(key.sign(state.digest()))
-        lines = (signature[i : i + 70] for i in range(0, len(signature), 70))
-        return b"DKIM-Signature:" + value + b"\r\n\t ".join(lines) + b"\r\n"
+    def _make_tags(self, own: tuple[bytes, ...], now: int) -> list[tuple[bytes, bytes]]:
+        # From once more than it is there (RFC 6376 section 8.15): nobody can put another one on top.
+        names = _folded_names([*self._names, *own, b"from"])
+        values = [
+            b" v=1; a=%s; c=relaxed/relaxed; d=%s;\r\n\ts=%s; t=%d;\r\n\th=%s;\r\n\tbh=%s;\r\n\tb="
+            % (key.algorithm.encode(), key.domain.encode(), key.selector.encode(), now, names, self._body_hash)
+            for key in self._keys
+        ]
+        tags = [(value, b"dkim-signature:" + _relaxed_value(_FOLD.sub(b"", value))) for value in values]
+        self._tags = {(own, now): tags}
+        return tags
+
+
+def _field(key: Key, written: bytes, signed: bytes, state: hashlib._Hash) -> bytes:
+    """Sign what `state` has seen and the signature's own tags."""
+    state.update(signed)
+    signature = base64.b64encode(key.sign(state.digest()))
+    lines = [signature[i : i + 70] for i in range(0, len(signature), 70)]
+    return b"DKIM-Signature:" + written + b"\r\n\t ".join(lines) + b"\r\n"
+
+
+def _body_hash(body: bytes) -> bytes:
+    """Hash the body in relaxed form a piece at a time: of 25 MiB there are no further copies."""
+    state = hashlib.sha256()
+    start, empty = 0, 0  # empty lines that count only if something follows
+    while start < len(body):
+        end = body.find(b"\r\n", start + PIECE) + 2
+        piece = body[start : end if end > 1 else len(body)]
+        start += len(piece)
+        relaxed = relaxed_body(piece)
+        if relaxed:
+            state.update(b"\r\n" * empty + relaxed)
+            empty = 0
+            piece = piece[len(piece.rstrip(b"\r\n \t")) :].partition(b"\r\n")[2]
+        empty += piece.count(b"\r\n")
+    return state.digest()
 
 
 def relaxed_body(body: bytes) -> bytes:

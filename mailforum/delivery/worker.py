@@ -18,13 +18,15 @@ import asyncio
 import contextlib
 import logging
 from collections.abc import Iterable
-from itertools import count, groupby
+from itertools import groupby
+
+import msgspec
 
 from mailforum import log
 from mailforum.clock import Clock
 from mailforum.config import DeliveryOptions
 from mailforum.delivery.hand import Hand, Task
-from mailforum.delivery.kitchen import Kitchen, Maker
+from mailforum.delivery.making import JobMaker, Mailings
 from mailforum.delivery.marks import Ended, Marks
 from mailforum.delivery.pace import Pace
 from mailforum.delivery.transport import Job, RelayDown, Transport
@@ -32,28 +34,36 @@ from mailforum.errors import Deferred
 from mailforum.model import State, Status
 from mailforum.store import queue
 from mailforum.store.database import Database
+from mailforum.store.queue import WHOLE, Part
 
 logger = logging.getLogger("mailforum")
 
 WANT = (200, 4000)  # fewest and most deliveries taken in hand at once: about what half a second needs
-BEGIN = 4  # connections that are opened at first, or after trouble; one more for each mail that was taken
+BEGIN = 8  # connections that are opened at first, or after trouble; one more for each mail that was taken
 IDLE = 3.0  # seconds without work after which a connection is given up
 LOOK = 1.0  # seconds between looks for work that another process has queued
 PAUSE = (2.0, 300.0)  # first and longest wait, in seconds, before a relay that is down is tried again
 
 
 class Worker:
-    """Sends what is queued. `maker` makes a mailing ready; `transport` takes it to the next hop."""
+    """Sends what is queued. `mailings` makes a mailing ready; `transport` takes it to the next hop."""
 
     def __init__(
-        self, db: Database, transport: Transport, maker: Maker, options: DeliveryOptions, clock: Clock
+        self,
+        db: Database,
+        transport: Transport,
+        mailings: Mailings,
+        options: DeliveryOptions,
+        clock: Clock,
+        part: Part = WHOLE,
     ) -> None:
         self._db = db
-        self._options = options
+        self._part = part
+        self._options = options = _share(options, part.count)
         self._clock = clock
         self.pace = Pace({limit.domain: limit for limit in options.limits}, options.connections)
         self._hand = Hand(self.pace)
-        self._kitchen = Kitchen(db, maker)
+        self._jobs = JobMaker(db, mailings)
         self._marks = Marks(db, self.pace, options, clock)
         self._look = asyncio.Event()
         self._fan = asyncio.Event()
@@ -70,20 +80,26 @@ class Worker:
 
     async def run(self) -> None:
         """Send until `stop` is called. Starts with what an earlier process may have sent."""
-        for delivery in await self._db.write(queue.recover):
+        for delivery in await self._db.write(lambda tx: queue.recover(tx, self._part)):
             log.uncertain(mail=delivery.mail, delivery=delivery.id, mailing=delivery.mailing_id, rcpt=delivery.rcpt)
-        self._db.on_commit(self._committed)
-        fanning = asyncio.create_task(self._fan_out())
+        self._db.on_commit(self.look)
+        fanning = [asyncio.create_task(self._fan_out())] if self._part.index == 0 else []
         while not self._stopping:
             self._look.clear()
             if not await self._fill():
                 await _wait(self._look, LOOK)
-                self._wake()
-        await asyncio.gather(fanning, *self._lanes, return_exceptions=True)
+                self._look_around()
+        await asyncio.gather(*fanning, *self._lanes, return_exceptions=True)
         self._hand.take_back()
-        self._kitchen.close()
+        self._jobs.close()
 
-    def _committed(self) -> None:
+    def _look_around(self) -> None:
+        """Time has passed: who stood aside may go now, and where all connections are busy more are opened."""
+        if self._hand.size and not self._pause:
+            self._most = min(self._most + BEGIN, self._options.connections)
+            self._open_lanes()
+
+    def look(self) -> None:
         """Something may have been queued; that matters only to empty hands."""
         if self._hand.size <= self._want // 2:
             self._look.set()
@@ -110,11 +126,11 @@ class Worker:
         """How many destinations are left alone for a while."""
         return sum(domain != "" for domain, _ in self.pace.resting(self._clock.monotonic()))
 
-    def use(self, maker: Maker, options: DeliveryOptions) -> None:
+    def use(self, mailings: Mailings, options: DeliveryOptions) -> None:
         """Go on with other texts, keys and options."""
-        self._options = options
+        self._options = options = _share(options, self._part.count)
         self.pace.use({limit.domain: limit for limit in options.limits}, options.connections)
-        self._kitchen.use(maker)
+        self._jobs.use(mailings)
         self._marks.use(options)
 
     # -- from the queue into the hand
@@ -127,9 +143,9 @@ class Worker:
             if self._has_enough() or now < self._resume_at:
                 return False
             due_before = self._clock.now()
-            reached, want = dict(self._hand.reached), 1 if self._pause else self._want
+            reached, want, part = dict(self._hand.reached), 1 if self._pause else self._want, self._part
             taken, personal = await self._db.read(
-                lambda tx: self._kitchen.sorted(tx, queue.take(tx, due_before, reached, want))
+                lambda tx: self._jobs.sorted(tx, queue.take(tx, due_before, reached, want, part))
             )
             if taken.gone:
                 await self._db.write(lambda tx: queue.withdraw(tx, taken.gone))
@@ -138,16 +154,18 @@ class Worker:
             return False
         if taken.fanning:
             self._fan.set()
-        self._adapt(now)
+        self._adapt(now, len(taken.due))
         self._hand.add(self._tasks(taken, personal))
         self._open_lanes()
         return bool(taken.due)
 
     def _has_enough(self) -> bool:
-        return self._hand.size > self._want // 2 or self._hand.total > 2 * self._want
+        return self._hand.size > self._want // 2
 
-    def _adapt(self, now: float) -> None:
-        """Take more at once where the hand is soon empty, and less where it stays full."""
+    def _adapt(self, now: float, taken: int) -> None:
+        """Take more at once where a full hand is soon empty, and less where it lasts."""
+        if taken < self._want:
+            return
         since, self._filled_at = now - self._filled_at, now
         if since < 0.25:
             self._want = min(self._want * 2, WANT[1])
@@ -186,13 +204,13 @@ class Worker:
 
     def _open_lanes(self) -> None:
         most = 1 if self._pause else min(self._most, self._options.connections)
-        for _ in range(min(most - len(self._lanes), self._hand.total - len(self._waiting))):
-            number = next(free for free in count() if free not in self._numbers)
+        for _ in range(min(most - len(self._lanes), self._hand.size - len(self._waiting))):
+            number = next(free for free in self._part.lanes if free not in self._numbers)
             self._numbers.add(number)
             lane = asyncio.create_task(Lane(self, number).run())
             self._lanes.add(lane)
             lane.add_done_callback(lambda ended, number=number: self._lane_ended(ended, number))  # type: ignore[misc]
-        self._wake(self._hand.total)
+        self._wake(self._hand.size)
 
     def _lane_ended(self, lane: asyncio.Task[None], number: int) -> None:
         self._lanes.discard(lane)
@@ -235,7 +253,7 @@ class Worker:
     async def job(self, task: Task) -> Job | None:
         """Make the mail of a task; None if that failed, and is written down."""
         try:
-            return await self._kitchen.job(task, self._hand.ready)
+            return await self._jobs.job(task, self._hand.ready)
         except Exception as error:
             logger.error("a mail cannot be made", exc_info=error)
             status = Status(State.DEFERRED, "4.3.0", f"the mail could not be made: {type(error).__name__}")
@@ -259,10 +277,10 @@ class Worker:
             if self._most < self._options.connections:
                 self._most += 1
                 self._open_lanes()
-        if self._waiting and self._hand.total:
+        if self._waiting:
             self._wake()
         for breaker in opened:
-            if not breaker.domain:
+            if breaker.anew and not breaker.domain:
                 await self._rest(breaker.pause)
 
     # -- when the relay cannot be reached
@@ -326,6 +344,14 @@ class Lane:
         await self._worker.settle(ended, now - self._since)
         self._since = now
         del self._in_hand[job.ids[0]]
+
+
+def _share(options: DeliveryOptions, by: int) -> DeliveryOptions:
+    """Return what each of several processes may use."""
+    if by == 1:
+        return options
+    limits = tuple(limit.shared(by) for limit in options.limits)
+    return msgspec.structs.replace(options, connections=max(1, options.connections // by), limits=limits)
 
 
 async def _wait(event: asyncio.Event, seconds: float) -> None:

@@ -62,7 +62,14 @@ def cut(tx: Tx, mlist: MailingList, now: float, to: str = "") -> tuple[Issue, in
     mailing = queue.add_mailing(
         tx, Kind.DIGEST, list_id=mlist.id, ref_id=issue.id, mail_from=mlist.sub("bounces"), now=now
     )
-    return issue, queue.fan_out(tx, mailing, [Mode.DIGEST])
+    queue.fan_out(tx, mailing, [Mode.DIGEST])
+    return issue, readers(tx, mlist.id)
+
+
+def readers(tx: Tx, list_id: int) -> int:
+    """Return how many members get a digest."""
+    row = tx.one("issue.readers", list_id=list_id)
+    return int(row["readers"]) if row else 0
 
 
 def _keep(tx: Tx, issue: Issue) -> Issue:

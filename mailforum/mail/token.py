@@ -7,7 +7,6 @@ or expires, is up to the row that the id names.
 """
 
 import base64
-import hashlib
 import hmac
 import re
 from dataclasses import dataclass, field
@@ -15,6 +14,10 @@ from dataclasses import dataclass, field
 from mailforum.errors import ConfigError
 
 MIN_KEY = 16  # bytes
+# Base32 (RFC 4648 section 6), two letters at once: each mail has a token, and the library's encoder takes 8 µs.
+_LETTERS = "abcdefghijklmnopqrstuvwxyz234567"
+_PAIRS = [first + second for first in _LETTERS for second in _LETTERS]
+_SHIFTS = range(120, -1, -10)
 _TOKEN = re.compile(r"[a-z2-7]{26}", re.IGNORECASE | re.ASCII)
 
 
@@ -53,8 +56,9 @@ def _token(key: bytes, purpose: str, row_id: int, bound: tuple[str, ...]) -> str
     # Each part with its length in front: ("ab", "c") must not sign like ("a", "bc").
     parts = [purpose.encode(), head, *(text.encode("utf-8", "surrogatepass") for text in bound)]
     signed = b"".join(len(part).to_bytes(4, "big") + part for part in parts)
-    mac = hmac.digest(key, signed, hashlib.sha256)
-    return base64.b32encode(head + mac[:12]).decode("ascii").rstrip("=").lower()
+    mac = hmac.digest(key, signed, "sha256")
+    bits = int.from_bytes(head + mac[:12], "big") << 2
+    return "".join([_PAIRS[bits >> shift & 1023] for shift in _SHIFTS])
 
 
 def load_keys(text: str) -> tuple[bytes, ...]:

@@ -23,6 +23,22 @@ STEPS, NEWEST = 500, 50  # runs that are looked at, from the oldest and from the
 
 _STATES = {state.value: state for state in State}
 
+
+@dataclass(frozen=True, slots=True)
+class Part:
+    """What one of several workers takes: the deliveries whose id leaves `index` when divided by `count`."""
+
+    index: int = 0
+    count: int = 1
+
+    @property
+    def lanes(self) -> range:
+        """The numbers of its connections."""
+        return range(self.index * 1000, (self.index + 1) * 1000)
+
+
+WHOLE = Part()
+
 Run = tuple[float, int]
 """When deliveries are due, and the mailing that they are of."""
 
@@ -153,7 +169,7 @@ class Taken:
     mails: dict[int, str] = field(default_factory=dict)
 
 
-def take(tx: Tx, now: float, hand: Mapping[Run, int], want: int) -> Taken:
+def take(tx: Tx, now: float, hand: Mapping[Run, int], want: int, part: Part = WHOLE) -> Taken:
     """Find about `want` deliveries that are due now.
 
     `hand` says up to which id each run is in hand already. The oldest runs take turns; one more turn
@@ -161,24 +177,24 @@ def take(tx: Tx, now: float, hand: Mapping[Run, int], want: int) -> Taken:
     """
     reached = dict(hand)
     taken = Taken([], [], tx.one("queue.fanning") is not None)
-    turn = max(TURN, want // 5)
+    turn, share = max(TURN, want // 5), {"part": part.index, "parts": part.count}
     while len(taken.due) < want:
         took = 0
         for run in islice(_oldest(tx, now), STEPS):
-            took += _turn(tx, taken, reached, run, min(turn, want - len(taken.due)))
+            took += _turn(tx, taken, reached, run, share | {"limit": min(turn, want - len(taken.due))})
             if len(taken.due) >= want:
                 break
         if not took:
             return taken
-    next(filter(None, (_turn(tx, taken, reached, run, TURN) for run in _newest(tx, now))), 0)
+    next(filter(None, (_turn(tx, taken, reached, run, share | {"limit": TURN}) for run in _newest(tx, now))), 0)
     return taken
 
 
-def _turn(tx: Tx, taken: Taken, reached: dict[Run, int], run: Run, limit: int) -> int:
+def _turn(tx: Tx, taken: Taken, reached: dict[Run, int], run: Run, share: Mapping[str, int]) -> int:
     """Take the next deliveries of a run; return how many there were."""
     due_at, mailing_id = run
     after = reached.get(run, 0)
-    rows = tx.all("queue.due_in_run", due_at=due_at, mailing_id=mailing_id, after=after, limit=limit)
+    rows = tx.all("queue.due_in_run", due_at=due_at, mailing_id=mailing_id, after=after, **share)
     for row in rows:
         if row["gone"]:
             taken.gone.append(row["id"])
@@ -212,10 +228,14 @@ def _runs(following: Callable[[Run], Row | None], at: Run) -> Iterator[Run]:
         yield at
 
 
-def recover(tx: Tx) -> list[Delivery]:
-    """Return what a crash left on its way, and has no mark: it may have been sent, and will be again."""
-    flying = [_delivery(row) for row in tx.all("queue.in_flight")]
-    tx.run("queue.land")
+def recover(tx: Tx, part: Part = WHOLE) -> list[Delivery]:
+    """Return what a crash left on its way, and has no mark: it may have been sent, and will be again.
+
+    A worker for the `WHOLE` or the first part answers for all; another one for its own connections.
+    """
+    bounds = {"first": part.lanes.start, "last": part.lanes.stop - 1 if part.index else 2**31}
+    flying = [_delivery(row) for row in tx.all("queue.in_flight", **bounds)]
+    tx.run("queue.land", **bounds)
     return flying
 
 

@@ -1,4 +1,5 @@
 import base64
+import hashlib
 import re
 from types import SimpleNamespace
 
@@ -11,6 +12,7 @@ from dkim.canonicalization import Relaxed
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from mailforum.delivery import sign
 from mailforum.delivery.sign import Key, Signing, dns_record, load_key, new_key, relaxed_body, relaxed_fields
 from mailforum.errors import ConfigError
 
@@ -295,3 +297,15 @@ def test_a_name_that_dns_cannot_hold_is_refused(domain, selector):
 def test_only_two_kinds_of_key_are_made():
     with pytest.raises(ValueError, match="rsa or ed25519"):
         new_key("dsa")
+
+
+@given(
+    st.lists(st.sampled_from([b"\r\n", b"a", b" ", b"\t", b"b  c\r\n", b"\r\n\r\n", b" \r\n"]), max_size=30).map(
+        b"".join
+    )
+)
+def test_a_body_hashed_in_pieces_has_the_hash_of_the_whole(body: bytes):
+    for piece in (1, 2, 5, 1000):
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setattr(sign, "PIECE", piece)
+            assert sign._body_hash(body) == hashlib.sha256(sign.relaxed_body(body)).digest()

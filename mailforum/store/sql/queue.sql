@@ -65,6 +65,7 @@ SELECT id, member_id, rcpt, attempts, created_at,
        member_id IS NOT NULL AND NOT EXISTS (SELECT 1 FROM member WHERE member.id = delivery.member_id) AS gone
 FROM delivery
 WHERE done_at IS NULL AND due_at = :due_at AND mailing_id = :mailing_id AND id > :after
+  AND (:parts = 1 OR id % :parts = :part)
 ORDER BY id LIMIT :limit
 
 -- name: next_due
@@ -91,11 +92,13 @@ SELECT delivery.id, delivery.mailing_id, mailing.list_id, delivery.member_id, de
        delivery.attempts, delivery.created_at, delivery.due_at, delivery.enhanced, delivery.reply, mailing.mail
 FROM delivery JOIN mailing ON mailing.id = delivery.mailing_id
 WHERE delivery.done_at IS NULL
-  AND delivery.id IN (SELECT flying.value FROM in_flight, json_each(in_flight.deliveries) AS flying)
+  AND delivery.id IN (
+    SELECT flying.value FROM in_flight, json_each(in_flight.deliveries) AS flying
+    WHERE in_flight.lane BETWEEN :first AND :last)
 ORDER BY delivery.id
 
 -- name: land
-DELETE FROM in_flight
+DELETE FROM in_flight WHERE lane BETWEEN :first AND :last
 
 -- name: put_off
 UPDATE delivery SET due_at = :due_at

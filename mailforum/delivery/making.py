@@ -20,7 +20,7 @@ KEPT_BYTES = 32 * 1024**2  # and how large they may be together, but for the las
 AHEAD = 8  # mails that are signed at a time, where that takes long
 
 
-class Maker(Protocol):
+class Mailings(Protocol):
     """Knows what a mailing looks like (`mailings.Preparer`)."""
 
     def prepare(self, tx: Tx, mailing_id: int) -> Prepared:
@@ -32,18 +32,18 @@ class Maker(Protocol):
         ...
 
 
-class Kitchen:
+class JobMaker:
     """Makes jobs of tasks."""
 
-    def __init__(self, db: Database, maker: Maker) -> None:
+    def __init__(self, db: Database, mailings: Mailings) -> None:
         self._db = db
-        self._maker = maker
+        self._mailings = mailings
         self._ready: OrderedDict[int, asyncio.Future[Prepared]] = OrderedDict()
         self._signers = ThreadPoolExecutor(os.cpu_count(), "signer")
 
-    def use(self, maker: Maker) -> None:
+    def use(self, mailings: Mailings) -> None:
         """Go on with other texts and keys."""
-        self._maker = maker
+        self._mailings = mailings
         self._ready.clear()
 
     def close(self) -> None:
@@ -52,7 +52,9 @@ class Kitchen:
 
     def sorted(self, tx: Tx, taken: Taken) -> tuple[Taken, dict[int, bool]]:
         """Return what was taken, and of each mailing in it whether it is personal."""
-        return taken, {one: self._maker.personal(tx, one) for one in dict.fromkeys(due.mailing_id for due in taken.due)}
+        return taken, {
+            one: self._mailings.personal(tx, one) for one in dict.fromkeys(due.mailing_id for due in taken.due)
+        }
 
     async def job(self, task: Task, others: deque[Task]) -> Job:
         """Make the mail of a task; `others` are those that come next. Raises what goes wrong in making it."""
@@ -66,8 +68,8 @@ class Kitchen:
         """Make a mailing ready, once for all who ask for it at the same time."""
         future = self._ready.get(mailing_id)
         if future is None:
-            maker = self._maker
-            future = asyncio.ensure_future(self._db.read(lambda tx: maker.prepare(tx, mailing_id)))
+            mailings = self._mailings
+            future = asyncio.ensure_future(self._db.read(lambda tx: mailings.prepare(tx, mailing_id)))
             self._ready[mailing_id] = future
             await asyncio.wait([future])
             self._forget()
