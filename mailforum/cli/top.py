@@ -7,8 +7,7 @@ import sys
 import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 from mailforum.cli.common import Commands, as_json, read, run_core, safe, show, table, told, when, with_json
 from mailforum.errors import Deferred
@@ -87,8 +86,7 @@ def _age(since: float | None, now: float) -> int | None:
 # -- top
 
 
-@dataclass(frozen=True, slots=True)
-class Picture:
+class Picture(NamedTuple):
     """How everything stands at one moment. `counted` is what the server counts, None if it cannot be asked."""
 
     at: float

@@ -29,7 +29,7 @@ if TYPE_CHECKING:
 
 Line = dict[str, object]
 
-_LABEL = re.compile(r"([^#\s]*)#?([0-9]{1,9}\.[0-9]{1,9})")
+_LABEL = re.compile(r"(?:([^#\s]*)#)?([0-9]{1,9}\.[0-9]{1,9})")
 FEW = 10  # deliveries that are shown without being asked for
 _NOW = float("inf")  # sorts behind everything that has happened
 
