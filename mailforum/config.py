@@ -140,6 +140,11 @@ class DeliveryOptions(_Section, frozen=True):
     ] = tuple(Duration(minutes * 60) for minutes in (5, 15, 60, 120, 240))
     give_up: Annotated[Duration, Meta(description="A delivery that old is given up")] = Duration(5 * 86400)
 
+    def shared(self, by: int) -> DeliveryOptions:
+        """Return what each of `by` processes may use."""
+        limits = tuple(limit.shared(by) for limit in self.limits)
+        return msgspec.structs.replace(self, connections=max(1, self.connections // by), limits=limits)
+
 
 class Dkim(_Section, frozen=True):
     """Signing what goes out. `mailforum dkim new DOMAIN` makes a key and prints what to put here."""

@@ -20,8 +20,6 @@ import logging
 from collections.abc import Iterable
 from itertools import groupby
 
-import msgspec
-
 from mailforum import log
 from mailforum.clock import Clock
 from mailforum.config import DeliveryOptions
@@ -59,7 +57,7 @@ class Worker:
     ) -> None:
         self._db = db
         self._part = part
-        self._options = options = _share(options, part.count)
+        self._options = options = options.shared(part.count)
         self._clock = clock
         self.pace = Pace({limit.domain: limit for limit in options.limits}, options.connections)
         self._hand = Hand(self.pace)
@@ -128,7 +126,7 @@ class Worker:
 
     def use(self, mailings: Mailings, options: DeliveryOptions) -> None:
         """Go on with other texts, keys and options."""
-        self._options = options = _share(options, self._part.count)
+        self._options = options = options.shared(self._part.count)
         self.pace.use({limit.domain: limit for limit in options.limits}, options.connections)
         self._jobs.use(mailings)
         self._marks.use(options)
@@ -344,14 +342,6 @@ class Lane:
         await self._worker.settle(ended, now - self._since)
         self._since = now
         del self._in_hand[job.ids[0]]
-
-
-def _share(options: DeliveryOptions, by: int) -> DeliveryOptions:
-    """Return what each of several processes may use."""
-    if by == 1:
-        return options
-    limits = tuple(limit.shared(by) for limit in options.limits)
-    return msgspec.structs.replace(options, connections=max(1, options.connections // by), limits=limits)
 
 
 async def _wait(event: asyncio.Event, seconds: float) -> None:
