@@ -170,8 +170,8 @@ def sent(deliveries: Sequence[Delivered]) -> None:
 
 def deferred(*, mail: str, delivery: int, mailing: int, rcpt: str, reply: str, retry_in: float) -> None:
     """A delivery waits for its next attempt."""
-    names = {"mail": mail, "delivery": delivery, "mailing": mailing, "rcpt": rcpt}
-    event("deferred", **names, reply=reply, retry_in=round(retry_in))
+    wait = round(retry_in)
+    event("deferred", mail=mail, delivery=delivery, mailing=mailing, rcpt=rcpt, reply=reply, retry_in=wait)
 
 
 def failed(*, mail: str, delivery: int, mailing: int, rcpt: str, reply: str) -> None:
