@@ -3,7 +3,7 @@ PYTHON ?= python3
 VENV ?= .venv
 BIN := $(VENV)/bin
 
-.PHONY: help run test check format bench chaos wheel clean
+.PHONY: help run test check format bench chaos soak wheel clean
 
 help: ## what can be made
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | expand -t 10
@@ -27,8 +27,11 @@ format: $(VENV)/.ready-dev ## put the code into shape
 bench: $(VENV)/.ready-dev ## measure speed on this machine, as a table
 	$(BIN)/python -m tests.bench
 
-chaos: $(VENV)/.ready-dev ## kill the server again and again while mail flows; nothing may be lost
-	$(BIN)/python -m tests.chaos
+chaos: $(VENV)/.ready-dev ## kill the server at every stage while mail flows; nothing may be lost (CHAOS="--kills 1000")
+	$(BIN)/python -m tests.chaos $(CHAOS)
+
+soak: $(VENV)/.ready-dev ## ten minutes of everything at once; memory and open files stay flat (SOAK="--minutes 60")
+	$(BIN)/python -m tests.soak $(SOAK)
 
 wheel: $(VENV)/.ready-dev ## build the package into dist/
 	$(BIN)/python -m build --wheel

@@ -7,6 +7,7 @@ Service   a Core that also listens, delivers and keeps the clock: `mailforum ser
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import fcntl
 import logging
 import os
@@ -48,7 +49,7 @@ logger = logging.getLogger("mailforum")
 TICK = 20.0  # seconds between looks at the clock
 HOUSEKEEPING = 3600.0
 REMEMBER = 14 * 86400.0  # how long a mail is known again, in seconds
-STOP = 10.0  # seconds that work under way may take when we stop
+STOP = 10.0  # seconds that work under way may take when we stop, all of it together
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,7 +82,7 @@ def site_of(config: Config) -> Site:
     return Site(
         domain=config.site.domain.lower(),
         admin=config.site.admin,
-        signer=Signer(load_keys(_secret(config.path(config.site.secret_file)))),
+        signer=Signer(_token_keys(config, make=True)),
         special_domains=config.site.special_domains,
         answers_per_day=config.limits.answers_per_day,
         owner_notices_per_day=config.limits.owner_notices_per_day,
@@ -90,21 +91,31 @@ def site_of(config: Config) -> Site:
     )
 
 
-def _secret(path: Path) -> str:
-    """Read the keys that sign tokens; the first start makes one that only we may read."""
+def _token_keys(config: Config, *, make: bool = False) -> tuple[bytes, ...]:
+    """Read the keys that sign tokens. With `make`, as the first start does, one is made if there is no file."""
+    path = config.path(config.site.secret_file)
+    if make and not path.exists():
+        _make_key(path)
     try:
-        descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
-    except FileExistsError:
-        pass
-    except OSError as error:
-        raise ConfigError(f"[site] secret_file: {path} cannot be made: {error.strerror}") from error
-    else:
-        with os.fdopen(descriptor, "w") as file:
-            file.write(new_key(secrets.token_bytes(32)) + "\n")
-    try:
-        return path.read_text(encoding="ascii")
+        return load_keys(path.read_text(encoding="ascii"))
     except (OSError, UnicodeDecodeError) as error:
         raise ConfigError(f"[site] secret_file: {path} cannot be read: {error}") from error
+
+
+def _make_key(path: Path) -> None:
+    """Make a key that only we may read: whole under its name, or not at all."""
+    new = path.with_name(f"{path.name}.{secrets.token_hex(4)}")
+    try:
+        with os.fdopen(os.open(new, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "w") as file:
+            file.write(new_key(secrets.token_bytes(32)) + "\n")
+            file.flush()
+            os.fsync(file.fileno())
+        with contextlib.suppress(FileExistsError):  # another process was faster
+            os.link(new, path)
+    except OSError as error:
+        raise ConfigError(f"[site] secret_file: {path} cannot be made: {error.strerror}") from error
+    finally:
+        new.unlink(missing_ok=True)
 
 
 def _room(config: Config) -> Callable[[], bool]:
@@ -163,6 +174,8 @@ class Service:
         self._clock = clock or SystemClock()
         self._stack = AsyncExitStack()
         self._stop = asyncio.Event()
+        self._stops: list[Callable[[], None]] = []
+        self._end = 0.0
         self.failed = False
         self.core: Core
         self.server: Server
@@ -181,6 +194,10 @@ class Service:
         return self
 
     async def __aexit__(self, *reason: object) -> None:
+        """All parts are asked to stop at once, and have the same ten seconds for what is under way."""
+        self._end = self._clock.monotonic() + STOP
+        for stop in self._stops:
+            stop()
         await self._stack.aclose()
 
     async def _start(self) -> None:
@@ -198,7 +215,7 @@ class Service:
         self._background(self._keep_time(), self._stop.set)
         await self._start_web(texts_of(self.config))
         await self.server.start()
-        self._stack.push_async_callback(self.server.stop, STOP)
+        self._stack.push_async_callback(lambda: self.server.stop(self._left()))
         names = {"smtp": self.server.addresses, "lmtp": self.server.lmtp_addresses, "web": self.web_addresses}
         log.event("ready", logging.INFO, **{name: ",".join(where) or None for name, where in names.items()})
 
@@ -222,14 +239,18 @@ class Service:
             bound = server.sockets[0].getsockname()
             self.web_addresses += (f"{address.host}:{bound[1]}",)
 
+    def _left(self) -> float:
+        return max(0.0, self._end - self._clock.monotonic())
+
     def _background(self, work: Coroutine[object, object, None], stop: Callable[[], None]) -> None:
         """Run `work` beside everything else; at the end it is asked to stop, and waited for."""
         task = asyncio.create_task(work)
         task.add_done_callback(self._ended)
+        self._stops.append(stop)
 
         async def end() -> None:
             stop()
-            done, _ = await asyncio.wait([task], timeout=STOP)
+            done, _ = await asyncio.wait([task], timeout=self._left())
             if not done:
                 task.cancel()
                 await asyncio.wait([task])
@@ -252,13 +273,14 @@ class Service:
         await self._stop.wait()
 
     def reload(self, config: Config) -> None:
-        """Take over texts, keys, certificate and delivery options from `config`.
+        """Take over texts, keys (of DKIM and of tokens), certificate and delivery options from `config`.
 
         Raises ConfigError and changes nothing if they cannot be used. Addresses, the database and the
         site's own data need a restart.
         """
-        preparer = preparer_of(self.core.site, config)
+        preparer, token_keys = preparer_of(self.core.site, config), _token_keys(config)
         self.server.reload()
+        self.core.site.signer.use(token_keys)
         self.worker.use(preparer, config.delivery)
         self.crew.reload()
         log.event("reloaded", needs_restart=", ".join(_only_at_start(self.config, config)) or None)
@@ -294,7 +316,7 @@ class Service:
 def _only_at_start(old: Config, new: Config) -> list[str]:
     """Name the options that have changed and are looked at only when the service starts."""
     kept = {
-        "site": ("domain", "admin", "secret_file", "special_domains"),
+        "site": ("domain", "admin", "special_domains"),
         "delivery": ("relay", "user", "password", "password_file", "tls", "processes"),
         "dkim": (),
         "web": ("listen",),
@@ -310,6 +332,7 @@ def _only_at_start(old: Config, new: Config) -> list[str]:
 
 async def send_due_digests(core: Core, now: float) -> None:
     """Cut and queue the digest of every list for which it is due. Each has an id, as a mail has."""
+    await core.db.write(lambda tx: digests.clock_went_back(tx, now))
     for mlist in await core.db.read(lambda tx: digests.due(tx, now)):
         cut = await core.db.write(partial(_cut, mlist.id, mail := core.ids.new(), now))
         if cut:
@@ -325,9 +348,9 @@ def _cut(list_id: int, mail: str, now: float, tx: Tx) -> tuple[Issue, int] | Non
 @contextmanager
 def _alone(database: Path) -> Iterator[int]:
     """Hold the lock that only one service per database can have; yields its file. ConfigError if it is taken."""
-    path = database.with_name(database.name + ".lock")
+    path = database.resolve()  # whatever links lead to it
     try:
-        file = path.open("w")
+        file = path.with_name(path.name + ".lock").open("w")
     except OSError as error:
         raise ConfigError(f"[store] url: {database} cannot be used: {error.strerror}") from error
     with file:

@@ -26,7 +26,15 @@ TOGETHER = 500  # tasks whose ends are written down in one transaction
 AGAIN = 1.0  # seconds until marks that could not be written are tried again
 FIRST_PAUSE = 2.0
 NO_CONNECTION = "4.4.1"  # RFC 3463: no answer from host; the recipient has nothing to do with it
-LEAST_ATTEMPTS = 5  # before a delivery is given up, so that a clock that jumps does not give up all at once
+
+
+def least_attempts(options: DeliveryOptions) -> int:
+    """Return how many attempts a delivery has before it is given up: half of those it has time for.
+
+    Its age alone does not count: a clock that jumps ahead would give up all that waits at once.
+    """
+    *first, last = options.retry
+    return (len(first) + max(0, int((options.give_up - sum(first)) / max(last, 1)))) // 2 or 1
 
 
 @dataclass(frozen=True, slots=True)
@@ -99,7 +107,7 @@ class Marks:
         if status.enhanced == NO_CONNECTION:
             wait = self.pause or FIRST_PAUSE
         old = now + wait - due.created_at > self._options.give_up
-        if old and due.attempts + 1 >= LEAST_ATTEMPTS:
+        if old and due.attempts + 1 >= least_attempts(self._options):
             return Status(State.FAILED, "4.4.7", f"given up; the last answer was: {status.reply}"), now
         return status, now + wait
 
@@ -120,13 +128,12 @@ class Marks:
 
 
 def _lessons(items: list[Ended | queue.Mark], marks: list[queue.Mark]) -> list[tuple[str, int, str, Status]]:
-    """Return (domain, delivery, recipient, status) for what the pace can learn from: a whole task is one lesson
-    where all went well."""
+    """Return (domain, delivery, recipient, status) for what the pace can learn from: one where all went well."""
     lessons = []
     for item, mark in zip(items, marks, strict=True):
         if isinstance(item, Ended):
-            bad = [one for one in mark.ended if one[1].state is not State.SENT]
-            some = bad or mark.ended[:1]
+            all_good = all(status.state is State.SENT for _, status, _ in mark.ended)
+            some = mark.ended[:1] if all_good else mark.ended
             lessons += [(item.task.domain or _domain(due.rcpt), due.id, due.rcpt, status) for due, status, _ in some]
     return lessons
 

@@ -3,8 +3,8 @@
 A destination is a recipient's domain; "" is the relay itself, which all mail goes through. Each begins
 with a few transactions at a time and is given more as they succeed. One that is slow gets fewer, and all
 slow ones together never more than half of the connections, so that nobody else waits for them. One
-that refuses most of what it gets, always for the same reason, is left alone for a while: the circuit
-breaker. `[delivery] limits` sets bounds of the admin's own.
+that puts off (4yz) gets fewer as well. One that refuses (5yz) most of what it gets, always for the same
+reason, is left alone for a while: the circuit breaker. `[delivery] limits` sets bounds of the admin's own.
 
 Times are monotonic seconds.
 """
@@ -171,6 +171,10 @@ class Pace:
         """Take notice of how attempts ended: (domain, delivery, recipient, status); return breakers that opened."""
         opened = []
         for domain, delivery, rcpt, status in results:
+            if status.state is State.DEFERRED:  # greylisting does that to each recipient once, and means no harm
+                one = self.of(domain, now)
+                one.allowed = max(1.0, one.allowed / 2)
+                continue
             reason = "" if status.state is State.SENT else _reason(status, rcpt)
             for key in ("", domain) if domain else ("",):
                 one = self.of(key, now)

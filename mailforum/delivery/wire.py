@@ -20,6 +20,7 @@ KEPT = 4096  # bytes of a reply line, and characters of a reply's text, that are
 MOST_LINES = 1000  # of one reply
 MOST_BYTES = 64 * 1024  # of one reply
 CHUNK = 256 * 1024  # what is handed to the socket at once
+LATE = 0.5  # seconds that a timer may ring late in a process that runs
 
 _ENHANCED = re.compile(rb"([245]\.\d{1,3}\.\d{1,3})(?: |$)")
 
@@ -131,6 +132,10 @@ class Wire(asyncio.Protocol):
         if self._arrival is None:
             return
         left = self._heard + self._timeout - self._loop.time()
+        if left < -LATE:
+            # We were stopped ourselves, as when a virtual machine is moved: the answer may lie there unread.
+            left = LATE
+            self._heard = self._loop.time() + left - self._timeout
         if left > 0:
             self._timer = self._loop.call_later(left, self._check_silence)
         else:

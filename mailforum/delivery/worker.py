@@ -78,8 +78,10 @@ class Worker:
 
     async def run(self) -> None:
         """Send until `stop` is called. Starts with what an earlier process may have sent."""
-        for delivery in await self._db.write(lambda tx: queue.recover(tx, self._part)):
+        for delivery in await self._db.read(lambda tx: queue.in_flight(tx, self._part)):
             log.uncertain(mail=delivery.mail, delivery=delivery.id, mailing=delivery.mailing_id, rcpt=delivery.rcpt)
+        # Only now: a kill in between must not leave them without a line.
+        await self._db.write(lambda tx: queue.land(tx, self._part))
         self._db.on_commit(self.look)
         fanning = [asyncio.create_task(self._fan_out())] if self._part.index == 0 else []
         while not self._stopping:
@@ -171,7 +173,8 @@ class Worker:
             self._want = max(self._want // 2, WANT[0])
 
     def _tasks(self, taken: queue.Taken, personal: dict[int, bool]) -> Iterable[Task]:
-        for mailing_id, some in groupby(taken.due, lambda due: due.mailing_id):
+        # Of one run each: by its run the hand knows how far a mailing has been taken.
+        for (_, mailing_id), some in groupby(taken.due, lambda due: (due.due_at, due.mailing_id)):
             run = list(some)
             size = 1 if personal[mailing_id] else self._options.recipients
             for start in range(0, len(run), size):

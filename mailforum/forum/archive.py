@@ -190,7 +190,8 @@ def _store_new(mlist: MailingList, mails: Sequence[_Read], now: float, tx: Tx) -
     for read in mails:
         if not rows.has(tx, mlist.id, read.mark):
             received = _received(read, now)
-            stored.append(posts.store(tx, mlist, read.msg, read.raw, received, mark=read.mark, imported=True))
+            post = posts.store(tx, mlist, read.msg, read.raw, received, mark=read.mark, imported=True)
+            stored.append(post.id)
             intake.unshunt_digest(tx, _digest(mlist, read.mail))  # it may have failed before
     return stored
 

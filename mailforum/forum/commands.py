@@ -7,9 +7,11 @@ from other list managers works. Nothing is changed here: whatever changes someth
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from itertools import islice
+from string import ascii_lowercase
 
 from mailforum.errors import Refused
 from mailforum.forum import members, notices
@@ -26,6 +28,14 @@ MAX_BARE = 64 * 1024  # bytes of a mail in which one word is looked for; every o
 LAST_LINES = {"end", "quit", "stop", "--"}
 JOIN_WORDS = {"subscribe", "join", "sub"}
 LEAVE_WORDS = {"unsubscribe", "leave", "signoff", "sig", "unsub"}
+# Small letters only; all else is a blank, or a line break where a line or an HTML tag or character ends.
+_PLAIN = bytes(
+    10 if byte in b"\n>;" else byte if chr(byte) in ascii_lowercase else 32 for byte in bytes(range(256)).lower()
+)
+# Such a word at the beginning of a line; or a part in which none can be seen.
+_WORD_OR_BASE64 = re.compile(
+    rb"\n *+(?:%s|content transfer encoding[ \n]+base)(?![a-z])" % "|".join(sorted(JOIN_WORDS | LEAVE_WORDS)).encode()
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -126,8 +136,17 @@ def bare(msg: Message) -> tuple[str, ...]:
     title = _said(subject.base(msg.subject))
     if title and _is_bare(title) and not subject.is_reply(msg.subject):
         return title.words
-    if len(msg.body) > MAX_BARE:
-        return ()
+    return _only_line(msg) if len(msg.body) <= MAX_BARE and _may_say_it(msg) else ()
+
+
+def _may_say_it(msg: Message) -> bool:
+    """Say whether the body has to be read at all: nearly every post is seen at a glance to be no command."""
+    encoded = msg.get("Content-Transfer-Encoding").lower().startswith("base64")
+    return encoded or _WORD_OR_BASE64.search(b"\n" + msg.body.translate(_PLAIN)) is not None
+
+
+def _only_line(msg: Message) -> tuple[str, ...]:
+    """Return the words of the one line that a person wrote, if it is a bare command."""
     blocks = (block.lines for block in body.fold_quotes(body.read(msg).text) if block.kind == "text")
     own = list(islice((said for lines in blocks for said in map(_said, lines) if said), 2))
     return own[0].words if len(own) == 1 and _is_bare(own[0]) else ()

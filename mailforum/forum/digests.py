@@ -16,6 +16,8 @@ from mailforum.model import Issue, Kind, MailingList, Mode, Post, Thread
 from mailforum.store import lists, posts, queue
 from mailforum.store.database import Tx
 
+DAY = 86400.0
+
 
 def due(tx: Tx, now: float) -> list[MailingList]:
     """Return the lists whose digest is due: it is past their hour, and something new has come."""
@@ -25,6 +27,15 @@ def due(tx: Tx, now: float) -> list[MailingList]:
 def _is_due(tx: Tx, mlist: MailingList, now: float) -> bool:
     row = tx.one("issue.watermark", list_id=mlist.id)
     return row is not None and next_time(mlist, row["digested_at"]) <= now
+
+
+def clock_went_back(tx: Tx, now: float) -> None:
+    """Let the days of lists go on whose last digest is of a time that has not come yet.
+
+    A clock that was days ahead for a while would silence them for as long. Less than a day is left as it
+    is, or a clock that goes back an hour would bring a second digest on the same day.
+    """
+    tx.run("issue.clock_went_back", now=now, tomorrow=now + DAY)
 
 
 def cut_if_due(tx: Tx, list_id: int, now: float) -> tuple[Issue, int] | None:

@@ -8,6 +8,7 @@ from mailforum.forum.site import Incoming
 from mailforum.mail import body
 from mailforum.model import Held, MailingList, Outcome, Post, Verdict
 from mailforum.store import intake, journal, lists
+from mailforum.store import posts as rows
 from mailforum.store.database import Tx
 from mailforum.store.journal import Entry
 
@@ -51,7 +52,8 @@ def approve(tx: Tx, held_id: int, now: float) -> Post:
     raw = intake.held_raw(tx, held_id)
     intake.release(tx, held.id)
     msg, raw = posts.parse(raw)
-    post = posts.accept(tx, mlist, msg, raw, now, held.under)
+    post = rows.by_id(tx, posts.accept(tx, mlist, msg, raw, now, held.under).id)
+    assert post is not None
     _note(tx, held, mlist, f"approved as post {post.label}", now)
     return post
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+from typing import NamedTuple
 
 from mailforum.errors import Refused
 from mailforum.forum import threads
@@ -16,19 +17,26 @@ from mailforum.store.database import Tx
 CLOCKS_DIFFER = 86400.0  # seconds that an author's clock may be fast, wrong time zone and all
 
 
-def accept(tx: Tx, mlist: MailingList, msg: Message, raw: bytes, now: float, under: str = "") -> Post:
+class Stored(NamedTuple):
+    """A post that has just been stored: its id, and its label such as `48.3`."""
+
+    id: int
+    label: str
+
+
+def accept(tx: Tx, mlist: MailingList, msg: Message, raw: bytes, now: float, under: str = "") -> Stored:
     """Store a post, thread it, and queue it to every reader.
 
     `under` is the Message-ID of the post it answers where our own reply address has told us.
     """
-    post = posts.by_id(tx, store(tx, mlist, msg, raw, now, under, mark=msg.fingerprint))
-    assert post is not None
+    post = store(tx, mlist, msg, raw, now, under, mark=msg.fingerprint)
+    author = address.key(msg.author.address) if msg.author else ""
     mailing = queue.add_mailing(
         tx, Kind.POST, list_id=mlist.id, ref_id=post.id, mail_from=mlist.sub("bounces"), now=now
     )
     # Where there is no digest (any more), who had chosen it gets every post: nobody is left without.
     modes = [Mode.EACH] if mlist.settings.digest else [Mode.EACH, Mode.DIGEST]
-    queue.fan_out(tx, mailing, modes, author=address.key(post.from_address))
+    queue.fan_out(tx, mailing, modes, author=author)
     return post
 
 
@@ -42,15 +50,15 @@ def store(
     *,
     mark: bytes,
     imported: bool = False,
-) -> int:
-    """Store and thread a post without sending it to anyone; return its id. `mark` is its `fingerprint`.
+) -> Stored:
+    """Store and thread a post without sending it to anyone. `mark` is its `fingerprint`.
 
     An `imported` one will not be in a digest either; `now` then is when its mailbox received it.
     """
     newcomer = _newcomer(mlist, msg, raw, under)
     place = threads.place(tx, newcomer, now)
     author = msg.author
-    row = tx.one(
+    post_id = tx.insert(
         "post.add",
         list_id=mlist.id,
         thread_id=place.thread_id,
@@ -68,10 +76,9 @@ def store(
         imported=int(imported),
         mail=tx.mail,
     )
-    assert row is not None
-    tx.run("post.add_body", post_id=row["id"], raw=raw)
-    threads.settle(tx, row["id"], newcomer, place, now)
-    return int(row["id"])
+    tx.run("post.add_body", post_id=post_id, raw=raw)
+    threads.settle(tx, post_id, newcomer, place, now)
+    return Stored(post_id, place.label)
 
 
 def _date(msg: Message, now: float) -> float:
@@ -87,7 +94,7 @@ def _newcomer(mlist: MailingList, msg: Message, raw: bytes, under: str) -> threa
     if under:
         # Our reply address is believed before anything that the mail program wrote.
         named = (under, *(name for name in named if name != under))
-    return threads.Newcomer(mlist.id, own, msg.text("Subject"), named)
+    return threads.Newcomer(mlist.id, own, msg.subject, named)
 
 
 def reply_token(signer: Signer, mlist: MailingList, post_id: int) -> str:
@@ -111,4 +118,4 @@ def identity(msg: Message, raw: bytes, domain: str) -> str:
 def parse(raw: bytes) -> tuple[Message, bytes]:
     """Read a mail from anywhere: line ends made CRLF, then parsed. Raises Refused as `message.parse`."""
     raw = message.normalise(raw)
-    return message.parse(raw), raw
+    return message.read(raw), raw

@@ -38,6 +38,9 @@ def find(tx: Tx, rcpt: str, site_domain: str) -> Route:
     """Return what `rcpt` leads to. Raises Refused 550 5.1.1 when it is nothing of ours."""
     # RFC 5321 section 4.1.1.3: <Postmaster> needs no domain.
     local, domain = address.local_of(rcpt).lower() or rcpt.lower(), address.domain_of(rcpt) or site_domain
+    named = lists.by_address(tx, f"{local}@{domain}")
+    if named:
+        return Route(rcpt, RouteRole.POST, named)
     tails = dict(_splits(local))
     for mlist in lists.among(tx, [f"{name}@{domain}" for name in tails]):
         role = _role(tails[mlist.name])
@@ -48,17 +51,14 @@ def find(tx: Tx, rcpt: str, site_domain: str) -> Route:
     raise Refused("There is no such list or address here.", f"unknown recipient {rcpt}", enhanced="5.1.1")
 
 
-def _splits(local: str) -> Iterator[tuple[str, str | None]]:
-    """Yield every (list name, rest) that the local part may stand for; None: there is no rest."""
-    yield local, None
+def _splits(local: str) -> Iterator[tuple[str, str]]:
+    """Yield every (list name, rest) that the local part may stand for."""
     for match in re.finditer(r"[-+]", local):
         yield local[: match.start()], local[match.end() :]
 
 
-def _role(tail: str | None) -> tuple[RouteRole, str] | None:
+def _role(tail: str) -> tuple[RouteRole, str] | None:
     """Read what follows the list's name; None if it means nothing."""
-    if tail is None:
-        return RouteRole.POST, ""
     reply = _REPLY.fullmatch(tail)
     if reply:
         return RouteRole.REPLY, reply["token"]

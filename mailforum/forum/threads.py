@@ -58,15 +58,15 @@ def place(tx: Tx, post: Newcomer, now: float) -> Place:
     reach = next((i + 1 for i, name in enumerate(post.references) if name in known), len(post.references))
     parent = known.get(post.references[reach - 1]) if reach else None
     awaiting = _tied_to(tx, post, [post.message_id]) if post.message_id in heard and not taken else set()
-    threads = awaiting | _tied_to(tx, post, [name for name in post.references[:reach] if name in heard])
+    # Whatever else is tied to the parent's name is in the parent's thread already.
+    ghosts = [name for name in post.references[:reach] if name in heard and name not in known]
+    threads = awaiting | _tied_to(tx, post, ghosts)
     if parent:
         threads.add(parent["thread_id"])
-    thread_id = parent["thread_id"] if parent else min(threads, default=0)
-    row = tx.one("thread.next_label", id=thread_id) if thread_id else _open(tx, post.list_id, now, post.subject, 1)
-    assert row is not None
+    found = parent["thread_id"] if parent else min(threads, default=0)
+    thread_id, label = _next_label(tx, found) if found else _open(tx, post.list_id, now, post.subject, 1)
     touched = tuple(sorted(threads)) if awaiting or len(threads) > 1 else ()
-    label = f"{row['number']}.{row['label']}"
-    return Place(row["id"], label, parent["id"] if parent else None, reach, touched, opened=not thread_id)
+    return Place(thread_id, label, parent["id"] if parent else None, reach, touched, opened=not found)
 
 
 def _heard_of(tx: Tx, post: Newcomer) -> dict[str, Row]:
@@ -76,22 +76,27 @@ def _heard_of(tx: Tx, post: Newcomer) -> dict[str, Row]:
 
 
 def _tied_to(tx: Tx, post: Newcomer, names: Sequence[str]) -> set[int]:
-    """Return the threads with posts that are tied to one of `names`."""
+    """Return the threads with posts that are tied to one of `names`: one for each name at most (rule 2)."""
     if not names:
         return set()
     rows = tx.all("thread.tied_to", list_id=post.list_id, msgids=json.dumps(names))
-    return {row["thread_id"] for row in rows}
+    return {row["thread_id"] for row in rows if row["thread_id"] is not None}
 
 
-def _open(tx: Tx, list_id: int, now: float, title: str = "", label: int = 0) -> Row:
-    """Open a thread in which `label` posts have their label; return its id, number and last label."""
-    number = tx.one("thread.next_number", list_id=list_id)
-    assert number is not None
-    row = tx.one(
-        "thread.add", list_id=list_id, number=number["number"], subject=subject.base(title), label=label, now=now
-    )
+def _next_label(tx: Tx, thread_id: int) -> tuple[int, str]:
+    """Return the thread's id, and a label for one more post in it."""
+    row = tx.one("thread.next_label", id=thread_id)
     assert row is not None
-    return row
+    return thread_id, f"{row['number']}.{row['label']}"
+
+
+def _open(tx: Tx, list_id: int, now: float, title: str = "", label: int = 0) -> tuple[int, str]:
+    """Open a thread in which `label` posts have their label; return its id and the last label."""
+    row = tx.one("thread.next_number", list_id=list_id)
+    assert row is not None
+    number, title = row["number"], subject.base(title)
+    thread_id = tx.insert("thread.add", list_id=list_id, number=number, subject=title, label=label, now=now)
+    return thread_id, f"{number}.{label}"
 
 
 def _name(tx: Tx, thread_id: int) -> None:
@@ -196,7 +201,7 @@ def _write_group(tx: Tx, list_id: int, group: list[_Node], free: set[int], now: 
     """Give a group its thread: of those its posts are in, the one with the lowest number not yet taken."""
     candidates = sorted({(node.row["number"], node.row["thread_id"]) for node in group})
     mine = [thread_id for _, thread_id in candidates if thread_id in free]
-    thread_id = mine[0] if mine else int(_open(tx, list_id, now)["id"])
+    thread_id = mine[0] if mine else _open(tx, list_id, now)[0]
     free.discard(thread_id)
     for node in group:
         _write_node(tx, node, thread_id)

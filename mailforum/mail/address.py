@@ -74,13 +74,15 @@ def key(address: str) -> str:
     """
     # Cut, because sorting combining characters takes quadratic time.
     local, at, domain = _fold(address.strip()[: MAX_ADDRESS * 2]).rpartition("@")
-    if _QUOTED.fullmatch(local):
+    if local.startswith('"') and _QUOTED.fullmatch(local):
         bare = re.sub(r"\\(.)", r"\1", local[1:-1])
         local = bare if _ATOMS.fullmatch(bare) else local
     return local + at + _a_labels(domain)
 
 
 def _fold(text: str) -> str:
+    if text.isascii():
+        return text.lower()
     return unicodedata.normalize("NFC", unicodedata.normalize("NFC", text).lower())
 
 

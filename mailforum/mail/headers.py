@@ -26,6 +26,11 @@ _AUTO_REPLY_FIELDS = (
     "X-Failed-Recipients",
     "X-Cron-Env",
 )
+_ROBOT_FIELDS = frozenset(
+    {"auto-submitted", "precedence", "x-auto-response-suppress", *(name.lower() for name in _AUTO_REPLY_FIELDS)}
+)
+_LOOP_FIELDS = ("List-Id", "List-Post", LOOP, "X-Loop")
+_LISTED_FIELDS = frozenset({"list-unsubscribe", *(name.lower() for name in _LOOP_FIELDS)})
 _DAEMONS = ("mailer-daemon", "postmaster")
 _STRIPPED = frozenset(
     {
@@ -55,7 +60,8 @@ def robot(msg: Message, mail_from: str) -> str:
     """
     if not mail_from:
         return "null sender"
-    return _auto_submitted(msg) or _auto_fields(msg) or _daemon(msg, mail_from)
+    marked = msg.has_any(_ROBOT_FIELDS) and (_auto_submitted(msg) or _auto_fields(msg))
+    return marked or _report(msg) or _daemon(msg, mail_from)
 
 
 def _auto_submitted(msg: Message) -> str:
@@ -73,6 +79,10 @@ def _auto_fields(msg: Message) -> str:
     for name in _AUTO_REPLY_FIELDS:
         if any(_word(value) != "no" for value in msg.get_all(name)):
             return name
+    return ""
+
+
+def _report(msg: Message) -> str:
     return "multipart/report" if _word(msg.get("Content-Type")) == "multipart/report" else ""
 
 
@@ -97,9 +107,7 @@ def _word(value: str) -> str:
 
 def via_list(msg: Message) -> bool:
     """Say whether a list has handled the mail before: fine for a post, never for a command (RFC 3834)."""
-    names = {header.name.lower() for header in msg.headers}
-    listed = {"list-id", "list-post", "list-unsubscribe", "x-loop", LOOP.lower()} & names
-    return bool(listed) or _word(msg.get("Precedence")) == "list"
+    return msg.has_any(_LISTED_FIELDS) or _word(msg.get("Precedence")) == "list"
 
 
 def looping(msg: Message, list_ids: Collection[str]) -> str:
@@ -108,10 +116,10 @@ def looping(msg: Message, list_ids: Collection[str]) -> str:
     The signs are our own List-Id, List-Post and loop marks, and more than 50 Received fields.
     """
     own = {list_id.lower() for list_id in list_ids}
-    for name in ("List-Id", "List-Post", LOOP, "X-Loop"):
+    for name in _LOOP_FIELDS:
         if any(_named(value) & own for value in msg.get_all(name)):
             return name
-    return "too many hops" if len(msg.get_all("Received")) > MAX_HOPS else ""
+    return "too many hops" if msg.count("Received") > MAX_HOPS else ""
 
 
 def _named(value: str) -> set[str]:

@@ -11,6 +11,7 @@ import base64
 import hashlib
 import re
 from collections.abc import Iterator
+from collections.abc import Set as AbstractSet
 from dataclasses import dataclass
 from email.utils import mktime_tz, parsedate_tz
 from functools import cached_property
@@ -77,6 +78,14 @@ class Message:
     def get_all(self, name: str) -> list[str]:
         """Return the values of all fields `name`, in order."""
         return [header.value for header in self._by_name.get(name.lower(), ())]
+
+    def count(self, name: str) -> int:
+        """Return how many fields `name` there are."""
+        return len(self._by_name.get(name.lower(), ()))
+
+    def has_any(self, names: AbstractSet[str]) -> bool:
+        """Say whether there is a field with one of `names`, which are in lower case."""
+        return not names.isdisjoint(self._by_name)
 
     @cached_property
     def _by_name(self) -> dict[str, list[Header]]:
@@ -175,7 +184,11 @@ def parse(raw: bytes) -> Message:
 
     Raises Refused (552 5.3.4) for a header block of more than 256 KiB or 2,000 fields.
     """
-    raw = normalise(raw)
+    return read(normalise(raw))
+
+
+def read(raw: bytes) -> Message:
+    """Do what `parse` does with a mail that is normalised already."""
     mbox = _MBOX.match(raw)
     headers, body, whole = read_header(raw, mbox.end() if mbox else 0, len(raw))
     if not whole:

@@ -206,6 +206,8 @@ def _parameters(value: str) -> dict[str, str]:
 
 def _parameter(found: dict[str, str], name: str) -> str:
     """Return a parameter, put together and decoded as RFC 2231 says; "" if it is not there."""
+    if not found:
+        return ""
     pieces = [(found[name + "*"], True)] if name + "*" in found else list(_pieces(found, name))
     if not pieces:
         return found.get(name, "")
@@ -233,7 +235,7 @@ def parameter(part: Part, name: str) -> str:
 
 def _filename(value: str) -> str:
     """Return a file's name to be shown: decoded (RFC 2047, as many clients do), without folders."""
-    return words.clean(re.split(r"[/\\]", words.decode(value))[-1], _MAX_FILENAME)
+    return words.clean(re.split(r"[/\\]", words.decode(value))[-1], _MAX_FILENAME) if value else ""
 
 
 def decode(msg: Message, part: Part, limit: int = MAX_DECODED) -> bytes:

@@ -24,6 +24,8 @@ def ids(text: str) -> list[str]:
     are addresses. A value that is one bare `left@right` is an id too. Of a value that is longer
     than 20,000 characters, the ids at its end are returned.
     """
+    if not text:
+        return []
     if len(text) > MAX_VALUE:
         text = text[text.find("<", len(text) - MAX_VALUE) :]
     found, prose = _outside_quotes(text)

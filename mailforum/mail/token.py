@@ -21,15 +21,20 @@ _SHIFTS = range(120, -1, -10)
 _TOKEN = re.compile(r"[a-z2-7]{26}", re.IGNORECASE | re.ASCII)
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True, eq=False)
 class Signer:
     """Makes and checks tokens. The first key signs, all verify, so keys can be rotated with overlap."""
 
     keys: tuple[bytes, ...] = field(repr=False)
 
     def __post_init__(self) -> None:
-        if not self.keys or min(map(len, self.keys)) < MIN_KEY:
+        self.use(self.keys)
+
+    def use(self, keys: tuple[bytes, ...]) -> None:
+        """Go on with these keys, for everybody who holds this signer."""
+        if not keys or min(map(len, keys)) < MIN_KEY:
             raise ValueError(f"a Signer needs keys of at least {MIN_KEY} bytes")
+        self.keys = keys
 
     def make(self, purpose: str, row_id: int, *bound: str) -> str:
         """Return the token, 26 lower-case characters; `row_id` is 0 to 2**32 - 1, else OverflowError."""

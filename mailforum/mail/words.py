@@ -47,6 +47,8 @@ def to_text(data: bytes, declared: str = "") -> str:
 
 def decode(value: str) -> str:
     """Return a header's value with its encoded words decoded (RFC 2047); never raises; linear."""
+    if "=?" not in value:
+        return value
     out: list[str] = []
     run: list[bytes] = []
     declared, end = "", 0

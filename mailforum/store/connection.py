@@ -5,15 +5,19 @@ from __future__ import annotations
 import sqlite3
 from pathlib import Path
 
-BUSY_SECONDS = 10
+BUSY_SECONDS = 10.0
 
 
-def connect(path: Path, *, readonly: bool = False) -> sqlite3.Connection:
-    """Open the file for one thread, with everything set that durability and speed ask for."""
+def connect(path: Path, *, readonly: bool = False, patience: float | None = None) -> sqlite3.Connection:
+    """Open the file for one thread, with everything set that durability and speed ask for.
+
+    `patience`: seconds that it waits for another process before it raises OperationalError.
+    """
+    patience = BUSY_SECONDS if patience is None else patience
     connection = sqlite3.connect(path, isolation_level=None, check_same_thread=False, cached_statements=512)
     connection.row_factory = sqlite3.Row
     for pragma in (
-        f"busy_timeout={BUSY_SECONDS * 1000}",
+        f"busy_timeout={round(patience * 1000)}",
         "journal_mode=WAL",
         "synchronous=FULL",
         "foreign_keys=ON",

@@ -39,6 +39,10 @@ class Tx(Protocol):
         """Run a statement; return how many rows it touched."""
         ...
 
+    def insert(self, query: str, /, **params: object) -> int:
+        """Run a statement that inserts one row; return its id."""
+        ...
+
     def many(self, query: str, rows: Iterable[Mapping[str, object]], /) -> None:
         """Run a statement once for each row."""
         ...
@@ -60,6 +64,13 @@ class Database(Protocol):
 
     async def read(self, unit: Unit[T]) -> T:
         """Run `unit` on one consistent snapshot, which it must not try to change."""
+        ...
+
+    async def peek(self, unit: Unit[T]) -> T:
+        """Run `unit`, a few lookups by key, without a snapshot: each sees what is committed by then.
+
+        What waits for its answer is not worth a change of threads, which takes longer than the lookup.
+        """
         ...
 
     async def write(self, unit: Unit[T]) -> T:

@@ -9,6 +9,8 @@ from typing import Generic, TypeVar
 T = TypeVar("T")
 R = TypeVar("R")
 
+LONGEST = 0.05  # seconds to wait for others, however long the last list took: it may have met a lock
+
 
 class Group(Generic[T, R]):
     """Gives `work` all items that wait, at most `most` at once, one list after the other.
@@ -16,8 +18,8 @@ class Group(Generic[T, R]):
     `work` returns a result for each item; one that is an exception is raised where the item came from.
 
     While one list is worked on, the next one gathers. Those who shared the last list mostly come back
-    together, each with the next item; so a shorter list waits for them, up to half of the time the
-    last one took. Otherwise they fall apart into two halves that wait for each other in turn.
+    soon, each with the next item; so those who wait already wait for them, for as long as the last list
+    took. Otherwise they fall apart into two halves that take turns.
     """
 
     def __init__(self, work: Callable[[list[T]], Awaitable[Sequence[R | Exception]]], most: int) -> None:
@@ -51,11 +53,12 @@ class Group(Generic[T, R]):
             now, self._waiting = self._waiting[: self._most], self._waiting[self._most :]
             started = loop.time()
             await self._do(now)
-            self._expected, self._patience = len(now), (loop.time() - started) / 2
+            self._expected = min(len(now) + len(self._waiting), self._most)
+            self._patience = min(loop.time() - started, LONGEST)
         self._task = None
 
     async def _gather(self, loop: asyncio.AbstractEventLoop) -> None:
-        """Wait until as many have come as the last time, or for as long as patience lasts."""
+        """Wait until as many have come as are expected, or for as long as patience lasts."""
         if len(self._waiting) < self._expected:
             self._complete = loop.create_future()
             timer = loop.call_later(self._patience, _wake, self._complete)

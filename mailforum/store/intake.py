@@ -164,6 +164,11 @@ def unshunt(tx: Tx, shunt_id: int) -> bool:
     return tx.run("intake.unshunt", id=shunt_id) > 0
 
 
+def keeps_aside(tx: Tx) -> bool:
+    """Say whether any mail is kept aside."""
+    return tx.one("intake.any_shunt") is not None
+
+
 def unshunt_digest(tx: Tx, digest: bytes) -> None:
     """Let go of a mail kept aside that has now been handled after all."""
     tx.run("intake.unshunt_digest", digest=digest)

@@ -2,7 +2,7 @@
 
 A delivery is queued, then taken in hand by a worker, then settled: sent, failed, or deferred with the
 time of its next attempt. What is in hand only the worker knows; what may be on its way is written down
-before it is (`settle`), and `recover` at start-up returns what a crash left there.
+before it is (`settle`), and `in_flight` at start-up returns what a crash left there.
 
 Deliveries of one mailing that are due at the same time are a *run*; runs take turns.
 """
@@ -228,15 +228,21 @@ def _runs(following: Callable[[Run], Row | None], at: Run) -> Iterator[Run]:
         yield at
 
 
-def recover(tx: Tx, part: Part = WHOLE) -> list[Delivery]:
+def in_flight(tx: Tx, part: Part = WHOLE) -> list[Delivery]:
     """Return what a crash left on its way, and has no mark: it may have been sent, and will be again.
 
     A worker for the `WHOLE` or the first part answers for all; another one for its own connections.
     """
-    bounds = {"first": part.lanes.start, "last": part.lanes.stop - 1 if part.index else 2**31}
-    flying = [_delivery(row) for row in tx.all("queue.in_flight", **bounds)]
-    tx.run("queue.land", **bounds)
-    return flying
+    return [_delivery(row) for row in tx.all("queue.in_flight", **_lanes(part))]
+
+
+def land(tx: Tx, part: Part = WHOLE) -> None:
+    """Write down that nothing of that is on its way."""
+    tx.run("queue.land", **_lanes(part))
+
+
+def _lanes(part: Part) -> dict[str, int]:
+    return {"first": part.lanes.start, "last": part.lanes.stop - 1 if part.index else 2**31}
 
 
 def next_due(tx: Tx) -> float | None:

@@ -148,6 +148,14 @@ def test_it_is_the_relay_that_refuses_when_several_domains_are_refused_alike():
     assert [one.anew for one in opened] == [True, False]
 
 
+def test_a_destination_that_puts_off_gets_less_at_a_time_and_is_not_left_alone():
+    p = Pace({}, 32)
+    later = Status(State.DEFERRED, "4.7.1", "450 4.7.1 greylisted")
+    assert not learn(p, later, 100)
+    assert begun(p, "example.com") == 1
+    assert p.resting(0.0) == []
+
+
 def test_what_is_known_of_destinations_is_bounded(monkeypatch: pytest.MonkeyPatch):
     monkeypatch.setattr(pace, "KNOWN", 100)
     p = Pace({}, 32)

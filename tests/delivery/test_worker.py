@@ -106,7 +106,7 @@ async def test_a_delivery_is_given_up_after_five_days(tmp_path: Path) -> None:
         site.clock.shift += 5 * 86400
         async with asyncio.timeout(20):
             while (await stats(site))["failed"] == 0:
-                assert len(site.sink.lines) < 100
+                assert len(site.sink.lines) < 200
                 site.clock.shift += 4 * 3600
                 await site.quiet()
         answer = await site.cli("queue", "ls", "--state", "failed", "--json")
@@ -148,6 +148,41 @@ async def test_what_was_on_its_way_at_a_crash_is_sent_again_and_named(
     named = [record.getMessage() for record in caplog.records if "event=uncertain" in record.getMessage()]
     assert len(named) == 1
     assert due[0].rcpt in named[0]
+
+
+async def test_shared_mail_that_is_due_again_at_several_times_goes_out_once(tmp_path: Path) -> None:
+    busy = True
+
+    async def dot(mail: Mail) -> None:
+        await asyncio.sleep(0.2)  # long enough for the next look at the queue
+
+    async with running_site(tmp_path, Sink(dot=dot, rcpt=lambda _: "450 4.2.1 busy" if busy else None)) as site:
+        await make_list(site, members=4, personal="off")
+        await post(site)
+        await site.quiet()
+        db, busy = site.service.core.db, False
+        for row in await db.read(queue.deliveries):
+            at = row.due_at + row.id
+            await db.write(lambda tx, row=row, at=at: queue.put_off(tx, [row.id], at))  # type: ignore[misc]
+        site.clock.shift += 400
+        await site.quiet()
+        assert copies(site.sink) == Counter({f"m{number}@example.com": 1 for number in range(4)})
+
+
+async def test_what_a_crash_left_open_is_named_again_if_the_next_start_is_killed_too(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    async with running_site(tmp_path) as site:
+        await make_list(site, members=1)
+        site.service.worker.stop()
+        await asyncio.sleep(0)
+        await post(site)
+        await site.service.core.db.write(lambda tx: queue.settle(tx, [queue.Mark(0, [], [1])], 0.0))
+        assert [row.id for row in await site.service.core.db.read(queue.in_flight)] == [1]
+        # Naming changes nothing: only then it is written down that nothing flies any more.
+        assert [row.id for row in await site.service.core.db.read(queue.in_flight)] == [1]
+        await site.service.core.db.write(queue.land)
+        assert await site.service.core.db.read(queue.in_flight) == []
 
 
 @pytest.fixture

@@ -66,7 +66,10 @@ class Forum:
     async def post(self, raw: bytes) -> Post:
         """Post as a member does."""
         msg, raw = posts.parse(raw)
-        return await self.db.write(lambda tx: posts.accept(tx, self.mlist, msg, raw, NOW))
+        stored = await self.db.write(lambda tx: posts.accept(tx, self.mlist, msg, raw, NOW))
+        post = await self.db.read(lambda tx: rows.by_id(tx, stored.id))
+        assert post
+        return post
 
     async def shunted(self) -> list[str]:
         return [one.reason for one in await self.db.read(intake.shunts)]

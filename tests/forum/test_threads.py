@@ -54,10 +54,8 @@ class Forum:
 
     def store(self, raw: bytes) -> None:
         msg, raw = posts.parse(raw)
-        post_id = posts.store(self.tx, self.mlist, msg, raw, NOW, mark=msg.fingerprint)
-        post = rows.by_id(self.tx, post_id)
-        assert post
-        self.given[post.label] = post_id
+        post = posts.store(self.tx, self.mlist, msg, raw, NOW, mark=msg.fingerprint)
+        self.given[post.label] = post.id
 
     def play(self, letters: Iterable[Letter]) -> Forum:
         for letter in letters:

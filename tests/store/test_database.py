@@ -4,13 +4,15 @@ import asyncio
 import sqlite3
 import subprocess
 import sys
+import threading
 from collections.abc import AsyncIterator
 from pathlib import Path
 
 import pytest
 
 from mailforum.errors import ConfigError, Deferred
-from mailforum.store import intake
+from mailforum.model import ListSettings
+from mailforum.store import intake, lists
 from mailforum.store.database import Database, Tx, load_queries
 from mailforum.store.migrate import steps
 from mailforum.store.sqlite import open_sqlite
@@ -88,6 +90,28 @@ async def test_a_reader_cannot_write(db: Database) -> None:
     with pytest.raises(Deferred):
         await db.read(see(b"a"))
     assert await count(db) == 0
+
+
+async def test_a_peek_sees_what_another_process_has_just_committed(tmp_path: Path, db: Database) -> None:
+    assert await db.peek(lambda tx: lists.by_address(tx, "pmo@example.org")) is None
+    other = await open_sqlite(tmp_path / "test.db")
+    await other.write(lambda tx: lists.add(tx, "pmo@example.org", "", ListSettings(), 0.0))
+    await other.close()
+    assert await db.peek(lambda tx: lists.by_address(tx, "pmo@example.org"))
+
+
+async def test_a_peek_that_would_have_to_wait_does_so_on_a_thread(db: Database) -> None:
+    def unit(tx: Tx) -> bool:
+        if threading.current_thread() is threading.main_thread():
+            raise sqlite3.OperationalError("database is locked")
+        return tx.one("list.by_id", id=1) is None
+
+    assert await db.peek(unit)
+
+
+async def test_a_peek_cannot_write(db: Database) -> None:
+    with pytest.raises(Deferred):
+        await db.peek(see(b"a"))
 
 
 async def test_what_waits_is_finished_before_closing(tmp_path: Path) -> None:

@@ -115,6 +115,39 @@ async def test_those_who_come_back_together_stay_together() -> None:
     assert len(lists) <= 8, lists
 
 
+async def test_two_halves_that_take_turns_come_together() -> None:
+    lists: list[str] = []
+
+    async def work(items: list[str]) -> list[str]:
+        lists.append("".join(sorted(items)))
+        await asyncio.sleep(0.05)
+        return items
+
+    group: Group[str, str] = Group(work, 64)
+
+    async def client(name: str) -> None:
+        for _ in range(5):
+            await group.add(name)
+
+    early = [asyncio.create_task(client(name)) for name in "ab"]
+    await until(lambda: lists)
+    await asyncio.gather(*early, *(client(name) for name in "cd"))
+    assert lists[:3] == ["ab", "abcd", "abcd"]
+
+
+async def test_nobody_is_waited_for_when_the_most_are_there() -> None:
+    work = Work()
+    group = Group(work, 2)
+    tasks = [asyncio.create_task(group.add(item)) for item in range(6)]
+    await until(lambda: work.lists)
+    await asyncio.sleep(0.2)  # so long would be waited now
+    for _ in range(3):
+        work.gate.release()
+    async with asyncio.timeout(0.15):
+        await asyncio.gather(*tasks)
+    assert work.lists == [[0, 1], [2, 3], [4, 5]]
+
+
 async def test_finish_waits_for_all_that_was_asked_for() -> None:
     work = Work()
     group = Group(work, 1)

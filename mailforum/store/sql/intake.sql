@@ -70,6 +70,9 @@ SELECT raw FROM shunt WHERE id = :id
 -- name: unshunt
 DELETE FROM shunt WHERE id = :id
 
+-- name: any_shunt
+SELECT id FROM shunt LIMIT 1
+
 -- name: unshunt_digest
 DELETE FROM shunt WHERE digest = :digest
 

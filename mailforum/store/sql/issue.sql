@@ -7,6 +7,9 @@ UPDATE list SET digested_post = :last_post, digested_at = :now, last_issue = :nu
 -- name: touch
 UPDATE list SET digested_at = :now WHERE id = :list_id
 
+-- name: clock_went_back
+UPDATE list SET digested_at = :now WHERE digested_at > :tomorrow
+
 -- name: add
 INSERT INTO issue (list_id, number, after_post, last_post, posts, created_at)
 VALUES (:list_id, :number, :after_post, :last_post, :posts, :now)

@@ -3,7 +3,6 @@ INSERT INTO post (list_id, thread_id, label, parent_id, reach, message_id, from_
                   subject, date, received_at, size, fingerprint, imported, mail)
 VALUES (:list_id, :thread_id, :label, :parent_id, :reach, :message_id, :from_address, :from_name,
         :subject, :date, :received_at, :size, :fingerprint, :imported, :mail)
-RETURNING id
 
 -- name: add_body
 INSERT INTO body (post_id, raw) VALUES (:post_id, :raw)

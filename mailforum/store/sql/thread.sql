@@ -4,10 +4,9 @@ UPDATE list SET last_thread = last_thread + 1 WHERE id = :list_id RETURNING last
 -- name: add
 INSERT INTO thread (list_id, number, subject, last_label, created_at)
 VALUES (:list_id, :number, :subject, :label, :now)
-RETURNING id, number, last_label AS label
 
 -- name: next_label
-UPDATE thread SET last_label = last_label + 1 WHERE id = :id RETURNING id, number, last_label AS label
+UPDATE thread SET last_label = last_label + 1 WHERE id = :id RETURNING number, last_label AS label
 
 -- name: first
 SELECT subject FROM post WHERE thread_id = :id AND parent_id IS NULL ORDER BY date, message_id LIMIT 1
@@ -39,10 +38,10 @@ FROM message_id LEFT JOIN post ON post.id = message_id.post_id
 WHERE message_id.list_id = :list_id AND message_id.msgid IN (SELECT value FROM json_each(:msgids))
 
 -- name: tied_to
-SELECT DISTINCT post.thread_id
-FROM message_id JOIN reference ON reference.message_id = message_id.id JOIN post ON post.id = reference.post_id
-WHERE message_id.list_id = :list_id AND reference.position < post.reach
-  AND message_id.msgid IN (SELECT value FROM json_each(:msgids))
+SELECT (SELECT post.thread_id FROM reference JOIN post ON post.id = reference.post_id
+        WHERE reference.message_id = message_id.id AND reference.position < post.reach LIMIT 1) AS thread_id
+FROM message_id
+WHERE message_id.list_id = :list_id AND message_id.msgid IN (SELECT value FROM json_each(:msgids))
 
 -- name: hear_of
 INSERT INTO message_id (list_id, msgid)
