@@ -3,7 +3,7 @@ PYTHON ?= python3
 VENV ?= .venv
 BIN := $(VENV)/bin
 
-.PHONY: help run test check format bench chaos soak wheel clean
+.PHONY: help run test check format bench chaos soak fuzz wheel clean
 
 help: ## what can be made
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | expand -t 10
@@ -32,6 +32,9 @@ chaos: $(VENV)/.ready-dev ## kill the server at every stage while mail flows; no
 
 soak: $(VENV)/.ready-dev ## ten minutes of everything at once; memory and open files stay flat (SOAK="--minutes 60")
 	$(BIN)/python -m tests.soak $(SOAK)
+
+fuzz: $(VENV)/.ready-dev ## say all kinds of things to the server, by SMTP and LMTP; it must keep to the RFCs
+	$(BIN)/python -m tests.fuzz
 
 wheel: $(VENV)/.ready-dev ## build the package into dist/
 	$(BIN)/python -m build --wheel

@@ -35,6 +35,7 @@ from mailforum.health import Health, Parts
 from mailforum.ids import Ids
 from mailforum.mail.token import Signer, load_keys, new_key
 from mailforum.model import Issue
+from mailforum.smtpd.backlog import Backlog
 from mailforum.smtpd.intake import Intake
 from mailforum.smtpd.server import Server
 from mailforum.store import intake as intake_rows
@@ -70,8 +71,9 @@ async def core(config: Config, clock: Clock | None = None) -> AsyncIterator[Core
     clock = clock or SystemClock()
     site = site_of(config)
     db = await open_sqlite(config.database)
+    backlog = Backlog(db, clock, config.limits.queue_size)
     try:
-        intake = Intake(db, site, clock, _room(config))
+        intake = Intake(db, site, clock, _room(config), backlog)
         yield Core(config, db, site, clock, intake, Ids(clock.now, secrets.randbits(20)))
     finally:
         await db.close()
@@ -206,7 +208,9 @@ class Service:
         self.core = await self._stack.enter_async_context(core(self.config, self._clock))
         count = self.config.delivery.processes if self._sender else 1
         self.worker = worker_of(self.core, Part(0, count))
-        self.server = Server(self.config, self.core.intake, self.config.site.domain, new_id=self.core.ids.new)
+        self.server = Server(
+            self.config, self.core.intake, self.config.site.domain, self._clock, new_id=self.core.ids.new
+        )
         self.health = Health(self.core.db, self._clock, self.config.database, _room(self.config), self._parts)
         self._background(self.worker.run(), self.worker.stop)
         self.crew = Crew(self._sender, count, [lock])

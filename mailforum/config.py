@@ -21,7 +21,7 @@ import msgspec
 from msgspec import Meta
 
 from mailforum.errors import ConfigError
-from mailforum.units import Address, Duration, Limit, Size
+from mailforum.units import Address, Duration, Limit, Network, Size
 
 
 class _Section(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
@@ -86,10 +86,25 @@ class Smtp(_Section, frozen=True):
     max_recipients: Annotated[int, Meta(description="Most recipients of one mail", ge=100)] = 1000
     max_connections: Annotated[int, Meta(description="Most connections at once", ge=1)] = 200
     max_connections_per_client: Annotated[
-        int, Meta(description="Most connections at once from one address; loopback is not counted", ge=1)
+        int, Meta(description="Most connections at once from one client: an IPv4 address or an IPv6 /64", ge=1)
+    ] = 20
+    max_errors: Annotated[
+        int, Meta(description="After so many errors and idle commands without a mail a client is sent away", ge=1)
     ] = 20
     command_timeout: Annotated[Duration, Meta(description="Longest silence between commands")] = Duration(300)
     data_timeout: Annotated[Duration, Meta(description="Longest silence while a mail is being sent")] = Duration(180)
+    min_rate: Annotated[
+        Size, Meta(description="Least bytes a second of a mail, once it has been coming for a minute")
+    ] = Size(1024)
+    memory_per_mail: Annotated[
+        Size, Meta(description="A mail larger than this waits in a file beside the database while it is received")
+    ] = Size(256 * 1024)
+    max_spool: Annotated[
+        Size, Meta(description="Most space for such files, all together; who sends a large mail then is put off")
+    ] = Size(1024**3)
+    trusted: Annotated[
+        tuple[Network, ...], Meta(description="Networks whose clients are not counted, here and in [limits]")
+    ] = (Network("127.0.0.0/8"), Network("::1/128"))
 
 
 class DeliveryOptions(_Section, frozen=True):
@@ -166,7 +181,18 @@ class Web(_Section, frozen=True):
 
 
 class Limits(_Section, frozen=True):
-    """Against abuse."""
+    """Against abuse and overload."""
+
+    connections_per_minute: Annotated[
+        int, Meta(description="Most connections a minute from one client; 0: any number", ge=0)
+    ] = 120
+    mails_per_minute: Annotated[int, Meta(description="Most mails a minute from one client; 0: any number", ge=0)] = 300
+    recipients_per_minute: Annotated[
+        int, Meta(description="Most recipients a minute from one client; 0: any number", ge=0)
+    ] = 3000
+    queue_size: Annotated[
+        int, Meta(description="While so many deliveries wait to be sent, senders are put off; 0: any number", ge=0)
+    ] = 3_000_000
 
     answers_per_day: Annotated[
         int, Meta(description="Most automatic answers to one unproved address from one list in a day", ge=1)
@@ -247,6 +273,7 @@ def _takes(kind: Any) -> str:
         Size: "size",
         Address: "host:port",
         Limit: "limit",
+        Network: "network",
     }
     return names[kind]
 
@@ -302,7 +329,7 @@ def parse(data: Mapping[str, Any], *, base: Path, source: str = "configuration",
 def _decode(kind: type, value: object) -> object:
     if kind is Path:
         return value
-    if kind in (Duration, Size, Address, Limit):
+    if kind in (Duration, Size, Address, Limit, Network):
         return kind.parse(value)
     raise NotImplementedError(kind)
 

@@ -43,6 +43,9 @@ REASONS = (
     "path",
     "database",
     "the disk is nearly full",
+    "the queue is full",
+    "too many mails a minute",
+    "too many recipients a minute",
     "The mail is too large",
     "Too many recipients",
     "Too many large mails",
@@ -142,11 +145,29 @@ def handled(*, mail: str, msgid: str, rcpt: str, what: str, seconds: float) -> N
 
 
 def refused(
-    *, mail: str = "", rcpt: str, code: int, enhanced: str, reason: str, peer: str = "", msgid: str = ""
+    *,
+    mail: str = "",
+    msgid: str = "",
+    mail_from: str = "",
+    rcpt: str = "",
+    code: int,
+    enhanced: str,
+    reason: str,
+    peer: str = "",
 ) -> None:
-    """A sender was told no (5yz) or not now (4yz)."""
+    """A sender was told no (5yz) or not now (4yz). `rcpt` is empty where that was at MAIL, `mail_from` elsewhere."""
     refusals[enhanced, reason_class(reason)] += 1
-    event("refused", mail=mail, msgid=msgid, rcpt=rcpt, code=code, status=enhanced, reason=reason, peer=peer)
+    event(
+        "refused",
+        mail=mail,
+        msgid=msgid,
+        mail_from=mail_from,
+        rcpt=rcpt,
+        code=code,
+        status=enhanced,
+        reason=reason,
+        peer=peer,
+    )
 
 
 def reason_class(reason: str) -> str:

@@ -1,7 +1,8 @@
-"""Times, sizes and places as people write them: `5m`, `25M`, `127.0.0.1:8025`."""
+"""Times, sizes and places as people write them: `5m`, `25M`, `127.0.0.1:8025`, `10.0.0.0/8`."""
 
 from __future__ import annotations
 
+import ipaddress
 import re
 from typing import ClassVar
 
@@ -99,3 +100,15 @@ class Limit(str):
         part.domain, part.per_second = self.domain, self.per_second / by
         part.connections = max(1, self.connections // by) if self.connections else 0
         return part
+
+
+class Network(str):
+    """Addresses that belong together: `192.0.2.0/24`, `2001:db8::/32`, or a single one."""
+
+    @classmethod
+    def parse(cls, value: object) -> Network:
+        """Read a network in CIDR notation or an address; ValueError for anything else."""
+        try:
+            return cls(ipaddress.ip_network(str(value), strict=False))
+        except ValueError:
+            raise ValueError("Expected a network such as `192.0.2.0/24`") from None

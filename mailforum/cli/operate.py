@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import contextlib
 import os
 import re
 import sys
@@ -21,6 +22,7 @@ if TYPE_CHECKING:
     from mailforum.config import Config
 
 FALLBACK_DOMAIN = "lists.example.org"
+_M_MMAP_THRESHOLD = -3  # malloc.h
 
 
 def add(commands: Commands) -> None:
@@ -105,8 +107,21 @@ def run_server(args: argparse.Namespace) -> int:
 
     config = load_config(args)
     log.setup(config.site.log_level, config.site.log_format)
+    _give_memory_back()
     with asyncio.Runner(loop_factory=_loop_factory()) as runner:
         return runner.run(_send_a_part(args, config) if args.part else _serve(args, config))
+
+
+def _give_memory_back() -> None:
+    """Have what a large mail took given back to the system when it is freed (mallopt(3), glibc only).
+
+    Left to itself, glibc takes a first block of 25 MiB from the system and gives it back, and from then on
+    takes such blocks out of heaps, one for each thread, in which small things then keep them from shrinking.
+    """
+    import ctypes
+
+    with contextlib.suppress(OSError, AttributeError):
+        ctypes.CDLL(None).mallopt(_M_MMAP_THRESHOLD, 512 * 1024)
 
 
 def _loop_factory() -> Callable[[], asyncio.AbstractEventLoop] | None:

@@ -76,7 +76,7 @@ def store(
         imported=int(imported),
         mail=tx.mail,
     )
-    tx.run("post.add_body", post_id=post_id, raw=raw)
+    posts.add_body(tx, post_id, raw)
     threads.settle(tx, post_id, newcomer, place, now)
     return Stored(post_id, place.label)
 

@@ -158,8 +158,9 @@ class Message:
         another text, and those are posts of their own.
         """
         parts = [self.message_id, *(self.get(name) for name in ("From", "Date", "Subject"))]
-        head = "\0".join(parts).encode("utf-8", "surrogateescape")
-        return hashlib.sha256(head + b"\0\0" + self.body).digest()
+        mark = hashlib.sha256("\0".join(parts).encode("utf-8", "surrogateescape") + b"\0\0")
+        mark.update(self.body)
+        return mark.digest()
 
 
 def _seconds(value: str) -> float | None:
@@ -236,12 +237,18 @@ def normalise(raw: bytes) -> bytes:
     A bare CR and a bare LF are line ends of their own. The same object comes back when nothing
     had to change.
     """
+    raw = line_ends(raw)
+    return raw if raw.endswith(b"\r\n") else raw + b"\r\n"
+
+
+def line_ends(raw: bytes) -> bytes:
+    """Do what `normalise` does with a piece of a mail, whose last line may go on in the next."""
     if b"\0" in raw:
         raw = raw.replace(b"\0", b"")
     pairs = raw.count(b"\r\n")
     if raw.count(b"\n") != pairs or raw.count(b"\r") != pairs:
         raw = raw.replace(b"\r\n", b"\n").replace(b"\r", b"\n").replace(b"\n", b"\r\n")
-    return raw if raw.endswith(b"\r\n") else raw + b"\r\n"
+    return raw
 
 
 def field(name: str, value: str) -> Header:

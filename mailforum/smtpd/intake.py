@@ -23,6 +23,7 @@ from mailforum.forum.site import Incoming, Site
 from mailforum.mail import mime
 from mailforum.mail.message import Message
 from mailforum.model import Envelope, Outcome, Route
+from mailforum.smtpd.backlog import Backlog
 from mailforum.store import intake as store
 from mailforum.store import journal
 from mailforum.store.database import Database, Tx
@@ -47,6 +48,16 @@ class Intake:
     site: Site
     clock: Clock
     room: Callable[[], bool]
+    backlog: Backlog
+
+    async def admit(self, mail_from: str) -> None:
+        """Say before a mail is sent whether there is room for it. Raises Deferred 452 when there is not.
+
+        A report, which the null sender sends, is fanned out to nobody and may always come.
+        """
+        if mail_from and await self.backlog.full():
+            text = "Too much mail is waiting to be sent; please try again later."
+            raise Deferred(text, "the queue is full", code=452, enhanced="4.3.1")
 
     async def route(self, rcpt: str) -> Route:
         """Return what an address leads to. Raises Refused 550 5.1.1 when it is not ours."""
@@ -168,7 +179,9 @@ def _told_by_mail(tx: Tx, mail: Incoming, outcome: Outcome) -> Outcome:
 
 def _digest(envelope: Envelope, raw: bytes) -> bytes:
     rcpts = ",".join(sorted(way.rcpt for way in envelope.routes))
-    return hashlib.sha256(rcpts.encode() + b"\0" + raw).digest()
+    digest = hashlib.sha256(rcpts.encode() + b"\0")
+    digest.update(raw)
+    return digest.digest()
 
 
 def _entry(envelope: Envelope, way: Route, outcome: Outcome, msgid: str, size: int, now: float) -> Entry:

@@ -9,26 +9,27 @@ does, what is here ends in `HangUp`, and no cancel is ever sent to work on a mai
 from __future__ import annotations
 
 import asyncio
-import ipaddress
 import logging
 import secrets
 import ssl
 from collections import Counter
-from collections.abc import Callable, Coroutine
+from collections.abc import Awaitable, Callable
 from contextlib import suppress
 from dataclasses import dataclass
-from typing import Any, TypeVar, cast
+from typing import TypeVar, cast
 
 from aiosmtpd.smtp import SMTP
 
 from mailforum import log
-from mailforum.config import Smtp
+from mailforum.clock import Clock
+from mailforum.config import Config
 from mailforum.errors import Deferred, Refused
-from mailforum.smtpd.syntax import MailData, reply, words
+from mailforum.smtpd.data import MailData
+from mailforum.smtpd.inbox import WINDOW, Gone, Inbox, TooLong
+from mailforum.smtpd.rates import Clients, Rate
+from mailforum.smtpd.syntax import reply, words
 
 T = TypeVar("T")
-
-_WINDOW = 64 * 1024
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,12 +37,9 @@ class Limits:
     """Bounds that no site has had to change. Sizes in bytes, times in seconds."""
 
     line: int = 4096  # a command; RFC 5321 section 4.5.3.1.4 asks for 512, extensions for some more
-    junk: int = 20  # errors and idle talk without a mail taken
-    grace: float = 60.0  # a mail may start slowly,
-    pace: int = 1024  # then this many bytes a second are the least
+    idle: float = 1.0  # who has been silent for that long has to make way when all places are taken
+    grace: float = 60.0  # a mail may start slowly
     excess: int = 4  # times max_size a mail too large is read to its end
-    spare: int = 64 * 1024  # of each mail is not charged to `memory`, so that plain mail always passes
-    memory: int = 64 * 1024**2  # for all mails being received, but room for two of max_size at least
     handshake: float = 30.0
     linger: float = 2.0
 
@@ -54,91 +52,102 @@ class HangUp(Exception):
         self.reply = reply
 
 
-def client_of(peer: str) -> str:
-    """Say who is counted for an address: an IPv4 address, the /64 of an IPv6 one, "" for this machine."""
-    address: ipaddress.IPv4Address | ipaddress.IPv6Address = ipaddress.ip_address(peer.partition("%")[0])
-    if isinstance(address, ipaddress.IPv6Address):
-        address = address.ipv4_mapped or address
-    if address.is_loopback:
-        return ""
-    return str(address) if address.version == 4 else address.exploded[:19]
-
-
 class Shared:
     """What all connections of a server have in common: its options, its certificate, who is inside."""
 
     def __init__(
         self,
-        options: Smtp,
+        config: Config,
         hostname: str,
         tls: ssl.SSLContext | None,
+        clock: Clock,
         limits: Limits,
         new_id: Callable[[], str],
     ) -> None:
-        self.options = options
+        self.options = config.smtp
         self.new_id = new_id
         self.hostname = hostname
         self.tls = tls
         self.limits = limits
+        self.folder = config.database.parent
         self.closing = False
         self.inside: set[Wire] = set()
-        self.work: set[asyncio.Task[Any]] = set()
-        self._clients: Counter[str] = Counter()
-        self._memory = max(limits.memory, 2 * options.max_size)
+        self.large = asyncio.Lock()
+        self.clients = Clients(config.smtp.trusted)
+        self.connections = Rate(config.limits.connections_per_minute, clock)
+        self.mails = Rate(config.limits.mails_per_minute, clock)
+        self.recipients = Rate(config.limits.recipients_per_minute, clock)
+        self._at_once: Counter[str] = Counter()
+        # A large mail must have a chance, whatever the option says.
+        self._space = max(config.smtp.max_spool, config.smtp.max_size + WINDOW)
 
     def admit(self, wire: Wire) -> str:
         """Let a connection in; returns "", or why not."""
-        if len(self.inside) >= self.options.max_connections:
-            return "Too many connections"
-        if wire.client and self._clients[wire.client] >= self.options.max_connections_per_client:
+        if wire.client and self._at_once[wire.client] >= self.options.max_connections_per_client:
             return "Too many connections from your address"
+        if not self.connections.take(wire.client):
+            return "Too many connections a minute from your address"
+        if len(self.inside) >= self.options.max_connections and not self._make_way():
+            return "Too many connections"
         self.inside.add(wire)
-        self._clients[wire.client] += 1
+        self._at_once[wire.client] += 1
         return ""
 
-    def leave(self, wire: Wire) -> None:
-        """Forget a connection that `admit` let in."""
-        self.inside.discard(wire)
-        self._clients[wire.client] -= 1
-        if not self._clients[wire.client]:
-            del self._clients[wire.client]
-
-    def take_memory(self, size: int) -> bool:
-        """Reserve room for a part of a large mail; False: there is none. Negative sizes give it back."""
-        if size > self._memory:
+    def _make_way(self) -> bool:
+        """Send away the stranger who has said nothing for longest, so that idle clients shut nobody out."""
+        idle = min((wire for wire in self.inside if wire.client), key=lambda wire: wire.silent_since, default=None)
+        if idle is None or idle.silent_since + self.limits.idle > idle.loop.time():
             return False
-        self._memory -= size
+        log.event("turned_away", peer=idle.peer, reason="idle while all places were taken")
+        idle.dismiss("421 4.7.0 Too many connections, and yours is idle; try again later")
+        self.leave(idle)
         return True
 
-    async def shielded(self, work: Coroutine[Any, Any, T]) -> T:
-        """Run `work` in a task of its own, which goes on whatever becomes of the caller."""
-        task = asyncio.get_running_loop().create_task(work)
-        self.work.add(task)
-        task.add_done_callback(self.work.discard)
-        return await asyncio.shield(task)
+    def leave(self, wire: Wire) -> None:
+        """Forget a connection that `admit` let in; once more does no harm."""
+        if wire in self.inside:
+            self.inside.discard(wire)
+            self._at_once[wire.client] -= 1
+            if not self._at_once[wire.client]:
+                del self._at_once[wire.client]
+
+    def reserve(self, mail: MailData) -> bool:
+        """Reserve space on disk for all that has come of a large mail; False: there is none."""
+        more = mail.received - mail.space
+        if more > self._space:
+            return False
+        self._space -= more
+        mail.space += more
+        return True
+
+    def release(self, mail: MailData) -> None:
+        """Let go of a mail, and of the space it took."""
+        mail.close()
+        self._space += mail.space
+        mail.space = 0
 
 
 class Wire(SMTP):
     """One connection. The dialogue on it is a subclass: `greeting` and `obey`."""
 
     transport: asyncio.Transport
-    _reader: asyncio.StreamReader
-    _writer: asyncio.StreamWriter
     _paused: bool
 
     def __init__(self, shared: Shared) -> None:
         # SMTP.__init__ searches itself for hooks and logins with dir(), 0.25 ms for each connection;
         # neither is used here.
         loop = asyncio.get_running_loop()
-        reader = asyncio.StreamReader(limit=_WINDOW, loop=loop)
-        asyncio.StreamReaderProtocol.__init__(self, reader, self._cb_client_connected, loop)
+        asyncio.StreamReaderProtocol.__init__(self, cast(asyncio.StreamReader, None), None, loop)
         self.loop = loop
         self.shared = shared
         self.peer = self.client = ""
+        self.inbox = Inbox(loop)
         self.encrypted = False
+        self._held = bytearray()
+        self._working = False
         self.waiting = False
         self._junk = 0
-        self._memory = 0
+        self._mail: MailData | None = None
         self._deadline: float | None = None
         self._timeout_handle = None
         self._handler_coroutine = None
@@ -166,9 +175,10 @@ class Wire(SMTP):
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         asyncio.StreamReaderProtocol.connection_made(self, transport)
         self.transport = cast(asyncio.Transport, transport)  # uvloop's are no subclasses
+        self.inbox.use(self.transport)
         name = transport.get_extra_info("peername")
         if name:
-            self.peer, self.client = name[0], client_of(name[0])
+            self.peer, self.client = name[0], self.shared.clients.name(name[0])
         reason = self.shared.admit(self)
         if reason:
             log.event("turned_away", peer=self.peer, reason=reason)
@@ -178,24 +188,36 @@ class Wire(SMTP):
         self._handler_coroutine.add_done_callback(self._left)
 
     @property
+    def silent_since(self) -> float:
+        """Since when we wait for a command (the loop's time); never, when it is the client who waits."""
+        if not self.waiting or self._deadline is None:
+            return float("inf")
+        return self._deadline - self.shared.options.command_timeout
+
+    @property
     def task(self) -> asyncio.Task[None] | None:
         """The task that the dialogue runs in, once it does."""
         return self._handler_coroutine
 
+    def data_received(self, data: bytes) -> None:
+        self.inbox.feed(data)
+
     def connection_lost(self, error: Exception | None) -> None:
         # The dialogue learns of it at its next read or write; work on a mail goes on.
+        self.inbox.end()
         asyncio.StreamReaderProtocol.connection_lost(self, error)
 
     def eof_received(self) -> bool | None:
         # A client may close its side right behind the dot and still gets its answer.
+        self.inbox.end()
         return asyncio.StreamReaderProtocol.eof_received(self)
 
     def dismiss(self, farewell: str) -> None:
         """End a session from outside, at once; work on a mail that it has begun goes on."""
         if not self.transport.is_closing():
-            self.transport.write(farewell.encode() + b"\r\n")
+            self._write(farewell)
         self._close()
-        if self._handler_coroutine:
+        if self._handler_coroutine and not self._working:
             self._handler_coroutine.cancel()
 
     def _close(self) -> None:
@@ -210,7 +232,7 @@ class Wire(SMTP):
         try:
             await self._converse()
         except HangUp as end:
-            with suppress(HangUp, OSError, TimeoutError):
+            with suppress(HangUp, Gone, OSError, TimeoutError):
                 await self._part(end.reply)
         except Exception as error:
             with suppress(HangUp):
@@ -222,7 +244,8 @@ class Wire(SMTP):
         if self._timeout_handle:
             self._timeout_handle.cancel()
         self._close()
-        self.release_memory()
+        if self._mail:
+            self.shared.release(self._mail)
         self.shared.leave(self)
 
     async def _converse(self) -> None:
@@ -255,7 +278,7 @@ class Wire(SMTP):
     def count_junk(self) -> None:
         """Count an error or a command that leads nowhere; HangUp when there were too many."""
         self._junk += 1
-        if self._junk >= self.shared.limits.junk:
+        if self._junk >= self.shared.options.max_errors:
             log.event("turned_away", peer=self.peer, reason="too many errors")
             raise HangUp("421 4.7.0 Too many errors or idle commands")
 
@@ -267,12 +290,13 @@ class Wire(SMTP):
         if not farewell:
             return
         await self.push(farewell)
-        if farewell.startswith("221") or not self.transport.can_write_eof():
+        polite = farewell.startswith("221") and not self.bytes_waiting()
+        if polite or not self.transport.can_write_eof():
             return
         # Closing with bytes unread makes the kernel send a reset, and the client never sees the reply.
         self.transport.write_eof()
         async with asyncio.timeout(self.shared.limits.linger):
-            while await self._reader.read(_WINDOW):
+            while await self.inbox.chunk():
                 pass
 
     # -- reading and writing
@@ -281,13 +305,35 @@ class Wire(SMTP):
         """Send one reply; HangUp when the client is gone."""
         if self.transport.is_closing():
             raise HangUp
-        self._writer.write((status.encode() if isinstance(status, str) else status) + b"\r\n")
+        self._write(status)
         if self._paused:  # by asyncio: the client reads more slowly than it asks
             self._reset_timeout()
             try:
-                await self._writer.drain()
+                await self._drain_helper()  # type: ignore[attr-defined]  # not in the stubs
             except OSError:
                 raise HangUp from None
+
+    async def push_soon(self, status: str) -> None:
+        """Send one reply together with the next, when the client has sent the next command already (RFC 2920)."""
+        if b"\n" in self.inbox.buffer:
+            self._held += status.encode() + b"\r\n"
+        else:
+            await self.push(status)
+
+    def _write(self, status: str | bytes) -> None:
+        line = (status.encode() if isinstance(status, str) else status) + b"\r\n"
+        if self._held:
+            line = bytes(self._held) + line
+            self._held.clear()
+        self.transport.write(line)
+
+    async def undisturbed(self, work: Awaitable[T]) -> T:
+        """Wait for `work` on a mail. It goes on when the session is ended from outside."""
+        self._working = True
+        try:
+            return await work
+        finally:
+            self._working = False
 
     async def _read_line(self) -> bytes:
         if self.shared.closing and self.is_between_mails():
@@ -295,10 +341,10 @@ class Wire(SMTP):
         self._reset_timeout()
         self.waiting = True
         try:
-            line = await self._reader.readuntil(b"\n")
-        except (EOFError, OSError):
+            line = await self.inbox.line()
+        except Gone:
             raise HangUp from None
-        except asyncio.LimitOverrunError:
+        except TooLong:
             raise HangUp("500 5.5.2 Line too long") from None
         finally:
             self.waiting = False
@@ -309,52 +355,50 @@ class Wire(SMTP):
             raise Refused("Lines must end with CR LF", code=500, enhanced="5.5.2")
         return line[:-2]
 
-    async def read_mail(self) -> bytes:
-        """Read mail data up to its end and return it, dots taken off.
+    async def read_mail(self) -> MailData:
+        """Read mail data up to its end and return it, to be released (`Shared.release`) when it is dealt with.
 
-        Raises Refused 552 (too large; all of it was read) and Deferred 452 (too many large mails at
-        once); HangUp when the client goes, falls silent, crawls, or sends far more than is allowed.
+        HangUp when the client goes, falls silent, crawls, or sends far more than is allowed.
         """
         options = self.shared.options
-        mail = MailData(options.max_size)
+        mail = self._mail = MailData(options.max_size, options.memory_per_mail, self.shared.folder)
         started = self.loop.time()
         rest = None
         while rest is None:
             self._reset_timeout(options.data_timeout)
             try:
-                chunk = await self._reader.read(_WINDOW)
-            except OSError:
+                chunk = await self.inbox.chunk()
+            except Gone:
                 raise HangUp from None
-            if not chunk:
-                raise HangUp
             rest = mail.feed(chunk)
             if rest is None:
                 self._check_mail(mail, started)
-        self._reader._buffer[:0] = rest  # type: ignore[attr-defined]  # there is no public "unread"
-        self._deadline = None
-        return mail.content()
+                if mail.full:
+                    await self._spill(mail)
+        self.inbox.buffer[:0] = rest
+        self._deadline = self._mail = None
+        return mail
 
     def _check_mail(self, mail: MailData, started: float) -> None:
-        limits = self.shared.limits
+        limits, options = self.shared.limits, self.shared.options
         seconds = self.loop.time() - started
-        if seconds > limits.grace and mail.received < seconds * limits.pace:
+        if seconds > limits.grace and mail.received < seconds * options.min_rate:
             raise HangUp("421 4.4.2 Too slow, try again later")
-        if mail.received > self.shared.options.max_size * limits.excess + _WINDOW:
+        if mail.received > options.max_size * limits.excess + WINDOW:
             raise HangUp("552 5.3.4 The mail is far too large")
-        more = max(0, mail.kept - limits.spare) - self._memory
-        if self.shared.take_memory(more):
-            self._memory += more
-        else:
-            mail.discard(Deferred("Too many large mails at once, try again later", code=452, enhanced="4.3.1"))
 
-    def release_memory(self) -> None:
-        """Give back what `read_mail` reserved, once the mail is dealt with."""
-        self.shared.take_memory(-self._memory)
-        self._memory = 0
+    async def _spill(self, mail: MailData) -> None:
+        if not self.shared.reserve(mail):
+            mail.discard(Deferred("Too many large mails at once, try again later", code=452, enhanced="4.3.1"))
+            return
+        try:
+            await asyncio.to_thread(mail.spill)
+        except Deferred as error:
+            mail.discard(error)
 
     def bytes_waiting(self) -> bool:
         """Say whether the client has sent more than was read."""
-        return bool(self._reader._buffer)  # type: ignore[attr-defined]
+        return bool(self.inbox.buffer)
 
     async def start_tls(self, context: ssl.SSLContext) -> None:
         """Say 220 and turn the connection into TLS; HangUp when the handshake fails.
@@ -362,8 +406,8 @@ class Wire(SMTP):
         Commands that came in the clear behind STARTTLS are dropped (RFC 3207 section 4.2, CVE-2011-0411).
         Nothing may wait between that and the new transport: the next bytes are the handshake.
         """
-        self._reader._buffer.clear()  # type: ignore[attr-defined]
-        self._writer.write(b"220 2.0.0 Ready to start TLS\r\n")
+        self.inbox.buffer.clear()
+        self._write("220 2.0.0 Ready to start TLS")
         try:
             transport = await self.loop.start_tls(
                 self.transport,
@@ -378,7 +422,7 @@ class Wire(SMTP):
         if transport is None or transport.is_closing():  # gone in mid-handshake: asyncio calls that a success
             raise HangUp
         self.transport = transport
-        self._reader._transport = self._writer._transport = transport  # type: ignore[attr-defined]
+        self.inbox.use(transport)
         self._transport, self._over_ssl, self.encrypted = transport, True, True
 
     # -- time

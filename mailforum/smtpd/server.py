@@ -10,6 +10,7 @@ import ssl
 from collections.abc import Callable, Iterable, Sequence
 
 from mailforum import log
+from mailforum.clock import Clock
 from mailforum.config import Config
 from mailforum.errors import ConfigError
 from mailforum.smtpd.protocol import Limits, Shared
@@ -31,12 +32,13 @@ class Server:
         config: Config,
         intake: Intake,
         hostname: str,
+        clock: Clock,
         limits: Limits | None = None,
         new_id: Callable[[], str] = str,
     ) -> None:
         self._config = config
         self._intake = intake
-        self._shared = Shared(config.smtp, hostname, self._certificate(), limits or Limits(), new_id)
+        self._shared = Shared(config, hostname, self._certificate(), clock, limits or Limits(), new_id)
         self._smtp: list[asyncio.Server] = []
         self._lmtp: list[asyncio.Server] = []
 
@@ -118,8 +120,7 @@ class Server:
         await self._finished(1)
 
     async def _finished(self, timeout: float) -> None:
-        dialogues = {wire.task for wire in self._shared.inside if wire.task}
-        if tasks := dialogues | self._shared.work:
+        if tasks := {wire.task for wire in self._shared.inside if wire.task}:
             await asyncio.wait(tasks, timeout=timeout)
 
     def _close(self) -> None:

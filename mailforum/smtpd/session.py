@@ -11,24 +11,29 @@ from __future__ import annotations
 
 import asyncio
 import re
+from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
 from typing import Protocol
 
 from mailforum import log
 from mailforum.errors import Deferred, Refused
 from mailforum.mail import address
-from mailforum.mail.message import normalise
 from mailforum.model import Envelope, Outcome, Route
+from mailforum.smtpd.data import MailData
 from mailforum.smtpd.protocol import HangUp, Shared, Wire
+from mailforum.smtpd.rates import Rate
 from mailforum.smtpd.syntax import need_utf8, no_argument, no_more, one_outcome, reply, split_path
 
 _HTTP = frozenset({"GET", "POST", "HEAD", "PUT", "OPTIONS", "CONNECT", "DELETE", "PATCH", "TRACE"})
-_SMALL = 256 * 1024  # work on more bytes than that would make other sessions wait
 _TRIES = 10  # times max_recipients
 
 
 class Intake(Protocol):
     """Where the dialogue takes its recipients and its mail."""
+
+    async def admit(self, mail_from: str) -> None:
+        """Raise Deferred while no mail can be taken in."""
+        ...
 
     async def route(self, rcpt: str) -> Route:
         """Return what an address leads to; raises Refused or Deferred."""
@@ -77,10 +82,10 @@ class Dialogue(Wire):
             raise HangUp("421 4.7.0 This is no web server")  # a browser was sent here to talk for someone
         if not argument.isascii() and verb not in ("MAIL", "RCPT"):
             raise Refused("Only MAIL and RCPT take other than ASCII", code=501, enhanced="5.5.2")
-        command = getattr(self, f"smtp_{verb}", None) if verb.isalpha() else None
+        command = COMMANDS.get(verb)
         if command is None:
             raise Refused("There is no such command", code=500, enhanced="5.5.1")
-        await command(argument)
+        await command(self, argument)
 
     # -- who are you
 
@@ -132,22 +137,26 @@ class Dialogue(Wire):
 
     # -- a mail: from whom, to whom
 
-    async def smtp_MAIL(self, argument: str | None) -> None:
+    async def smtp_MAIL(self, argument: str) -> None:
         if not self.helo:
             raise Refused("Say hello first", code=503, enhanced="5.5.1")
         if self.mail.mail_from is not None:
             raise Refused("There is a sender already", code=503, enhanced="5.5.1")
-        path, params = split_path("FROM:", argument or "")
+        path, params = split_path("FROM:", argument)
         utf8 = self._check_mail_params(params)
         need_utf8(path, utf8)
-        self.mail.mail_from = address.envelope(path)
+        mail_from = address.envelope(path)
         self.mail.id = self.shared.new_id()
+        await self._admit(mail_from)
+        self.mail.mail_from = mail_from
         self.mail.smtputf8 = utf8
-        await self.push("250 2.1.0 Sender ok")
+        await self.push_soon("250 2.1.0 Sender ok")
 
     def _check_mail_params(self, params: dict[str, str | None]) -> bool:
         """Check SIZE (RFC 1870), BODY (RFC 6152) and SMTPUTF8 (RFC 6531); return whether UTF-8 is meant."""
-        if params and not self.extended:
+        if not params:
+            return False
+        if not self.extended:
             raise Refused("Parameters need EHLO", code=555, enhanced="5.5.4")
         size = params.pop("SIZE", "0") or ""
         if not re.fullmatch(r"[0-9]{1,20}", size):
@@ -162,10 +171,25 @@ class Dialogue(Wire):
         no_more(params)
         return utf8
 
-    async def smtp_RCPT(self, argument: str | None) -> None:
+    async def _admit(self, mail_from: str) -> None:
+        """Say whether a mail may be sent now; whoever has to wait has a line in the log."""
+        try:
+            self._charge(self.shared.mails, "mails")
+            await self.intake.admit(mail_from)
+        except Deferred as error:
+            self._log_refused(self.mail, "", error, mail_from or "<>")
+            raise
+
+    def _charge(self, rate: Rate, what: str) -> None:
+        if not rate.take(self.client):
+            self.count_junk()
+            text = f"Too many {what} a minute from your address, try again later"
+            raise Deferred(text, f"too many {what} a minute", code=450, enhanced="4.7.0")
+
+    async def smtp_RCPT(self, argument: str) -> None:
         if self.mail.mail_from is None:
             raise Refused("Say MAIL first", code=503, enhanced="5.5.1")
-        path, params = split_path("TO:", argument or "")
+        path, params = split_path("TO:", argument)
         no_more(params)
         need_utf8(path, self.mail.smtputf8)
         try:
@@ -173,9 +197,9 @@ class Dialogue(Wire):
         except (Refused, Deferred) as error:
             self._log_refused(self.mail, path, error)
             # A recipient that is not here is no misbehaviour: a post may go to twenty dead addresses.
-            await self.push(reply(error.code, error.enhanced, error.text))
+            await self.push_soon(reply(error.code, error.enhanced, error.text))
         else:
-            await self.push("250 2.1.5 Recipient ok")
+            await self.push_soon("250 2.1.5 Recipient ok")
 
     async def _recipient(self, path: str) -> None:
         transaction = self.mail
@@ -187,6 +211,7 @@ class Dialogue(Wire):
             raise Refused("The address is missing", code=501, enhanced="5.1.3")
         key = address.key(rcpt)
         if key not in transaction.routes:
+            self._charge(self.shared.recipients, "recipients")
             transaction.routes[key] = await self.intake.route(rcpt)
         transaction.rcpts.append(key)
 
@@ -206,14 +231,9 @@ class Dialogue(Wire):
         if not transaction.rcpts:
             self._refuse_data()
         await self.push("354 End data with <CR><LF>.<CR><LF>")
-        try:
-            raw = await self.read_mail()
-        except (Refused, Deferred) as error:
-            answers = self._one_for_all(transaction, error)
-        else:
-            # From here on the mail is ours: what the client does now must not stop it half-way.
-            answers = await self.shared.shielded(self._hand_over(transaction, raw))
-        self.release_memory()
+        data = await self.read_mail()
+        # From here on the mail is ours: what the client does now must not stop it half-way.
+        answers = await self.undisturbed(self._hand_over(transaction, data))
         self.mail = Transaction()
         if any(answer.startswith("2") for answer in answers):
             self.forgive()
@@ -226,7 +246,7 @@ class Dialogue(Wire):
             raise HangUp(reply(503, "5.5.1", text))
         raise Refused(text, code=503, enhanced="5.5.1")
 
-    async def _hand_over(self, transaction: Transaction, raw: bytes) -> list[str]:
+    async def _hand_over(self, transaction: Transaction, data: MailData) -> list[str]:
         """Give the mail to the intake and return the replies to its dot. Never raises."""
         envelope = Envelope(
             mail_from=transaction.mail_from or "",
@@ -238,8 +258,7 @@ class Dialogue(Wire):
             id=transaction.id,
         )
         try:
-            raw = normalise(raw) if len(raw) < _SMALL else await asyncio.to_thread(normalise, raw)
-            outcomes = await self.intake.receive(envelope, raw)
+            outcomes = await self._take(envelope, data)
             by_key = dict(zip(transaction.routes, outcomes, strict=True))
             told = [by_key[key] for key in transaction.rcpts] if self.lmtp else [one_outcome(outcomes)]
             return [reply(outcome.code, outcome.enhanced, outcome.text) for outcome in told]
@@ -247,15 +266,25 @@ class Dialogue(Wire):
             return self._one_for_all(transaction, error)
         except Exception as error:
             return [await self.handle_exception(error)] * self._replies(transaction)
+        finally:
+            self.shared.release(data)
+
+    async def _take(self, envelope: Envelope, data: MailData) -> tuple[Outcome, ...]:
+        """Large mails are dealt with one after the other: each takes some three times its size of memory."""
+        if not data.spilled:
+            return await self.intake.receive(envelope, data.content())
+        async with self.shared.large:
+            return await self.intake.receive(envelope, await asyncio.to_thread(data.content))
 
     def _one_for_all(self, transaction: Transaction, error: Refused | Deferred) -> list[str]:
         for rcpt in transaction.routes:
             self._log_refused(transaction, rcpt, error)
         return [reply(error.code, error.enhanced, error.text)] * self._replies(transaction)
 
-    def _log_refused(self, transaction: Transaction, rcpt: str, error: Refused | Deferred) -> None:
+    def _log_refused(self, transaction: Transaction, rcpt: str, error: Refused | Deferred, mail_from: str = "") -> None:
         log.refused(
             mail=transaction.id,
+            mail_from=mail_from,
             rcpt=rcpt,
             code=error.code,
             enhanced=error.enhanced,
@@ -304,3 +333,8 @@ class Dialogue(Wire):
 
     def mail_id(self) -> str:
         return self.mail.id
+
+
+COMMANDS: dict[str, Callable[[Dialogue, str], Awaitable[None]]] = {
+    name.removeprefix("smtp_"): command for name, command in vars(Dialogue).items() if name.startswith("smtp_")
+}

@@ -1,14 +1,13 @@
-"""The grammar of SMTP: command lines, paths and parameters, mail data, replies. Values only, no I/O."""
+"""The grammar of SMTP: command lines, paths and parameters, replies. Values only, no I/O."""
 
 from __future__ import annotations
 
 import re
 from collections.abc import Iterable
 
-from mailforum.errors import Deferred, Refused
+from mailforum.errors import Refused
 from mailforum.model import Outcome
 
-_END = b"\r\n.\r\n"
 _CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f]")
 _PATH = re.compile(r'\s*(<(?:[^">]|"(?:[^"\\]|\\.)*+")*+>|[^<\s]\S*)(?:\s+(.*))?')
 _UNSAYABLE = re.compile(r"[\x00-\x20\x7f]+")
@@ -64,60 +63,11 @@ def no_argument(argument: str) -> None:
         raise Refused("This command takes no argument", code=501, enhanced="5.5.4")
 
 
-class MailData:
-    """Takes a mail's bytes as they come and finds its end: CRLF.CRLF and nothing else.
-
-    Dots are taken off at the end, at once. Memory is bounded by `limit` and one chunk: of a mail
-    that is larger, or `discard`ed for another reason, only the last bytes are kept.
-    """
-
-    def __init__(self, limit: int) -> None:
-        # The CRLF behind "DATA" is the one before a first line: an empty mail is just ".CRLF".
-        self._kept = bytearray(b"\r\n")
-        self._limit = limit
-        self._verdict: Refused | Deferred | None = None
-        self.received = 0
-
-    @property
-    def kept(self) -> int:
-        """How many bytes are held in memory."""
-        return len(self._kept)
-
-    def feed(self, chunk: bytes) -> bytes | None:
-        """Take a chunk. None: there is more to come; otherwise the bytes that stand behind the end."""
-        self.received += len(chunk)
-        start = max(0, len(self._kept) - len(_END) + 1)
-        self._kept += chunk
-        end = self._kept.find(_END, start)
-        if end < 0:
-            if self._verdict or len(self._kept) > self._limit + len(_END):
-                self.discard(Refused("The mail is too large", code=552, enhanced="5.3.4"))
-            return None
-        rest = bytes(self._kept[end + len(_END) :])
-        del self._kept[end + 2 :]
-        self.received -= len(rest)
-        if len(self._kept) - 2 > self._limit:
-            self.discard(Refused("The mail is too large", code=552, enhanced="5.3.4"))
-        return rest
-
-    def discard(self, verdict: Refused | Deferred) -> None:
-        """Keep nothing of this mail from now on; `content` will raise the first verdict."""
-        self._verdict = self._verdict or verdict
-        del self._kept[: 1 - len(_END)]
-
-    def content(self) -> bytes:
-        """Return the mail with its dots taken off; raises the verdict of a mail that was not kept."""
-        if self._verdict:
-            raise self._verdict
-        if b"\r\n." in self._kept:
-            self._kept = self._kept.replace(b"\r\n.", b"\r\n")
-        del self._kept[:2]
-        return bytes(self._kept)
-
-
 def reply(code: int, enhanced: str, text: str) -> str:
     """Write a reply line: one line of at most 512 octets (RFC 5321 section 4.5.3.1.5), ASCII, no controls."""
-    plain = _UNSAYABLE.sub(" ", text).translate(_TYPOGRAPHIC).encode("ascii", "replace").decode()
+    plain = text
+    if not (text.isascii() and text.isprintable()):
+        plain = _UNSAYABLE.sub(" ", text).translate(_TYPOGRAPHIC).encode("ascii", "replace").decode()
     return f"{code} {enhanced} {plain[:_TEXT_MAX]}"
 
 

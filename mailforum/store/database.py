@@ -55,6 +55,10 @@ class Tx(Protocol):
         """Return all rows."""
         ...
 
+    def fill(self, table: str, column: str, row_id: int, data: bytes, /) -> None:
+        """Write `data` over a blob of the same size, a piece at a time: as a parameter it would be copied twice."""
+        ...
+
 
 Unit = Callable[[Tx], T]
 

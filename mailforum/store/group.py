@@ -55,6 +55,7 @@ class Group(Generic[T, R]):
             await self._do(now)
             self._expected = min(len(now) + len(self._waiting), self._most)
             self._patience = min(loop.time() - started, LONGEST)
+            now = []  # a large mail is not to be kept until the next
         self._task = None
 
     async def _gather(self, loop: asyncio.AbstractEventLoop) -> None:

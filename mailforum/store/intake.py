@@ -6,6 +6,7 @@ import json
 from dataclasses import fields
 
 from mailforum.model import Held, Request, Shunted
+from mailforum.store import blob
 from mailforum.store.database import Row, Tx
 
 
@@ -53,11 +54,13 @@ def hold(
         message_id=message_id,
         reason=reason,
         under=under,
-        raw=raw,
+        raw=blob.inline(raw),
+        size=len(raw),
         mail=tx.mail,
         now=now,
     )
     assert row is not None
+    blob.fill(tx, "held", row["id"], raw)
     return int(row["id"])
 
 
@@ -132,11 +135,13 @@ def shunt(tx: Tx, *, digest: bytes, mail_from: str, rcpts: tuple[str, ...], reas
         mail_from=mail_from,
         rcpts=json.dumps(rcpts),
         reason=reason,
-        raw=raw,
+        raw=blob.inline(raw),
+        size=len(raw),
         mail=tx.mail,
         now=now,
     )
     assert row is not None
+    blob.fill(tx, "shunt", row["id"], raw)
     return int(row["id"])
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import fields
 
 from mailforum.model import Post, Thread
+from mailforum.store import blob
 from mailforum.store.database import Row, Tx
 
 
@@ -69,6 +70,12 @@ def imported(tx: Tx, list_id: int, since: int) -> tuple[int, float | None, float
     row = tx.one("post.imported", list_id=list_id, since=since)
     assert row is not None
     return row["threads"], row["first"], row["last"]
+
+
+def add_body(tx: Tx, post_id: int, raw: bytes) -> None:
+    """Keep a post's bytes as they were taken in."""
+    tx.run("post.add_body", post_id=post_id, raw=blob.inline(raw), size=len(raw))
+    blob.fill(tx, "body", post_id, raw)
 
 
 def raw(tx: Tx, post_id: int) -> bytes:

@@ -15,6 +15,7 @@ from dataclasses import dataclass, field
 from itertools import islice
 
 from mailforum.model import Delivery, Due, Kind, Mailing, Mode, State, Status
+from mailforum.store import blob
 from mailforum.store.database import Row, Tx
 
 STEP = 1000  # members to whom a mailing is queued in one transaction
@@ -83,11 +84,13 @@ def add_mailing(
         data=json.dumps(values or {}),
         reply_to=reply_to,
         mail_from=mail_from,
-        raw=raw,
+        raw=raw and blob.inline(raw),
+        size=None if raw is None else len(raw),
         mail=tx.mail,
         now=now,
     )
     assert row is not None
+    blob.fill(tx, "mailing", row["id"], raw or b"")
     return int(row["id"])
 
 

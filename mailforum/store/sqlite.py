@@ -26,6 +26,7 @@ T = TypeVar("T")
 
 BATCH = 64
 READERS = 2
+PIECE = 256 * 1024
 
 
 class SqliteTx:
@@ -52,6 +53,12 @@ class SqliteTx:
 
     def all(self, query: str, /, **params: object) -> list[Row]:
         return self._connection.execute(self._queries[query], cast(Any, params)).fetchall()
+
+    def fill(self, table: str, column: str, row_id: int, data: bytes, /) -> None:
+        view = memoryview(data)
+        with self._connection.blobopen(table, column, row_id) as blob:
+            for start in range(0, len(view), PIECE):
+                blob.write(view[start : start + PIECE])
 
     def close(self) -> None:
         self._connection.close()
@@ -114,6 +121,7 @@ class SqliteDatabase:
 
     async def _commit(self, units: list[Unit[Any]]) -> list[Any]:
         results = await self._writer.work(partial(_commit, self._queries, units))
+        units.clear()  # the thread keeps its last job in hand until the next, and a large mail with it
         for callback in self._callbacks:
             callback()
         return results

@@ -8,8 +8,10 @@ from pathlib import Path
 import msgspec
 import pytest
 
+from mailforum.clock import SystemClock
 from mailforum.config import Config, Smtp
-from mailforum.errors import Refused
+from mailforum.config import Limits as RateLimits
+from mailforum.errors import Deferred, Refused
 from mailforum.model import Envelope, Outcome, Route, RouteRole
 from mailforum.smtpd.protocol import Limits
 from mailforum.smtpd.server import Server
@@ -26,8 +28,14 @@ class RememberingIntake:
     routed: list[str] = field(default_factory=list)
     answers: dict[str, Outcome | Exception] = field(default_factory=dict)
     failure: Exception | None = None
+    full: bool = False
+    begun: int = 0
     busy: asyncio.Event = field(default_factory=asyncio.Event)
     go: asyncio.Event | None = None
+
+    async def admit(self, mail_from: str) -> None:
+        if self.full:
+            raise Deferred("Too much mail is waiting", code=452, enhanced="4.3.1")
 
     async def route(self, rcpt: str) -> Route:
         self.routed.append(rcpt)
@@ -39,6 +47,7 @@ class RememberingIntake:
         return Route(rcpt, RouteRole.POST)
 
     async def receive(self, envelope: Envelope, raw: bytes) -> tuple[Outcome, ...]:
+        self.begun += 1
         self.busy.set()
         if self.go:
             await self.go.wait()
@@ -96,10 +105,20 @@ class Client:
         self.writer.close()
 
 
+class StoppedClock(SystemClock):
+    """Stands still but for what a test adds."""
+
+    at = 1000.0
+
+    def monotonic(self) -> float:
+        return self.at
+
+
 class House:
-    def __init__(self, server: Server, intake: RememberingIntake) -> None:
+    def __init__(self, server: Server, intake: RememberingIntake, clock: StoppedClock) -> None:
         self.server = server
         self.intake = intake
+        self.clock = clock
         self.clients: list[Client] = []
 
     async def connect(self, *, lmtp: bool = False) -> Client:
@@ -124,7 +143,9 @@ class House:
         await self.server.stop(0.2)
 
 
-async def build(base: Path = Path(), limits: Limits | None = None, **options: object) -> House:
+async def build(
+    base: Path = Path(), limits: Limits | None = None, rates: RateLimits | None = None, **options: object
+) -> House:
     defaults: dict[str, object] = {
         "listen": (FREE,),
         "lmtp": (FREE,),
@@ -132,9 +153,12 @@ async def build(base: Path = Path(), limits: Limits | None = None, **options: ob
         "command_timeout": Duration(20),
         "data_timeout": Duration(20),
     }
-    config = Config(smtp=msgspec.structs.replace(Smtp(), **{**defaults, **options}), base=base)
+    config = Config(
+        smtp=msgspec.structs.replace(Smtp(), **{**defaults, **options}), base=base, limits=rates or RateLimits()
+    )
     intake = RememberingIntake()
-    house = House(Server(config, intake, "lists.example.org", limits), intake)
+    clock = StoppedClock()
+    house = House(Server(config, intake, "lists.example.org", clock, limits), intake, clock)
     await house.server.start()
     return house
 
@@ -144,8 +168,10 @@ async def serve():
     """Start servers: `house = await serve(max_size=1000, limits=Limits(...))`."""
     houses: list[House] = []
 
-    async def start(base: Path = Path(), limits: Limits | None = None, **options: object) -> House:
-        houses.append(await build(base, limits, **options))
+    async def start(
+        base: Path = Path(), limits: Limits | None = None, rates: RateLimits | None = None, **options: object
+    ) -> House:
+        houses.append(await build(base, limits, rates, **options))
         return houses[-1]
 
     yield start

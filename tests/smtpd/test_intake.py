@@ -120,6 +120,25 @@ async def test_no_mail_is_taken_in_while_the_disk_is_nearly_full(tmp_path: Path)
         assert (await site.send("ada@example.org", [PMO], POST)).startswith("452 4.3.1")
 
 
+async def test_while_the_queue_is_full_senders_are_put_off_and_reports_come_in(tmp_path: Path) -> None:
+    async with running_site(tmp_path, limits_queue_size="3", delivery_relay='"smtp://127.0.0.1:1"') as site:
+        await make_list(site)
+        for number in range(2):
+            answer = await site.send("ada@example.org", [PMO], POST.replace(b"<1@", b"<%d@" % number))
+            assert answer.startswith("250")
+        until = asyncio.get_running_loop().time() + 5
+        while (await site.send("ada@example.org", [PMO], POST)).startswith("250"):  # a count is good for a second
+            assert asyncio.get_running_loop().time() < until
+            await asyncio.sleep(0.1)
+        assert (await site.send("ada@example.org", [PMO], POST)).startswith("452 4.3.1 Too much mail is waiting")
+        assert (await site.send("", ["pmo-bounces@lists.example.test"], POST)).startswith("250")
+        await site.cli("queue", "drop", "1")
+        await site.cli("queue", "drop", "2")
+        while not (await site.send("ada@example.org", [PMO], POST)).startswith("250"):
+            assert asyncio.get_running_loop().time() < until
+            await asyncio.sleep(0.1)
+
+
 async def test_a_locked_database_is_a_451_and_mail_flows_again_afterwards(
     site: Site, monkeypatch: pytest.MonkeyPatch
 ) -> None:

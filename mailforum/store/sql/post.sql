@@ -5,7 +5,7 @@ VALUES (:list_id, :thread_id, :label, :parent_id, :reach, :message_id, :from_add
         :subject, :date, :received_at, :size, :fingerprint, :imported, :mail)
 
 -- name: add_body
-INSERT INTO body (post_id, raw) VALUES (:post_id, :raw)
+INSERT INTO body (post_id, raw) VALUES (:post_id, coalesce(:raw, zeroblob(:size)))
 
 -- name: body
 SELECT raw FROM body WHERE post_id = :post_id

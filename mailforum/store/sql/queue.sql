@@ -1,6 +1,7 @@
 -- name: add_mailing
 INSERT INTO mailing (list_id, kind, ref_id, template, data, reply_to, mail_from, raw, created_at, mail)
-VALUES (:list_id, :kind, :ref_id, :template, :data, :reply_to, :mail_from, :raw, :now, :mail)
+VALUES (:list_id, :kind, :ref_id, :template, :data, :reply_to, :mail_from,
+        CASE WHEN :size IS NOT NULL THEN coalesce(:raw, zeroblob(:size)) END, :now, :mail)
 RETURNING id
 
 -- name: mailing

@@ -1,0 +1,56 @@
+"""Who a client is, and how often it may do something."""
+
+from __future__ import annotations
+
+import ipaddress
+from collections import OrderedDict
+from collections.abc import Iterable
+
+from mailforum.clock import Clock
+
+_KNOWN = 10_000  # clients remembered; of a scan from more addresses the oldest are forgotten first
+_EPSILON = 1e-6
+
+
+class Clients:
+    """Says who is counted for an address. `trusted` are networks whose clients are not counted at all."""
+
+    def __init__(self, trusted: Iterable[str]) -> None:
+        self._trusted = [ipaddress.ip_network(network, strict=False) for network in trusted]
+
+    def name(self, peer: str) -> str:
+        """Return an IPv4 address, or the /64 of an IPv6 one; "" for who is trusted."""
+        address: ipaddress.IPv4Address | ipaddress.IPv6Address = ipaddress.ip_address(peer.partition("%")[0])
+        if isinstance(address, ipaddress.IPv6Address):
+            address = address.ipv4_mapped or address
+        if any(address in network for network in self._trusted):
+            return ""
+        return str(address) if address.version == 4 else address.exploded[:19]
+
+
+class Rate:
+    """A token bucket for each client: `per_minute` at once, and as many again in every minute; 0 is no limit.
+
+    What is kept of a client is one number, the time at which its bucket will be full again.
+    """
+
+    def __init__(self, per_minute: int, clock: Clock) -> None:
+        self._cost = 60 / per_minute if per_minute else 0.0
+        self._clock = clock
+        self._full_at: OrderedDict[str, float] = OrderedDict()
+
+    def __len__(self) -> int:
+        """How many clients are remembered."""
+        return len(self._full_at)
+
+    def take(self, client: str) -> bool:
+        """Take one token; False: there is none. The client "" may do anything."""
+        if not client or not self._cost:
+            return True
+        now = self._clock.monotonic()
+        full_at = max(now, self._full_at.pop(client, now)) + self._cost
+        fits = full_at <= now + 60 + _EPSILON
+        self._full_at[client] = full_at if fits else full_at - self._cost
+        if len(self._full_at) > _KNOWN:
+            self._full_at.popitem(last=False)
+        return fits
