@@ -164,6 +164,10 @@ def _handle(tx: Tx, mail: Incoming) -> Outcome:
         return Outcome(mail.route.rcpt, refused.code, refused.enhanced, refused.text, f"refused: {refused.reason}")
 
 
+def _reason(outcome: Outcome) -> str:
+    return outcome.what.removeprefix("refused: ")
+
+
 def _told_by_mail(tx: Tx, mail: Incoming, outcome: Outcome) -> Outcome:
     """SMTP has one answer for all recipients. Where some took the mail, the others' no goes by mail.
 
@@ -173,7 +177,7 @@ def _told_by_mail(tx: Tx, mail: Incoming, outcome: Outcome) -> Outcome:
     if outcome.code == 250:
         return outcome
     if policy.automatic(mail) or not notices.answer(tx, mail, "notice/refused", reason=outcome.text):
-        raise Refused(outcome.text, outcome.what, code=outcome.code, enhanced=outcome.enhanced)
+        raise Refused(outcome.text, _reason(outcome), code=outcome.code, enhanced=outcome.enhanced)
     return outcome
 
 
@@ -219,7 +223,7 @@ def _log_outcome(mail: str, outcome: Outcome, msg: Message, seconds: float) -> N
             rcpt=outcome.rcpt,
             code=outcome.code,
             enhanced=outcome.enhanced,
-            reason=outcome.what.removeprefix("refused: "),
+            reason=_reason(outcome),
             msgid=msg.message_id,
         )
     else:

@@ -145,6 +145,23 @@ async def test_retries_and_what_is_given_up_are_told_with_every_attempt(tmp_path
     assert "m3@example.com" not in found
 
 
+async def test_a_mail_for_two_lists_that_nobody_took_has_an_answer_for_each(tmp_path: Path) -> None:
+    async with running_site(tmp_path, limits_answers_per_day="1") as site:
+        await site.cli("list", "create", "pmo")
+        mail = b"From: eve@example.net\r\nMessage-ID: <%d@example.net>\r\n\r\nHi %d\r\n"
+        for number, answer in ((0, "250"), (1, "550")):  # the second time she is not told by mail any more
+            rcpts = [PMO, "pmo-owner@lists.example.test"]
+            assert (await site.send("eve@example.net", rcpts, mail % (number, number))).startswith(answer)
+        assert log.refusals["5.7.1", "not a member"] >= 2
+        rows = [line.split(maxsplit=3)[1:] for line in (await site.cli("trace", "1@example.net")).out.splitlines()[1:]]
+    assert [(event, who) for event, who, _ in rows] == [
+        ("received", "eve@example.net"),
+        ("refused", "pmo-owner@lists.example.test"),
+        ("refused", PMO),
+    ]
+    assert all(what.startswith("not a member; told 550 5.7.1 Only members") for _, _, what in rows[1:])
+
+
 async def until(holds: Any) -> None:
     async with asyncio.timeout(20):
         while not holds():
