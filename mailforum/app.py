@@ -8,14 +8,13 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import fcntl
 import logging
 import os
 import secrets
-import shutil
-from collections.abc import AsyncIterator, Callable, Coroutine, Iterator, Sequence
-from contextlib import AsyncExitStack, asynccontextmanager, contextmanager
+from collections.abc import AsyncIterator, Callable, Coroutine, Sequence
+from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from functools import cache, partial
 from pathlib import Path
 
@@ -29,7 +28,7 @@ from mailforum.delivery.render import Texts
 from mailforum.delivery.sign import Key, load_key
 from mailforum.delivery.worker import Worker
 from mailforum.errors import ConfigError, Deferred
-from mailforum.forum import digests
+from mailforum.forum import digests, posts, restore
 from mailforum.forum.site import Site
 from mailforum.health import Health, Parts
 from mailforum.ids import Ids
@@ -38,11 +37,11 @@ from mailforum.model import Issue
 from mailforum.smtpd.backlog import Backlog
 from mailforum.smtpd.intake import Intake
 from mailforum.smtpd.server import Server
-from mailforum.store import intake as intake_rows
-from mailforum.store import journal, queue
+from mailforum.store import fence, upkeep
 from mailforum.store.database import Database, Tx
+from mailforum.store.lock import alone
 from mailforum.store.queue import Part
-from mailforum.store.sqlite import open_sqlite
+from mailforum.store.sqlite import BUSY_SECONDS, open_sqlite
 from mailforum.web import Pages, listen
 
 logger = logging.getLogger("mailforum")
@@ -66,14 +65,24 @@ class Core:
 
 
 @asynccontextmanager
-async def core(config: Config, clock: Clock | None = None) -> AsyncIterator[Core]:
-    """Open the database and build what stands on it. Raises ConfigError or Deferred if that fails."""
+async def core(
+    config: Config,
+    clock: Clock | None = None,
+    *,
+    patience: float = BUSY_SECONDS,
+    reserve: int = 0,
+    served: bool = False,
+) -> AsyncIterator[Core]:
+    """Open the database and build what stands on it. Raises ConfigError or Deferred if that fails.
+
+    `patience`, `reserve` and `served` are as for `open_sqlite`.
+    """
     clock = clock or SystemClock()
     site = site_of(config)
-    db = await open_sqlite(config.database)
+    db = await open_sqlite(config.database, patience=patience, reserve=reserve, served=served)
     backlog = Backlog(db, clock, config.limits.queue_size)
     try:
-        intake = Intake(db, site, clock, _room(config), backlog)
+        intake = Intake(db, site, clock, lambda: db.has_room(config.store.min_free), backlog)
         yield Core(config, db, site, clock, intake, Ids(clock.now, secrets.randbits(20)))
     finally:
         await db.close()
@@ -120,16 +129,6 @@ def _make_key(path: Path) -> None:
         new.unlink(missing_ok=True)
 
 
-def _room(config: Config) -> Callable[[], bool]:
-    """Return a function that says whether the disk has room for more mail."""
-    folder = config.database.parent
-
-    def room() -> bool:
-        return shutil.disk_usage(folder).free >= config.store.min_free
-
-    return room
-
-
 def texts_of(config: Config) -> Texts:
     """Return the texts, the site's own before the package's."""
     return Texts([config.path(config.site.templates)])
@@ -170,9 +169,14 @@ class Service:
     To be used as `async with Service(config) as service: await service.until_stopped()`.
     """
 
-    def __init__(self, config: Config, clock: Clock | None = None, sender: Sequence[str] = ()) -> None:
+    def __init__(
+        self, config: Config, clock: Clock | None = None, sender: Sequence[str] = (), *, resend: bool = False
+    ) -> None:
+        """`sender`: the command that starts a further process that sends. `resend`: on a database from a
+        backup, send what waits in it, perhaps for the second time."""
         self.config = config
-        self._sender = sender  # the command that starts a further process that sends
+        self._sender = sender
+        self._resend = resend
         self._clock = clock or SystemClock()
         self._stack = AsyncExitStack()
         self._stop = asyncio.Event()
@@ -204,14 +208,17 @@ class Service:
 
     async def _start(self) -> None:
         """Build from the inside out: what is started last is stopped first."""
-        lock = self._stack.enter_context(_alone(self.config.database))
-        self.core = await self._stack.enter_async_context(core(self.config, self._clock))
+        lock = self._stack.enter_context(alone(self.config.database))
+        self.core = await self._stack.enter_async_context(
+            core(self.config, self._clock, reserve=self.config.store.reserve, served=True)
+        )
+        await self._count_start()
         count = self.config.delivery.processes if self._sender else 1
         self.worker = worker_of(self.core, Part(0, count))
         self.server = Server(
             self.config, self.core.intake, self.config.site.domain, self._clock, new_id=self.core.ids.new
         )
-        self.health = Health(self.core.db, self._clock, self.config.database, _room(self.config), self._parts)
+        self.health = Health(self.core.db, self._clock, self.config.database, self.core.intake.room, self._parts)
         self._background(self.worker.run(), self.worker.stop)
         self.crew = Crew(self._sender, count, [lock])
         self._background(self.crew.run(), self.crew.stop)
@@ -222,6 +229,31 @@ class Service:
         self._stack.push_async_callback(lambda: self.server.stop(self._left()))
         names = {"smtp": self.server.addresses, "lmtp": self.server.lmtp_addresses, "web": self.web_addresses}
         log.event("ready", logging.INFO, **{name: ",".join(where) or None for name, where in names.items()})
+
+    async def _count_start(self) -> None:
+        """Find out whether the database comes from a backup, and if so, pause what may have been sent already.
+
+        It is also the first thing that is written: a database that cannot be written is not served.
+        """
+        marker, now = fence.Marker.of(self.config.database), self._clock.now()
+
+        def count(tx: Tx) -> tuple[fence.Start, int]:
+            start = fence.start(tx, marker.read())
+            return start, restore.pause(tx, now) if start.restored and not self._resend else 0
+
+        try:
+            start, paused = await self.core.db.write(count)
+        except Deferred:  # if the disk is full, that has given up the reserve
+            start, paused = await self.core.db.write(count)
+        try:
+            marker.write(start.served)
+        except OSError as error:  # one that is behind is as good
+            logger.error("the count of starts cannot be written: %s", error)
+        if start.restored:
+            made = datetime.fromtimestamp(start.copied_at, UTC).isoformat(" ", "seconds") if start.copied_at else None
+            what = "The database was restored from a copy; what waits in it may have been sent already and is paused."
+            go_on = "mailforum queue resume sends it, mailforum queue drop --paused gives it up"
+            log.event("restored", logging.WARNING, what=what, copied_at=made, paused=paused, go_on=go_on)
 
     def _parts(self) -> Parts:
         return Parts(
@@ -299,22 +331,32 @@ class Service:
                 if self._clock.monotonic() - cleaned > HOUSEKEEPING:
                     await self._clean()
                     cleaned = self._clock.monotonic()
-            except Deferred as error:
-                logger.error("the clock's jobs have to wait: %s", error.reason)
+                if log_size := await self.core.db.tidy():
+                    log.event("log_large", logging.WARNING, bytes=log_size, what="a long read is under way")
+            except (Deferred, OSError) as error:
+                logger.error(
+                    "the clock's jobs have to wait: %s", error.reason if isinstance(error, Deferred) else error
+                )
             try:
                 await asyncio.wait_for(self._stop.wait(), TICK)
             except TimeoutError:
                 continue
 
     async def _clean(self) -> None:
-        """Delete in small steps what is too old, so that nobody waits for it."""
-        now = self._clock.now()
-        db, keep = self.core.db, self.config.store.keep_sent
-        await db.write(lambda tx: intake_rows.forget(tx, now - REMEMBER, now))
-        while await db.write(lambda tx: queue.prune(tx, now - keep)):
-            pass  # others may write between the steps
-        while await db.write(lambda tx: journal.prune(tx, now - self.config.store.keep_log)):
-            pass
+        """Delete in small steps what is too old; others write between them."""
+        now, keep = self._clock.now(), self.config.store
+        for name, step in upkeep.steps(keep, REMEMBER, now):
+            await self._do_steps(name, step)
+        if keep.keep_bodies:
+            await self._do_steps("bodies", posts.forget_bodies(now - keep.keep_bodies))
+
+    async def _do_steps(self, name: str, step: upkeep.Step) -> None:
+        at, rows = upkeep.BEGIN, 0
+        while at is not None and not self._stop.is_set():
+            at, done = await self.core.db.write(partial(step, at))
+            rows += done
+        if rows:
+            log.event("cleared", what=name, rows=rows)
 
 
 def _only_at_start(old: Config, new: Config) -> list[str]:
@@ -347,19 +389,3 @@ async def send_due_digests(core: Core, now: float) -> None:
 def _cut(list_id: int, mail: str, now: float, tx: Tx) -> tuple[Issue, int] | None:
     tx.mail = mail
     return digests.cut_if_due(tx, list_id, now)
-
-
-@contextmanager
-def _alone(database: Path) -> Iterator[int]:
-    """Hold the lock that only one service per database can have; yields its file. ConfigError if it is taken."""
-    path = database.resolve()  # whatever links lead to it
-    try:
-        file = path.with_name(path.name + ".lock").open("w")
-    except OSError as error:
-        raise ConfigError(f"[store] url: {database} cannot be used: {error.strerror}") from error
-    with file:
-        try:
-            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError as error:
-            raise ConfigError(f"{database} is already being served by another mailforum") from error
-        yield file.fileno()

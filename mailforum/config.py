@@ -70,9 +70,29 @@ class Store(_Section, frozen=True):
     keep_log: Annotated[
         Duration, Meta(description="How long it is kept what became of a mail, for `mailforum trace`")
     ] = Duration(14 * 86400)
+    keep_bodies: Annotated[
+        Duration,
+        Meta(description="How long the texts of posts are kept; then a note takes their place. 0: for ever"),
+    ] = Duration(0)
+    keep_held: Annotated[
+        Duration, Meta(description="How long a held post waits for a moderator; then it is deleted. 0: for ever")
+    ] = Duration(0)
+    keep_shunted: Annotated[
+        Duration, Meta(description="How long mail is kept that a fault of ours stopped. 0: for ever")
+    ] = Duration(0)
+    keep_bounces: Annotated[Duration, Meta(description="How long reports of bounces are kept. 0: for ever")] = Duration(
+        90 * 86400
+    )
     min_free: Annotated[Size, Meta(description="No mail is taken in while the disk has less space left than this")] = (
         Size(64 * 1024**2)
     )
+    reserve: Annotated[
+        Size,
+        Meta(
+            description="Kept in a file beside the database and given up when the disk is full, "
+            "so that what was sent can be written down; 0: none"
+        ),
+    ] = Size(16 * 1024**2)
 
 
 class Smtp(_Section, frozen=True):
@@ -396,6 +416,8 @@ def _judged(config: Config) -> Iterator[tuple[str, str, bool, str]]:
     yield "site", "admin", not site.admin or _like(r"[^@\s]+@\S+", site.admin), "expected an address"
     yield "dns", "servers", all(map(_is_ip, config.dns.servers)), "expected IP addresses"
     yield "store", "url", _like(r"sqlite:.+", config.store.url), "expected sqlite:FILE, the one database there is"
+    kept = not config.store.keep_bodies or config.store.keep_bodies >= config.delivery.give_up
+    yield "store", "keep_bodies", kept, "expected 0, or at least as long as [delivery] give_up: retries need the text"
     yield "smtp", "tls_cert", bool(smtp.tls_cert) == bool(smtp.tls_key), "tls_cert and tls_key go together"
     relay = "expected smtp://host:port, lmtp://host:port or maildir:FOLDER; name and password are options of their own"
     yield "delivery", "relay", _like(_RELAY, config.delivery.relay), relay

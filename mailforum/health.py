@@ -29,7 +29,18 @@ SHARE = 30  # and times as long as it took
 DOWN_TOO_LONG = 900.0  # seconds that the relay may be down before we call ourselves not ready
 
 # Counted from the start on, so that a rate can be had from the first one.
-EVENTS = ("received", "handled", "refused", "shunted", "fault", "sent", "deferred", "failed", "turned_away")
+EVENTS = (
+    "received",
+    "handled",
+    "refused",
+    "shunted",
+    "fault",
+    "sent",
+    "deferred",
+    "failed",
+    "turned_away",
+    "database_trouble",
+)
 
 
 @dataclass(frozen=True, slots=True)

@@ -265,9 +265,16 @@ def one_line(text: str) -> str:
     return _UNSAFE.sub(lambda found: found[0].encode("unicode_escape").decode(), text)
 
 
+class Handler(logging.StreamHandler):  # type: ignore[type-arg]
+    """Writes to standard error; a line that cannot be written is counted, and mail goes on."""
+
+    def handleError(self, record: logging.LogRecord) -> None:  # noqa: N802  logging's own name
+        counters["log_lost"] += 1
+
+
 def setup(level: str = "info", form: Literal["text", "json"] = "text") -> None:
     """Send mailforum's own log to standard error, a line an event, from `level` up."""
-    handler = logging.StreamHandler()
+    handler = Handler()
     logger.handlers[:] = [handler]
     use(level, form)
     logger.propagate = False

@@ -9,8 +9,8 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal, NamedTuple
 
-from mailforum.cli.common import Commands, config_path, explain, load_config, run_core, safe, show, with_json
-from mailforum.errors import ConfigError
+from mailforum.cli.common import Commands, config_path, counted, explain, load_config, run_core, safe, show, with_json
+from mailforum.errors import ConfigError, Deferred
 
 if TYPE_CHECKING:
     from mailforum.app import Core
@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from mailforum.store.database import Tx
 
 RELAY_PATIENCE = 10.0
+SHOWN = 100  # faults that are named one by one
 
 
 class Finding(NamedTuple):
@@ -34,6 +35,7 @@ Findings = Iterator[Finding]
 def add(commands: Commands) -> None:
     """Add the command `check`."""
     parser = commands.add_parser("check", help="look for what would keep this site from working")
+    parser.add_argument("--repair", action="store_true", help="put right what is wrong in the database")
     with_json(parser)
     parser.set_defaults(run=check_site)
 
@@ -61,6 +63,11 @@ def findings(args: argparse.Namespace) -> Findings:
     for look in (_site, _folders, _secret, _texts, _dkim, _tls, _relay):
         yield from _guarded(look, config)
     try:
+        if outdated := list(_schema(config)):
+            yield from outdated
+            return
+        if args.repair:
+            yield from _repaired(args, config)
         yield from run_core(args, lambda core: core.db.read(lambda tx: list(_database(core, tx))))
     except Exception as error:  # whatever is wrong with a database, it is a finding
         yield Finding("error", f"database: {explain(error)}")
@@ -87,6 +94,8 @@ def _site(config: Config) -> Findings:
 def _folders(config: Config) -> Findings:
     import shutil
 
+    from mailforum.store.reserve import Reserve
+
     database = config.database
     if not os.access(database.parent, os.W_OK | os.X_OK):
         yield Finding("error", f"{database.parent}: we may not write here, so nothing can be kept")
@@ -96,7 +105,11 @@ def _folders(config: Config) -> Findings:
     if database.exists() and database.stat().st_mode & (stat.S_IROTH | stat.S_IWOTH) and _open_to_all(database.parent):
         yield Finding("warning", f"{database}: everybody on this machine can read the members and the mail")
     free = shutil.disk_usage(database.parent).free
-    if free < config.store.min_free:
+    if config.store.min_free < config.smtp.max_size * 1.5:
+        yield Finding(
+            "warning", "[store] min_free is less than one and a half times [smtp] max_size: the disk may fill up"
+        )
+    if free < config.store.min_free + Reserve(database, config.store.reserve).missing():
         yield Finding(
             "error", f"{database.parent}: {free // 2**20} MiB are free, so no mail is taken in ([store] min_free)"
         )
@@ -202,13 +215,74 @@ async def _say_hello(config: Config) -> None:
     session.wire.fail(RelayDown("done"))
 
 
-def _database(core: Core, tx: Tx) -> Findings:
-    from mailforum.store import health, intake, lists, queue
+def _schema(config: Config) -> Findings:
+    """Say so if the database is of an older mailforum: to look into it would bring it up to date."""
+    from mailforum.store import migrate
+
+    found, newest = migrate.behind(config.database)
+    if found < newest:
+        what = f"of an older mailforum (schema {found} of {newest}); the next start of the server brings it up to date"
+        yield Finding("warning", f"database: {config.database}: {what}")
+
+
+def _repaired(args: argparse.Namespace, config: Config) -> Findings:
+    """Put right what is wrong, all of it in one transaction, while no server runs; say and log what was done."""
+    from mailforum import log
+    from mailforum.forum import repair
+    from mailforum.store import health
+    from mailforum.store.lock import alone
+
+    log.setup()
+    with alone(config.database):
+        if run_core(args, lambda core: core.db.read(health.problems)):
+            if not _reindexed(args):
+                return  # tables are damaged too; what is wrong is said below
+            yield Finding("ok", "mended: the indexes of the database were made anew")
+        mended = run_core(args, lambda core: core.db.write(lambda tx: repair.mend(tx, core.clock.now())))
+    for problem in mended:
+        log.event("repaired", what=problem.what, done=problem.done)
+        yield Finding("ok", f"mended: {problem.what}: {problem.done}")
+
+
+def _reindexed(args: argparse.Namespace) -> bool:
+    """Make all indexes anew; say whether the file is whole then."""
+    from mailforum.store import health
+
+    try:
+        run_core(args, lambda core: core.db.write(health.reindex))
+    except Deferred:
+        return False
+    return not run_core(args, lambda core: core.db.read(health.problems))
+
+
+def _wrong(tx: Tx) -> Findings:
+    """What is wrong with the file, then with what is in it."""
+    from mailforum.forum import repair
+    from mailforum.store import health
 
     problems = health.problems(tx)
-    for problem in problems:
-        yield Finding("error", f"database: {problem}")
-    if not problems:
+    for line in problems[:SHOWN]:
+        yield Finding("error", f"database: {line}")
+    if problems:
+        what = (
+            "the file is damaged: stop the server, try `mailforum check --repair`, and if that fails restore a backup"
+        )
+        yield Finding("error", f"database: {what}")
+        return
+    faults = repair.find(tx)
+    for fault in faults[:SHOWN]:
+        yield Finding("warning" if fault.harmless else "error", f"database: {fault.what}")
+    if faults:
+        more = f"database: {counted(len(faults), 'fault')}; stop the server and run `mailforum check --repair`"
+        yield Finding("warning" if all(fault.harmless for fault in faults) else "error", more)
+
+
+def _database(core: Core, tx: Tx) -> Findings:
+    from mailforum.store import intake, lists, queue
+
+    wrong = list(_wrong(tx))
+    yield from wrong
+    if not wrong:
         yield Finding("ok", f"database: {core.config.database}")
     for mlist in lists.every(tx):
         if not lists.in_charge(tx, mlist.id) and not core.site.admin:
@@ -216,5 +290,8 @@ def _database(core: Core, tx: Tx) -> Findings:
     counts = queue.stats(tx)
     if counts["deferred"][0] or counts["failed"][0]:
         yield Finding("warning", f"queue: {counts['deferred'][0]} deferred, {counts['failed'][0]} failed (`queue ls`)")
+    if paused := queue.paused(tx):
+        what = "paused since the database was restored; `mailforum queue resume` or `mailforum queue drop --paused`"
+        yield Finding("warning", f"queue: {paused} {what}")
     if kept := len(intake.shunts(tx)):
         yield Finding("error", f"shunt: {kept} mails could not be handled by a fault of ours (`mailforum shunt ls`)")

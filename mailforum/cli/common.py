@@ -27,6 +27,7 @@ if TYPE_CHECKING:
 
 T = TypeVar("T")
 
+PATIENCE = 30.0  # seconds; a busy server leaves gaps, but now and then it takes a while to find one
 PLACES = (Path("mailforum.toml"), Path("/etc/mailforum/mailforum.toml"))
 
 # What could move a terminal's cursor, or turn the direction of writing, in something a stranger wrote.
@@ -91,7 +92,7 @@ def run_core(args: argparse.Namespace, unit: Callable[[Core], Awaitable[T]]) -> 
         logging.getLogger("mailforum").addHandler(logging.NullHandler())
 
     async def run() -> T:
-        async with app.core(load_config(args)) as core:
+        async with app.core(load_config(args), patience=PATIENCE) as core:
             return await unit(core)
 
     return asyncio.run(run())
@@ -238,14 +239,15 @@ def explain(error: Exception) -> str:
 
 
 @contextmanager
-def progress(what: str, total: int = 0) -> Iterator[Callable[[int], None]]:
-    """Show on a terminal how far something is, and how fast; the function given takes what is done so far.
+def progress(what: str) -> Iterator[Callable[..., None]]:
+    """Show on a terminal how far something is, and how fast.
 
-    Nothing is shown where standard error is no terminal. `total` 0: not known.
+    The function given takes what is done so far, and of how much if that is known. Nothing is shown
+    where standard error is no terminal.
     """
     tty, started, last = sys.stderr.isatty(), time.monotonic(), float("-inf")
 
-    def advance(done: int) -> None:
+    def advance(done: int, total: int = 0) -> None:
         nonlocal last
         if tty and time.monotonic() - last > 0.1:
             last = time.monotonic()

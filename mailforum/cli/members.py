@@ -252,10 +252,10 @@ async def _import(core: Core, args: argparse.Namespace, entries: Sequence[Entry]
 
     results: list[str] = []
     do = core.db.read if args.dry_run else core.db.write
-    with progress(f"importing into {mlist.address}", len(entries)) as advance:
+    with progress(f"importing into {mlist.address}") as advance:
         for start in range(0, len(entries), BATCH):
             results += await do(partial(some, entries[start : start + BATCH]))
-            advance(len(results))
+            advance(len(results), len(entries))
     return results
 
 

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from mailforum import __version__
-from mailforum.cli.common import Commands, config_path, load_config, note, run_core
+from mailforum.cli.common import Commands, config_path, load_config, note, progress, run_core
 from mailforum.errors import ConfigError, MailforumError, UsageError
 
 if TYPE_CHECKING:
@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from mailforum.app import Service
     from mailforum.config import Config
 
+SPARE_FILES = 64  # for the database, the log, the web and what a library opens for a moment
 FALLBACK_DOMAIN = "lists.example.org"
 _M_MMAP_THRESHOLD = -3  # malloc.h
 
@@ -33,6 +34,9 @@ def add(commands: Commands) -> None:
     init.set_defaults(run=make_site)
     serve = commands.add_parser(
         "serve", help="run the server, until SIGTERM or Ctrl-C; SIGHUP: read texts and keys again"
+    )
+    serve.add_argument(
+        "--resend", action="store_true", help="on a database from a backup: send what waits in it, perhaps once more"
     )
     serve.add_argument("--part", type=int, default=0, help=argparse.SUPPRESS)  # a further process that sends
     serve.set_defaults(run=run_server)
@@ -108,6 +112,7 @@ def run_server(args: argparse.Namespace) -> int:
     config = load_config(args)
     log.setup(config.site.log_level, config.site.log_format)
     _give_memory_back()
+    _allow_files(config)
     with asyncio.Runner(loop_factory=_loop_factory()) as runner:
         return runner.run(_send_a_part(args, config) if args.part else _serve(args, config))
 
@@ -118,10 +123,28 @@ def _give_memory_back() -> None:
     Left to itself, glibc takes a first block of 25 MiB from the system and gives it back, and from then on
     takes such blocks out of heaps, one for each thread, in which small things then keep them from shrinking.
     """
-    import ctypes
+    # Where memory may not be made executable (SELinux, systemd), ctypes itself can raise MemoryError.
+    with contextlib.suppress(ImportError, MemoryError, OSError, AttributeError):
+        import ctypes
 
-    with contextlib.suppress(OSError, AttributeError):
         ctypes.CDLL(None).mallopt(_M_MMAP_THRESHOLD, 512 * 1024)
+
+
+def _allow_files(config: Config) -> None:
+    """Have as many files open as all connections may need, as far as the system lets us."""
+    import logging
+    import resource
+
+    from mailforum import log
+
+    needed = config.smtp.max_connections + config.delivery.connections + SPARE_FILES
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    if soft < needed and hard != soft:
+        soft = needed if hard == resource.RLIM_INFINITY else min(needed, hard)
+        resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
+    if soft < needed:
+        what = "Fewer open files are allowed than the connections of [smtp] and [delivery] may need (ulimit -n)."
+        log.event("few_files", logging.WARNING, what=what, allowed=soft, needed=needed)
 
 
 def _loop_factory() -> Callable[[], asyncio.AbstractEventLoop] | None:
@@ -142,7 +165,7 @@ async def _serve(args: argparse.Namespace, config: Config) -> int:
 
     loop = asyncio.get_running_loop()
     sender = [sys.executable, "-m", "mailforum", "--config", str(config_path(args)), "serve", "--part"]
-    service, systemd = Service(config, sender=sender), Systemd()
+    service, systemd = Service(config, sender=sender, resend=args.resend), Systemd()
 
     def reload() -> None:
         systemd.reloading(time.monotonic())
@@ -173,7 +196,7 @@ async def _send_a_part(args: argparse.Namespace, config: Config) -> int:
     from mailforum.store.queue import Part
 
     loop = asyncio.get_running_loop()
-    async with app.core(config) as core:
+    async with app.core(config, reserve=config.store.reserve, served=True) as core:
         worker = app.worker_of(core, Part(args.part, config.delivery.processes))
         for name in (signal.SIGTERM, signal.SIGINT):
             loop.add_signal_handler(name, worker.stop)
@@ -233,21 +256,25 @@ def print_completion(args: argparse.Namespace) -> None:
     print(shellcode(["mailforum"], shell=args.shell))
 
 
-def back_up(args: argparse.Namespace) -> None:
-    """Write a consistent copy of the database to a new file that only we may read."""
+def back_up(args: argparse.Namespace) -> int:
+    """Write a consistent copy of the database to a new file that only we may read; 1 if it is damaged."""
     path = Path(args.file)
     try:
         os.close(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600))
     except FileExistsError:
         raise UsageError(f"{path} is there already; a backup overwrites nothing") from None
     try:
-        run_core(args, lambda core: core.db.backup(str(path)))
+        with progress("pages copied") as advance:
+            wrong = run_core(args, lambda core: core.db.backup(path, core.clock.now(), advance))
     except BaseException:
         path.unlink(missing_ok=True)
         raise
     config = load_config(args)
     print(f"wrote {path} ({path.stat().st_size} bytes)")
+    for line in wrong:
+        note(f"the copy is damaged, since the database is: {line}")
     note(f"keep {config.path(config.site.secret_file)} and the configuration with it; they are not in the copy")
+    return int(bool(wrong))
 
 
 def make_dkim_key(args: argparse.Namespace) -> None:

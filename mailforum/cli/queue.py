@@ -39,10 +39,14 @@ def _add_queue(verbs: Commands) -> None:
     one = verbs.add_parser("show", help="one delivery")
     with_json(one)
     one.set_defaults(run=show_delivery)
-    drop = verbs.add_parser("drop", help="give up a delivery that waits")
-    drop.set_defaults(run=drop_delivery)
-    for verb in (one, drop):
-        verb.add_argument("id", metavar="ID", type=int, help="its number in `queue ls`")
+    one.add_argument("id", metavar="ID", type=int, help="its number in `queue ls`")
+    drop = verbs.add_parser("drop", help="give up a delivery that waits, or all that are paused")
+    what = drop.add_mutually_exclusive_group(required=True)
+    what.add_argument("id", metavar="ID", type=int, nargs="?", help="its number in `queue ls`")
+    what.add_argument("--paused", action="store_true", help="all that are paused since the database was restored")
+    drop.set_defaults(run=drop_deliveries)
+    resume = verbs.add_parser("resume", help="send what is paused since the database was restored from a backup")
+    resume.set_defaults(run=resume_deliveries)
     retry = verbs.add_parser("retry", help="try again now: one that waits or has failed, or all that wait")
     which = retry.add_mutually_exclusive_group(required=True)
     which.add_argument("id", metavar="ID", type=int, nargs="?", help="its number in `queue ls`")
@@ -62,7 +66,10 @@ def list_queue(args: argparse.Namespace) -> None:
 
 
 def _row(delivery: Delivery) -> dict[str, object]:
+    from mailforum.store.queue import PAUSED
+
     waits = delivery.state in ("queued", "deferred")
+    due = "paused" if delivery.due_at >= PAUSED else when(delivery.due_at)
     return {
         "id": delivery.id,
         "mailing": delivery.mailing_id,
@@ -70,7 +77,7 @@ def _row(delivery: Delivery) -> dict[str, object]:
         "rcpt": delivery.rcpt,
         "attempts": delivery.attempts,
         "queued": when(delivery.created_at),
-        "due": when(delivery.due_at) if waits else None,
+        "due": due if waits else None,
         "status": delivery.enhanced,
         "reply": delivery.reply,
     }
@@ -120,10 +127,20 @@ def retry_deliveries(args: argparse.Namespace) -> None:
     print(f"{count} due now")
 
 
-def drop_delivery(args: argparse.Namespace) -> None:
-    """Give up a delivery."""
+def resume_deliveries(args: argparse.Namespace) -> None:
+    """Go on with what is paused."""
     from mailforum.store import queue
 
+    print(f"{write(args, lambda core, tx: queue.resume(tx))} go on")
+
+
+def drop_deliveries(args: argparse.Namespace) -> None:
+    """Give up a delivery, or all that are paused."""
+    from mailforum.store import queue
+
+    if args.paused:
+        print(f"dropped {write(args, lambda core, tx: queue.drop_paused(tx, core.clock.now()))}")
+        return
     if not write(args, lambda core, tx: queue.drop(tx, core.clock.now(), args.id)):
         raise UsageError(f"there is no delivery {args.id} that waits")
     print(f"dropped {args.id}")

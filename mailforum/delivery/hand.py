@@ -16,12 +16,14 @@ from mailforum.delivery.pace import Pace
 from mailforum.model import Due
 from mailforum.store.queue import Run
 
+LARGE = 1024 * 1024  # bytes; the mails of a larger mailing wait while others
+MEMORY = 48 * 1024 * 1024  # have so many bytes together on their way
 ASIDE = 50  # mails to a destination that is put off which stay in hand all the same
 
 
 @dataclass(slots=True, eq=False)
 class Task:
-    """Deliveries of one mailing that go out in one transaction. `domain`: "" where there are several.
+    """Deliveries of one mailing, of `size` bytes, that go out in one transaction. `domain`: "" where there are several.
 
     `mail` is the id of the mail that was the cause, for the log.
 
@@ -32,6 +34,8 @@ class Task:
     mailing_id: int
     deliveries: tuple[Due, ...]
     domain: str = ""
+    size: int = 0
+    given_out: bool = False
     mail: str = ""
     signed: asyncio.Future[list[bytes]] | None = None
     place: int = 0
@@ -53,6 +57,7 @@ class Hand:
         self._aside: dict[str, deque[Task]] = {}
         self._total = 0  # deliveries in hand
         self._stuck: dict[str, int] = {}  # those of them whose destination has trouble
+        self._large: dict[int, list[int]] = {}  # of large mailings that are given out: bytes, and how many tasks
 
     @property
     def size(self) -> int:
@@ -72,17 +77,31 @@ class Hand:
         task = self._next_aside(now) if self._aside else None
         while task is None and self.ready:
             first = self.ready.popleft()
-            if not first.domain or self.pace.may_begin(first.domain, now):
+            if self._may_go(first, now):
                 task = first
             else:
                 self._aside.setdefault(first.domain, deque()).append(first)
         if task:
-            self._total -= len(task.deliveries)
+            self._give_out(task)
         return task
+
+    def _may_go(self, task: Task, now: float) -> bool:
+        """Say whether the destination may have it now, and there is memory for it."""
+        if task.domain and not self.pace.may_begin(task.domain, now):
+            return False
+        if task.size <= LARGE or task.mailing_id in self._large or not self._large:
+            return True
+        return task.size + sum(size for size, _ in self._large.values()) <= MEMORY
+
+    def _give_out(self, task: Task) -> None:
+        task.given_out = True
+        self._total -= len(task.deliveries)
+        if task.size > LARGE:
+            self._large.setdefault(task.mailing_id, [task.size, 0])[1] += 1
 
     def _next_aside(self, now: float) -> Task | None:
         for domain, tasks in self._aside.items():
-            if self.pace.may_begin(domain, now):
+            if self._may_go(tasks[0], now):
                 task = tasks.popleft()
                 self._count_stuck(domain, now)
                 return task
@@ -103,6 +122,10 @@ class Hand:
         if self._left[run] <= 0:
             del self._left[run]
             self.reached.pop(run, None)
+        if task.given_out and task.size > LARGE:
+            self._large[task.mailing_id][1] -= 1
+            if not self._large[task.mailing_id][1]:
+                del self._large[task.mailing_id]
 
     def overdue(self, now: float) -> list[tuple[str, float, list[Task]]]:
         """Take out who stands aside and has to wait for longer: (domain, seconds to wait, tasks).

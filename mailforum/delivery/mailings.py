@@ -71,14 +71,6 @@ class Preparer:
     keys: Callable[[str], tuple[Key, ...]]
     web_url: str = ""
 
-    def personal(self, tx: Tx, mailing_id: int) -> bool:
-        """Say whether each recipient of a mailing gets a mail of their own, without reading what it carries."""
-        mailing = queue.mailing(tx, mailing_id)
-        if mailing is None or mailing.list_id is None or mailing.kind not in (Kind.POST, Kind.DIGEST):
-            return False
-        mlist = lists.by_id(tx, mailing.list_id)
-        return mlist is not None and mlist.settings.personal
-
     def prepare(self, tx: Tx, mailing_id: int) -> Prepared:
         """Read a mailing and make what all its recipients have in common.
 

@@ -13,7 +13,6 @@ from mailforum.delivery.hand import Task
 from mailforum.delivery.mailings import Prepared
 from mailforum.delivery.transport import Job
 from mailforum.store.database import Database, Tx
-from mailforum.store.queue import Taken
 
 KEPT = 16  # mailings kept ready at once,
 KEPT_BYTES = 32 * 1024**2  # and how large they may be together, but for the last one
@@ -25,10 +24,6 @@ class Mailings(Protocol):
 
     def prepare(self, tx: Tx, mailing_id: int) -> Prepared:
         """Make what all its recipients have in common."""
-        ...
-
-    def personal(self, tx: Tx, mailing_id: int) -> bool:
-        """Say whether each recipient gets a mail of their own."""
         ...
 
 
@@ -49,12 +44,6 @@ class JobMaker:
     def close(self) -> None:
         """Let go of the threads."""
         self._signers.shutdown(wait=False, cancel_futures=True)
-
-    def sorted(self, tx: Tx, taken: Taken) -> tuple[Taken, dict[int, bool]]:
-        """Return what was taken, and of each mailing in it whether it is personal."""
-        return taken, {
-            one: self._mailings.personal(tx, one) for one in dict.fromkeys(due.mailing_id for due in taken.due)
-        }
 
     async def job(self, task: Task, others: deque[Task]) -> Job:
         """Make the mail of a task; `others` are those that come next. Raises what goes wrong in making it."""

@@ -86,8 +86,7 @@ class Worker:
         fanning = [asyncio.create_task(self._fan_out())] if self._part.index == 0 else []
         while not self._stopping:
             self._look.clear()
-            if not await self._fill():
-                await _wait(self._look, LOOK)
+            if not await self._fill() and not await _comes(self._look, LOOK):
                 self._look_around()
         await asyncio.gather(*fanning, *self._lanes, return_exceptions=True)
         self._hand.take_back()
@@ -144,9 +143,7 @@ class Worker:
                 return False
             due_before = self._clock.now()
             reached, want, part = dict(self._hand.reached), 1 if self._pause else self._want, self._part
-            taken, personal = await self._db.read(
-                lambda tx: self._jobs.sorted(tx, queue.take(tx, due_before, reached, want, part))
-            )
+            taken = await self._db.read(lambda tx: queue.take(tx, due_before, reached, want, part))
             if taken.gone:
                 await self._db.write(lambda tx: queue.withdraw(tx, taken.gone))
         except Deferred as error:  # the database is locked or full
@@ -155,7 +152,7 @@ class Worker:
         if taken.fanning:
             self._fan.set()
         self._adapt(now, len(taken.due))
-        self._hand.add(self._tasks(taken, personal))
+        self._hand.add(self._tasks(taken))
         self._open_lanes()
         return bool(taken.due)
 
@@ -172,24 +169,24 @@ class Worker:
         elif since > 1:
             self._want = max(self._want // 2, WANT[0])
 
-    def _tasks(self, taken: queue.Taken, personal: dict[int, bool]) -> Iterable[Task]:
+    def _tasks(self, taken: queue.Taken) -> Iterable[Task]:
         # Of one run each: by its run the hand knows how far a mailing has been taken.
         for (_, mailing_id), some in groupby(taken.due, lambda due: (due.due_at, due.mailing_id)):
-            run = list(some)
-            size = 1 if personal[mailing_id] else self._options.recipients
-            for start in range(0, len(run), size):
-                together = tuple(run[start : start + size])
+            run, outline = list(some), taken.outlines[mailing_id]
+            number = 1 if outline.personal else self._options.recipients
+            for start in range(0, len(run), number):
+                together = tuple(run[start : start + number])
                 domain = together[0].rcpt.rpartition("@")[2].lower() if len(together) == 1 else ""
-                yield Task(mailing_id, together, domain, taken.mails[mailing_id])
+                yield Task(mailing_id, together, domain, outline.size, mail=outline.mail)
 
     async def _put_off(self, now: float) -> None:
         """Give back to the queue what its destination will not take for some time."""
         for domain, wait, tasks in self._hand.overdue(now):
+            for task in tasks:  # if they cannot be put off they are due as before, and are taken again
+                self._hand.done(task)
             ids, due_at = [due.id for task in tasks for due in task.deliveries], self._clock.now() + wait
             await self._db.write(lambda tx, ids=ids, due_at=due_at: queue.put_off(tx, ids, due_at))  # type: ignore[misc]
             log.event("put_off", domain=domain, deliveries=len(ids), seconds=round(wait))
-            for task in tasks:
-                self._hand.done(task)
 
     async def _fan_out(self) -> None:
         """Do the rest of fan-outs that their own transactions have only begun, in steps between those of others."""
@@ -347,7 +344,9 @@ class Lane:
         del self._in_hand[job.ids[0]]
 
 
-async def _wait(event: asyncio.Event, seconds: float) -> None:
+async def _comes(event: asyncio.Event, seconds: float) -> bool:
+    """Wait for `event`; say whether it has come within `seconds`."""
     with contextlib.suppress(TimeoutError):
         async with asyncio.timeout(seconds):
             await event.wait()
+    return event.is_set()

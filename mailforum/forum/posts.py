@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import hashlib
+from datetime import UTC, datetime
+from email.utils import format_datetime, formataddr
 from typing import NamedTuple
 
 from mailforum.errors import Refused
@@ -11,9 +13,10 @@ from mailforum.mail import address, message, msgid
 from mailforum.mail.message import Message
 from mailforum.mail.token import Signer
 from mailforum.model import Kind, MailingList, Mode, Post
-from mailforum.store import posts, queue
+from mailforum.store import posts, queue, upkeep
 from mailforum.store.database import Tx
 
+FORGOTTEN = "The text of this post is no longer kept."
 CLOCKS_DIFFER = 86400.0  # seconds that an author's clock may be fast, wrong time zone and all
 
 
@@ -113,6 +116,39 @@ def named_by(tx: Tx, signer: Signer, mlist: MailingList, token: str) -> Post:
 def identity(msg: Message, raw: bytes, domain: str) -> str:
     """Return the mail's Message-ID, or one made from its bytes where it has none."""
     return msg.message_id or msgid.invent(hashlib.sha256(raw).digest(), domain)
+
+
+def tombstone(post: Post, text: str) -> bytes:
+    """Return a mail that stands for a post whose own text is not there any more; `text` says so."""
+    known = post.from_address and post.from_address.isascii()  # formataddr takes no other
+    sender = formataddr((post.from_name, post.from_address)) if known else post.from_name or "unknown"
+    answers = [("In-Reply-To", post.parent)] if post.parent else []
+    fields = [
+        ("From", sender),
+        ("Subject", post.subject),
+        ("Date", format_datetime(datetime.fromtimestamp(post.date, UTC))),
+        ("Message-ID", post.message_id),
+        *answers,
+        ("MIME-Version", "1.0"),
+        ("Content-Type", "text/plain; charset=utf-8"),
+        ("Content-Transfer-Encoding", "8bit"),
+    ]
+    head = b"".join(message.field(name, value).raw for name, value in fields)
+    return head + f"\r\n[{text}]\r\n".encode()
+
+
+def forget_bodies(before: float) -> upkeep.Step:
+    """Return the step (see store/upkeep.py) that puts notes in the place of texts received before `before`."""
+
+    def step(_: int, tx: Tx) -> tuple[int | None, int]:
+        ids = upkeep.old_posts(tx, before)
+        for post_id in ids:
+            post = posts.by_id(tx, post_id)
+            assert post is not None
+            upkeep.replace_body(tx, post_id, tombstone(post, FORGOTTEN))
+        return (ids[-1] if ids else None), len(ids)
+
+    return step
 
 
 def parse(raw: bytes) -> tuple[Message, bytes]:

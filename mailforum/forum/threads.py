@@ -119,6 +119,17 @@ def settle(tx: Tx, post_id: int, post: Newcomer, place: Place, now: float) -> No
         _name(tx, place.thread_id)
 
 
+def regroup_all(tx: Tx, list_id: int, now: float) -> None:
+    """Apply the rule anew to all posts of a list, as if they had just arrived."""
+    _regroup(tx, list_id, {row["thread_id"] for row in tx.all("health.threads", list_id=list_id)}, now)
+
+
+def open_for(tx: Tx, list_id: int, post_id: int, title: str, now: float) -> None:
+    """Give a post that has lost its thread one of its own."""
+    thread_id, _ = _open(tx, list_id, now, title)
+    tx.run("thread.move", id=post_id, thread_id=thread_id, parent_id=None, reach=0)
+
+
 @dataclass(slots=True)
 class _Node:
     """A post while its threads are worked out anew."""

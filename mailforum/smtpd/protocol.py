@@ -12,36 +12,20 @@ import asyncio
 import logging
 import secrets
 import ssl
-from collections import Counter
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable
 from contextlib import suppress
-from dataclasses import dataclass
 from typing import TypeVar, cast
 
 from aiosmtpd.smtp import SMTP
 
 from mailforum import log
-from mailforum.clock import Clock
-from mailforum.config import Config
 from mailforum.errors import Deferred, Refused
 from mailforum.smtpd.data import MailData
 from mailforum.smtpd.inbox import WINDOW, Gone, Inbox, TooLong
-from mailforum.smtpd.rates import Clients, Rate
+from mailforum.smtpd.shared import Shared
 from mailforum.smtpd.syntax import reply, words
 
 T = TypeVar("T")
-
-
-@dataclass(frozen=True, slots=True)
-class Limits:
-    """Bounds that no site has had to change. Sizes in bytes, times in seconds."""
-
-    line: int = 4096  # a command; RFC 5321 section 4.5.3.1.4 asks for 512, extensions for some more
-    idle: float = 1.0  # who has been silent for that long has to make way when all places are taken
-    grace: float = 60.0  # a mail may start slowly
-    excess: int = 4  # times max_size a mail too large is read to its end
-    handshake: float = 30.0
-    linger: float = 2.0
 
 
 class HangUp(Exception):
@@ -52,86 +36,12 @@ class HangUp(Exception):
         self.reply = reply
 
 
-class Shared:
-    """What all connections of a server have in common: its options, its certificate, who is inside."""
-
-    def __init__(
-        self,
-        config: Config,
-        hostname: str,
-        tls: ssl.SSLContext | None,
-        clock: Clock,
-        limits: Limits,
-        new_id: Callable[[], str],
-    ) -> None:
-        self.options = config.smtp
-        self.new_id = new_id
-        self.hostname = hostname
-        self.tls = tls
-        self.limits = limits
-        self.folder = config.database.parent
-        self.closing = False
-        self.inside: set[Wire] = set()
-        self.large = asyncio.Lock()
-        self.clients = Clients(config.smtp.trusted)
-        self.connections = Rate(config.limits.connections_per_minute, clock)
-        self.mails = Rate(config.limits.mails_per_minute, clock)
-        self.recipients = Rate(config.limits.recipients_per_minute, clock)
-        self._at_once: Counter[str] = Counter()
-        # A large mail must have a chance, whatever the option says.
-        self._space = max(config.smtp.max_spool, config.smtp.max_size + WINDOW)
-
-    def admit(self, wire: Wire) -> str:
-        """Let a connection in; returns "", or why not."""
-        if wire.client and self._at_once[wire.client] >= self.options.max_connections_per_client:
-            return "Too many connections from your address"
-        if not self.connections.take(wire.client):
-            return "Too many connections a minute from your address"
-        if len(self.inside) >= self.options.max_connections and not self._make_way():
-            return "Too many connections"
-        self.inside.add(wire)
-        self._at_once[wire.client] += 1
-        return ""
-
-    def _make_way(self) -> bool:
-        """Send away the stranger who has said nothing for longest, so that idle clients shut nobody out."""
-        idle = min((wire for wire in self.inside if wire.client), key=lambda wire: wire.silent_since, default=None)
-        if idle is None or idle.silent_since + self.limits.idle > idle.loop.time():
-            return False
-        log.event("turned_away", peer=idle.peer, reason="idle while all places were taken")
-        idle.dismiss("421 4.7.0 Too many connections, and yours is idle; try again later")
-        self.leave(idle)
-        return True
-
-    def leave(self, wire: Wire) -> None:
-        """Forget a connection that `admit` let in; once more does no harm."""
-        if wire in self.inside:
-            self.inside.discard(wire)
-            self._at_once[wire.client] -= 1
-            if not self._at_once[wire.client]:
-                del self._at_once[wire.client]
-
-    def reserve(self, mail: MailData) -> bool:
-        """Reserve space on disk for all that has come of a large mail; False: there is none."""
-        more = mail.received - mail.space
-        if more > self._space:
-            return False
-        self._space -= more
-        mail.space += more
-        return True
-
-    def release(self, mail: MailData) -> None:
-        """Let go of a mail, and of the space it took."""
-        mail.close()
-        self._space += mail.space
-        mail.space = 0
-
-
 class Wire(SMTP):
     """One connection. The dialogue on it is a subclass: `greeting` and `obey`."""
 
     transport: asyncio.Transport
     _paused: bool
+    _closed: asyncio.Future[None]
 
     def __init__(self, shared: Shared) -> None:
         # SMTP.__init__ searches itself for hooks and logins with dir(), 0.25 ms for each connection;
@@ -206,6 +116,8 @@ class Wire(SMTP):
         # The dialogue learns of it at its next read or write; work on a mail goes on.
         self.inbox.end()
         asyncio.StreamReaderProtocol.connection_lost(self, error)
+        if error is not None and self._closed.done():
+            self._closed.exception()  # nobody asks for it, and asyncio would say so with a traceback
 
     def eof_received(self) -> bool | None:
         # A client may close its side right behind the dot and still gets its answer.

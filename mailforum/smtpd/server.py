@@ -6,16 +6,23 @@ A `Server` is built from the configuration, started, reloaded any number of time
 from __future__ import annotations
 
 import asyncio
+import errno
+import logging
 import ssl
 from collections.abc import Callable, Iterable, Sequence
+from typing import Any
 
 from mailforum import log
 from mailforum.clock import Clock
 from mailforum.config import Config
 from mailforum.errors import ConfigError
-from mailforum.smtpd.protocol import Limits, Shared
 from mailforum.smtpd.session import Dialogue, Intake
+from mailforum.smtpd.shared import Limits, Shared
 from mailforum.units import Address
+
+# Why a connection cannot be accepted for want of something; all of it passes.
+_SHORTAGES = {errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM}
+_AGAIN = 30.0  # seconds between lines about the same shortage
 
 _GOING_DOWN = "421 4.3.2 The server is going down, try again later"
 
@@ -41,6 +48,7 @@ class Server:
         self._shared = Shared(config, hostname, self._certificate(), clock, limits or Limits(), new_id)
         self._smtp: list[asyncio.Server] = []
         self._lmtp: list[asyncio.Server] = []
+        self._short_at = float("-inf")
 
     @property
     def addresses(self) -> tuple[Address, ...]:
@@ -59,6 +67,7 @@ class Server:
 
     async def start(self) -> None:
         """Listen everywhere, or nowhere: raises ConfigError when one of the addresses is not to be had."""
+        asyncio.get_running_loop().set_exception_handler(self._loop_failed)
         try:
             for address in self._config.smtp.listen:
                 self._smtp.append(await self._listen(address, lmtp=False))
@@ -79,6 +88,20 @@ class Server:
         except OSError as error:
             option = "lmtp" if lmtp else "listen"
             raise ConfigError(f"[smtp] {option}: cannot listen on {address}: {error.strerror or error}") from error
+
+    def _loop_failed(self, loop: asyncio.AbstractEventLoop, context: dict[str, Any]) -> None:
+        """Say once that connections cannot be accepted: asyncio tries again each second, some hundred times.
+
+        uvloop closes what it cannot serve, without a word.
+        """
+        error = context.get("exception")
+        if self._shared.closing and "_start_serving" in context["message"]:
+            return  # it tries again although we have closed; asyncio does not notice in Python 3.11
+        if not isinstance(error, OSError) or error.errno not in _SHORTAGES or "accept" not in context["message"]:
+            loop.default_exception_handler(context)
+        elif loop.time() - self._short_at >= _AGAIN:
+            self._short_at = loop.time()
+            log.event("not_accepting", logging.ERROR, what=f"New connections have to wait: {error.strerror}")
 
     def reload(self) -> None:
         """Read the certificate again, for the connections to come.

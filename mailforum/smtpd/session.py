@@ -20,8 +20,9 @@ from mailforum.errors import Deferred, Refused
 from mailforum.mail import address
 from mailforum.model import Envelope, Outcome, Route
 from mailforum.smtpd.data import MailData
-from mailforum.smtpd.protocol import HangUp, Shared, Wire
+from mailforum.smtpd.protocol import HangUp, Wire
 from mailforum.smtpd.rates import Rate
+from mailforum.smtpd.shared import Shared
 from mailforum.smtpd.syntax import need_utf8, no_argument, no_more, one_outcome, reply, split_path
 
 _HTTP = frozenset({"GET", "POST", "HEAD", "PUT", "OPTIONS", "CONNECT", "DELETE", "PATCH", "TRACE"})

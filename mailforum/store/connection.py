@@ -5,15 +5,16 @@ from __future__ import annotations
 import sqlite3
 from pathlib import Path
 
-BUSY_SECONDS = 10.0
+# How long a writer waits for another process. A mail may come while another one waits already, and
+# its sender should hear from us within about 10 seconds.
+BUSY_SECONDS = 5.0
 
 
-def connect(path: Path, *, readonly: bool = False, patience: float | None = None) -> sqlite3.Connection:
+def connect(path: Path, *, readonly: bool = False, patience: float = BUSY_SECONDS) -> sqlite3.Connection:
     """Open the file for one thread, with everything set that durability and speed ask for.
 
     `patience`: seconds that it waits for another process before it raises OperationalError.
     """
-    patience = BUSY_SECONDS if patience is None else patience
     connection = sqlite3.connect(path, isolation_level=None, check_same_thread=False, cached_statements=512)
     connection.row_factory = sqlite3.Row
     for pragma in (

@@ -14,6 +14,7 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Iterable, Mapping
 from importlib import resources
+from pathlib import Path
 from typing import Any, Protocol, TypeVar
 
 T = TypeVar("T")
@@ -89,8 +90,23 @@ class Database(Protocol):
         """Have `callback` called, in the event loop, after each commit made by this process."""
         ...
 
-    async def backup(self, path: str) -> None:
-        """Write a consistent copy of everything to the new file `path`."""
+    def has_room(self, floor: int) -> bool:
+        """Say whether the disk has room for more mail: at least `floor` bytes, and the reserve is there."""
+        ...
+
+    async def tidy(self) -> int:
+        """Empty the write-ahead log if little happens, or if it is large; to be called now and then.
+
+        Returns its size in bytes if it is large and a reader keeps it from being emptied, else 0.
+        """
+        ...
+
+    async def backup(self, path: Path, now: float, advance: Callable[[int, int], None]) -> list[str]:
+        """Write a consistent copy of everything to the empty file `path`, as it was at `now`.
+
+        `advance` is called with how much of how much is done, in another thread. Returns what is wrong
+        with the copy: nothing, if the database itself is whole. Being cancelled ends it.
+        """
         ...
 
     async def close(self) -> None:

@@ -2,13 +2,51 @@
 
 from __future__ import annotations
 
-from mailforum.store.database import Tx
+import json
+import sqlite3
+from collections.abc import Iterable
+from typing import NamedTuple
+
+from mailforum.store.database import Row, Tx
+
+
+class Found(NamedTuple):
+    """Something that must not be: what it is, and the id of the row that it is about."""
+
+    id: int
+    what: str
 
 
 def problems(tx: Tx) -> list[str]:
-    """Return a line for each thing that is broken in the database's own structure; at most some hundred."""
-    found = [str(row["integrity_check"]) for row in tx.all("health.integrity")]
-    dangling = [
-        f"a row of {row['table']} belongs to a {row['parent']} that is gone" for row in tx.all("health.dangling")
-    ]
-    return [line for line in found if line != "ok"] + dangling[:100]
+    """Return a line for each thing that is broken in the file's own structure; at most a hundred."""
+    try:
+        return [line for row in tx.all("health.integrity") if (line := str(row["integrity_check"])) != "ok"]
+    except sqlite3.DatabaseError:  # so damaged that it cannot even be looked through
+        return [line for row in tx.all("health.tables") for line in _damage(tx, row["name"])]
+
+
+def _damage(tx: Tx, table: str) -> list[str]:
+    try:
+        return [line for row in tx.all("health.integrity_of", table=table) if (line := str(row["what"])) != "ok"]
+    except sqlite3.DatabaseError as error:
+        return [f"the table {table} or an index of it cannot be read: {error}"]
+
+
+def reindex(tx: Tx) -> None:
+    """Make all indexes anew from their tables. Raises Deferred (from the write) if these are damaged."""
+    tx.run("health.reindex")
+
+
+def found(tx: Tx, query: str) -> list[Found]:
+    """Return what a query of health.sql finds."""
+    return [Found(row["id"], row["what"]) for row in tx.all(f"health.{query}")]
+
+
+def mend(tx: Tx, query: str, ids: Iterable[int], now: float) -> None:
+    """Run a statement of health.sql for some rows."""
+    tx.run(f"health.{query}", ids=json.dumps(list(ids)), now=now)
+
+
+def dangling(tx: Tx) -> list[Row]:
+    """Return (table, field, parent, n) for each field with which `n` rows refer to a parent that is gone."""
+    return tx.all("health.dangling")

@@ -20,13 +20,6 @@ def unsee(tx: Tx, rcpt: str, digest: bytes) -> None:
     tx.run("intake.unsee", rcpt=rcpt, digest=digest)
 
 
-def forget(tx: Tx, seen_before: float, now: float) -> None:
-    """Delete what is too old to matter: mail seen, answers counted, requests long expired."""
-    tx.run("intake.forget_seen", before=seen_before)
-    tx.run("intake.forget_answers", day=int(now // 86400) - 2)
-    tx.run("intake.forget_requests", before=seen_before)
-
-
 def _held(row: Row) -> Held:
     return Held(**{field.name: row[field.name] for field in fields(Held)})
 

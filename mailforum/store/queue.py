@@ -11,13 +11,15 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from itertools import islice
+from typing import NamedTuple
 
 from mailforum.model import Delivery, Due, Kind, Mailing, Mode, State, Status
 from mailforum.store import blob
 from mailforum.store.database import Row, Tx
 
+PAUSED = 1e11  # seconds that are added to the due time of what is paused: the year 5138
 STEP = 1000  # members to whom a mailing is queued in one transaction
 TURN = 100  # deliveries of one run that are taken before it is another's turn
 STEPS, NEWEST = 500, 50  # runs that are looked at, from the oldest and from the newest
@@ -159,17 +161,26 @@ def _step(tx: Tx, mailing_id: int) -> int:
     return queued
 
 
+class Outline(NamedTuple):
+    """What has to be known of a mailing before it is made: whether each recipient gets a mail of their own, and
+    about how many bytes it has; and the id of the mail that was the cause."""
+
+    personal: bool
+    size: int
+    mail: str
+
+
 @dataclass(frozen=True, slots=True)
 class Taken:
-    """What a worker takes in hand: `due`, in the order to be sent. `gone`: of those who have left meanwhile.
+    """What a worker takes in hand: `due`, in the order to be sent, and the outlines of their mailings.
 
-    `mails` has the id of the mail that was the cause of each mailing.
+    `gone`: those of members who have left meanwhile. `fanning`: some mailing is not fanned out.
     """
 
     due: list[Due]
     gone: list[int]
     fanning: bool
-    mails: dict[int, str] = field(default_factory=dict)
+    outlines: dict[int, Outline]
 
 
 def take(tx: Tx, now: float, hand: Mapping[Run, int], want: int, part: Part = WHOLE) -> Taken:
@@ -179,7 +190,7 @@ def take(tx: Tx, now: float, hand: Mapping[Run, int], want: int, part: Part = WH
     goes to the newest, so that new mail is not kept waiting by a long queue.
     """
     reached = dict(hand)
-    taken = Taken([], [], tx.one("queue.fanning") is not None)
+    taken = Taken([], [], tx.one("queue.fanning") is not None, {})
     turn, share = max(TURN, want // 5), {"part": part.index, "parts": part.count}
     while len(taken.due) < want:
         took = 0
@@ -188,9 +199,16 @@ def take(tx: Tx, now: float, hand: Mapping[Run, int], want: int, part: Part = WH
             if len(taken.due) >= want:
                 break
         if not took:
-            return taken
-    next(filter(None, (_turn(tx, taken, reached, run, share | {"limit": TURN}) for run in _newest(tx, now))), 0)
+            break
+    else:
+        next(filter(None, (_turn(tx, taken, reached, run, share | {"limit": TURN}) for run in _newest(tx, now))), 0)
+    taken.outlines.update((one, _outline(tx, one)) for one in dict.fromkeys(due.mailing_id for due in taken.due))
     return taken
+
+
+def _outline(tx: Tx, mailing_id: int) -> Outline:
+    row = tx.one("queue.outline", id=mailing_id)
+    return Outline(bool(row["personal"]), row["size"], row["mail"]) if row else Outline(False, 0, "")
 
 
 def _turn(tx: Tx, taken: Taken, reached: dict[Run, int], run: Run, share: Mapping[str, int]) -> int:
@@ -207,13 +225,7 @@ def _turn(tx: Tx, taken: Taken, reached: dict[Run, int], run: Run, share: Mappin
             )
     if rows:
         reached[run] = rows[-1]["id"]
-        taken.mails[mailing_id] = _mail(tx, mailing_id)
     return len(rows)
-
-
-def _mail(tx: Tx, mailing_id: int) -> str:
-    row = tx.one("queue.mail", id=mailing_id)
-    return str(row["mail"]) if row else ""
 
 
 def _oldest(tx: Tx, now: float) -> Iterator[Run]:
@@ -331,8 +343,32 @@ def delivery(tx: Tx, delivery_id: int) -> Delivery | None:
 
 
 def retry(tx: Tx, now: float, delivery_id: int = 0) -> int:
-    """Make one deferred or failed delivery, or all deferred ones, due now; return how many."""
-    return tx.run("queue.retry", id=delivery_id, now=now)
+    """Make one deferred, failed or paused delivery, or all deferred ones, due now; return how many."""
+    if delivery_id:
+        return tx.run("queue.retry", id=delivery_id, now=now, paused=PAUSED)
+    return tx.run("queue.retry_all", now=now, paused=PAUSED)
+
+
+def pause(tx: Tx) -> int:
+    """Have all that waits wait until `resume`; return how many deliveries."""
+    return tx.run("queue.pause", paused=PAUSED)
+
+
+def resume(tx: Tx) -> int:
+    """Go on with what `pause` stopped; return how many deliveries."""
+    return tx.run("queue.resume", paused=PAUSED)
+
+
+def drop_paused(tx: Tx, now: float) -> int:
+    """Give up what `pause` stopped; return how many deliveries."""
+    return tx.run("queue.drop_paused", now=now, paused=PAUSED)
+
+
+def paused(tx: Tx) -> int:
+    """Return how many deliveries `pause` has stopped."""
+    row = tx.one("queue.paused", paused=PAUSED)
+    assert row is not None
+    return int(row["n"])
 
 
 def drop(tx: Tx, now: float, delivery_id: int) -> bool:
@@ -346,8 +382,3 @@ def stats(tx: Tx) -> dict[str, tuple[int, float | None]]:
     for row in tx.all("queue.stats"):
         counts[row["state"]] = (row["deliveries"], row["oldest"])
     return counts
-
-
-def prune(tx: Tx, before: float) -> int:
-    """Delete mailings all of whose deliveries were finished before that time; return how many."""
-    return tx.run("queue.prune", before=before)

@@ -3,13 +3,18 @@
 WAL with synchronous=FULL: when `write` returns, the data has been fsynced. Units that arrive while
 a commit is under way share the next one. If anything goes wrong with a shared commit, each of its
 units is tried again in a transaction of its own, so one bad unit never takes others with it.
+
+When the disk is full the reserve is given up (reserve.py), so that what was sent can be written down.
 """
 
 from __future__ import annotations
 
 import asyncio
+import shutil
 import sqlite3
-from collections.abc import Callable, Iterable, Mapping
+import threading
+import time
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from functools import partial
 from pathlib import Path
 from typing import Any, TypeVar, cast
@@ -17,16 +22,22 @@ from typing import Any, TypeVar, cast
 import aiosqlite
 
 from mailforum.errors import Deferred
+from mailforum.store.connection import BUSY_SECONDS as BUSY_SECONDS
 from mailforum.store.connection import connect
+from mailforum.store.copy import copy
 from mailforum.store.database import Row, Unit, load_queries
 from mailforum.store.group import Group
 from mailforum.store.migrate import migrate
+from mailforum.store.reserve import Reserve
+from mailforum.store.trouble import Alarm, Unavailable, kind_of, unavailable
 
 T = TypeVar("T")
 
 BATCH = 64
 READERS = 2
 PIECE = 256 * 1024
+LARGE_LOG = 64 * 1024**2  # bytes; the write-ahead log is that large only if a reader keeps it from being emptied
+MOVE_MS = 200  # how long readers are waited for when the log is to be emptied; mail waits as well
 
 
 class SqliteTx:
@@ -75,27 +86,54 @@ class _Thread(aiosqlite.Connection):
 class SqliteDatabase:
     """See `Database`. Made by `open_sqlite`; to be closed, or the process will not end."""
 
-    def __init__(self, path: Path) -> None:
+    def __init__(self, path: Path, patience: float = BUSY_SECONDS, reserve: int = 0) -> None:
         self._path = path
+        self._patience = patience
+        self._reserve = Reserve(path, reserve)
+        self._reading = Alarm("read", time.monotonic)
+        self._writing = Alarm("written", time.monotonic)
         self._queries = load_queries()
         self._group: Group[Unit[Any], Any] = Group(self._commit, BATCH)
         self._closing = False
+        self._commits = self._commits_seen = 0
         self._callbacks: list[Callable[[], None]] = []
-        self._writer = _Thread(partial(connect, path), 64)
+        self._writer = self._thread()
         self._readers: asyncio.Queue[_Thread] = asyncio.Queue()
         self._opened: list[_Thread] = []
         self._peeker: SqliteTx | None = None
 
-    async def open(self) -> None:
-        """Open the writer; readers follow when they are first needed."""
+    def _thread(self, *, readonly: bool = False) -> _Thread:
+        return _Thread(partial(connect, self._path, readonly=readonly, patience=self._patience), 64)
+
+    async def open(self, served: bool) -> None:
+        """Bring the schema up to date and open the writer; readers follow when they are first needed."""
+        try:
+            await self._open(served)
+        except sqlite3.OperationalError:  # a full disk has many names here; with the reserve's room it may go
+            self._reserve.give_up()
+            self._writer = self._thread()
+            await self._open(served)
+        self.has_room(0)
+
+    async def _open(self, served: bool) -> None:
+        await asyncio.to_thread(migrate, self._path, served)
         await self._writer
 
     async def read(self, unit: Unit[T]) -> T:
+        try:
+            result = await self._read(partial(_snapshot, self._queries, unit))
+        except sqlite3.Error as error:
+            failure = unavailable(error)
+            if isinstance(failure, Unavailable):
+                self._reading.ring(failure)
+            raise failure from error
+        self._reading.quiet()
+        return result
+
+    async def _read(self, job: Callable[[sqlite3.Connection], T]) -> T:
         reader = await self._reader()
         try:
-            return await reader.work(partial(_snapshot, self._queries, unit))
-        except sqlite3.DatabaseError as error:
-            raise _unavailable(error) from error
+            return await reader.work(job)
         finally:
             self._readers.put_nowait(reader)
 
@@ -108,11 +146,15 @@ class SqliteDatabase:
             return await self.read(unit)
 
     async def _reader(self) -> _Thread:
-        if self._readers.empty() and len(self._opened) < READERS:
-            reader = _Thread(partial(connect, self._path, readonly=True), 64)
-            self._opened.append(reader)
+        if not self._readers.empty() or len(self._opened) == READERS:
+            return await self._readers.get()
+        reader = self._thread(readonly=True)
+        self._opened.append(reader)
+        try:
             return cast(_Thread, await reader)
-        return await self._readers.get()
+        except BaseException:
+            self._opened.remove(reader)
+            raise
 
     async def write(self, unit: Unit[T]) -> T:
         if self._closing:
@@ -122,26 +164,52 @@ class SqliteDatabase:
     async def _commit(self, units: list[Unit[Any]]) -> list[Any]:
         results = await self._writer.work(partial(_commit, self._queries, units))
         units.clear()  # the thread keeps its last job in hand until the next, and a large mail with it
+        self._commits += 1
+        await self._judge(results)
         for callback in self._callbacks:
             callback()
         return results
 
+    async def _judge(self, results: Sequence[Any]) -> None:
+        """Sound the alarm if the database could not be written, and make what room there is."""
+        failure = next((result for result in results if isinstance(result, Unavailable)), None)
+        if failure is None:
+            self._writing.quiet()
+            return
+        self._writing.ring(failure)
+        if failure.kind == "FULL":
+            self._reserve.give_up()
+            await self._writer.work(_move_log)
+
+    def has_room(self, floor: int) -> bool:
+        free = shutil.disk_usage(self._path.parent).free
+        return free >= floor and self._reserve.whole(free, floor)
+
+    async def tidy(self) -> int:
+        log = self._path.with_name(self._path.name + "-wal")
+        idle, self._commits_seen = self._commits == self._commits_seen, self._commits
+        size = log.stat().st_size if log.exists() else 0
+        if size and (idle or size > LARGE_LOG) and not await self._writer.work(_move_log):
+            return size if size > LARGE_LOG else 0
+        return 0
+
     def on_commit(self, callback: Callable[[], None]) -> None:
         self._callbacks.append(callback)
 
-    async def backup(self, path: str) -> None:
-        def copy(connection: sqlite3.Connection) -> None:
-            with sqlite3.connect(path) as target:
-                connection.backup(target)
-            target.close()
+    async def backup(self, path: Path, now: float, advance: Callable[[int, int], None]) -> list[str]:
+        given_up = threading.Event()
 
-        reader = await self._reader()
+        def go_on(done: int, of: int) -> None:
+            if given_up.is_set():
+                raise InterruptedError
+            advance(done, of)
+
         try:
-            await reader.work(copy)
+            return await self._read(lambda connection: copy(connection, path, now, go_on))
         except sqlite3.Error as error:
-            raise _unavailable(error) from error
+            raise unavailable(error) from error
         finally:
-            self._readers.put_nowait(reader)
+            given_up.set()
 
     async def close(self) -> None:
         self._closing = True
@@ -152,17 +220,20 @@ class SqliteDatabase:
             await thread.close()
 
 
-async def open_sqlite(path: Path) -> SqliteDatabase:
+async def open_sqlite(
+    path: Path, *, patience: float = BUSY_SECONDS, reserve: int = 0, served: bool = False
+) -> SqliteDatabase:
     """Open the database file, creating it and bringing its schema up to date as needed.
 
-    Raises Deferred when it cannot be opened and ConfigError when a newer mailforum has made it.
+    `patience`: seconds to wait for another process that writes. `reserve`: bytes kept for a full disk.
+    `served`: we hold the lock of the server. Raises Deferred when it cannot be opened, and ConfigError
+    when a newer mailforum has made it, or an older one serves it.
     """
-    database = SqliteDatabase(path)
+    database = SqliteDatabase(path, patience, reserve)
     try:
-        await asyncio.to_thread(migrate, path)
-        await database.open()
+        await database.open(served)
     except sqlite3.Error as error:
-        raise _unavailable(error) from error
+        raise unavailable(error) from error
     return database
 
 
@@ -182,8 +253,10 @@ def _commit(queries: Mapping[str, str], units: list[Unit[Any]], connection: sqli
             results = [unit(SqliteTx(connection, queries)) for unit in units]
             connection.execute("COMMIT")
             return results
-        except Exception:
+        except Exception as error:
             _rollback(connection)
+            if isinstance(error, sqlite3.Error) and kind_of(error) == "BUSY":
+                return [unavailable(error) for _ in units]  # each alone would wait as long once more
     return [_alone(queries, unit, connection) for unit in units]
 
 
@@ -195,7 +268,7 @@ def _alone(queries: Mapping[str, str], unit: Unit[Any], connection: sqlite3.Conn
         return result
     except Exception as error:
         _rollback(connection)
-        return _unavailable(error) if isinstance(error, sqlite3.Error) else error
+        return unavailable(error) if isinstance(error, sqlite3.Error) else error
 
 
 def _rollback(connection: sqlite3.Connection) -> None:
@@ -204,15 +277,13 @@ def _rollback(connection: sqlite3.Connection) -> None:
         connection.execute("ROLLBACK")
 
 
-# What an admin or time can mend. Any other error of the driver is a mistake of ours, to be heard of as one.
-_PASSING = {"BUSY", "LOCKED", "FULL", "IOERR", "READONLY", "CORRUPT", "NOTADB", "CANTOPEN", "NOMEM", "PROTOCOL"}
-
-
-def _unavailable(error: sqlite3.Error) -> Exception:
-    """Turn the driver's error into what the sender may know: 452 for a full disk, else 451."""
-    name = getattr(error, "sqlite_errorname", "SQLITE_").split("_")[1]
-    if name not in _PASSING:
-        return error
-    if name == "FULL":
-        return Deferred("There is no room for your mail just now.", str(error), code=452, enhanced="4.3.1")
-    return Deferred("Mail cannot be stored just now; please try again later.", f"database: {error}")
+def _move_log(connection: sqlite3.Connection) -> bool:
+    """Move what is in the write-ahead log into the database and empty the log; False if readers need it."""
+    patience = connection.execute("PRAGMA busy_timeout").fetchone()[0]
+    connection.execute(f"PRAGMA busy_timeout={MOVE_MS}")
+    try:
+        return not connection.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchone()[0]
+    except sqlite3.Error:  # the disk may be too full even for that
+        return False
+    finally:
+        connection.execute(f"PRAGMA busy_timeout={patience}")

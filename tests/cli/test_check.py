@@ -148,3 +148,11 @@ def test_a_list_that_nobody_is_in_charge_of_is_a_warning(pmo: Forum) -> None:
     assert found(pmo, "pmo@lists.example.test: nobody is in charge", code=0) == "warning"
     pmo.run("member", "set", "pmo", "ada@example.org", "role=owner")
     assert not [text for text in findings(pmo) if "nobody is in charge" in text]
+
+
+def test_a_database_of_an_older_mailforum_is_left_as_it_is(forum: Forum) -> None:
+    from tests.store.test_migrate import old, version_and_waiting
+
+    old(forum.folder / "mailforum.db", 1)
+    assert found(forum, "of an older mailforum (schema 1 of", code=0) == "warning"
+    assert version_and_waiting(forum.folder / "mailforum.db")[0] == 1

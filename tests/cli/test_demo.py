@@ -153,7 +153,8 @@ def test_a_relay_in_the_environment_gets_none_of_the_mail(tmp_path: Path, monkey
 def test_an_earlier_demo_is_replaced_and_what_else_lies_there_is_kept(here: Path) -> None:
     with folder.claimed("d") as place:
         (place / folder.OUTBOX / "new").mkdir(parents=True)
-        (place / "mailforum.db").write_text("old")
+        for end in ("", "-wal", ".served", ".reserve"):
+            (place / f"mailforum.db{end}").write_text("old")
         (place / "my notes").write_text("kept")
     with folder.claimed("d") as place:
         assert sorted(path.name for path in place.iterdir()) == [".mailforum-demo", "my notes"]

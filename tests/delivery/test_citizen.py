@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from mailforum.delivery import pace
+from mailforum.delivery import hand, pace
 from mailforum.store import queue
 from tests.support.sink import Mail, Sink
 from tests.support.site import DOMAIN, Site, running_site
@@ -201,3 +201,29 @@ async def test_greylisted_mail_is_tried_again_after_5_then_15_then_60_minutes(tm
 async def _only(site: Site):  # type: ignore[no-untyped-def]
     (row,) = await site.service.core.db.read(queue.deliveries)
     return row
+
+
+async def test_only_so_many_bytes_of_large_mails_are_on_their_way_at_once(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(hand, "LARGE", 50_000)
+    monkeypatch.setattr(hand, "MEMORY", 250_000)
+    flying: Counter[bytes] = Counter()
+    most = 0
+
+    async def dot(mail: Mail) -> None:
+        nonlocal most
+        flying[mail.data[-20:]] += 1
+        most = max(most, len(+flying))
+        await asyncio.sleep(0.02)
+        flying[mail.data[-20:]] -= 1
+
+    async with running_site(tmp_path, Sink(dot=dot)) as site:
+        await make_list(site, "pmo", at("example.com", 5))
+        for number in range(8):
+            mail = POST % str(number).encode() + b"x\r\n" * 33_000 + b"%d\r\n" % number
+            assert (await site.send("ada@example.org", [f"pmo@{DOMAIN}"], mail)).startswith("250")
+        await site.sink.wait(40, 30)
+        await site.quiet()
+    assert most <= 3  # two on their way, and the next one begins while the last of one ends
+    assert copies(site.sink) == Counter(dict.fromkeys(at("example.com", 5), 8))

@@ -42,7 +42,7 @@ _BODIES = (
     b"Hello.\r\n", b"..\r\n", b"...two\r\n", b"\r\n\r\n", b"bare\nlf\r\n", b"bare\rcr\r\n", b"nul\0\r\n", b"\n.\n",
     b"\r.\r", b"\n.\r\n", b"\r\n.\r", b"\r\n.\n", b"\r\n\0.\r\n", b"\r\n.\0\r\n", b"\r\n.\r\r\n",
     b"MAIL FROM:<eve@example.com>\r\n", b"RCPT TO:<pmo@lists.example.test>\r\nDATA\r\n", b"QUIT\r\n", b"\xff\xfe\r\n",
-    b"long", b"many", b"too large",
+    b"long", b"many", b"too large", b"too large",
 )  # fmt: skip
 _LARGE = {b"long": b"x" * 3000, b"many": b"y\r\n" * 2000, b"too large": b"z" * 110_000 + b"\r\n"}
 
@@ -79,17 +79,19 @@ class Sessions(RuleBasedStateMachine):
         self.house.intake.taken.clear()
         self.posts = self.house.posts()
 
-    def _at(self, place: int, *, lmtp: bool = False) -> tuple[Client, Model]:
+    def _at(self, place: int) -> tuple[Client, Model]:
+        """Return the connection at a place, a new one if there is none; the last place is for LMTP."""
         if place not in self.open:
+            lmtp = place == 2
             self.open[place] = Client(self.house, lmtp=lmtp), Model(lmtp)
         return self.open[place]
 
     # -- what clients do
 
-    @rule(place=which, lmtp=st.booleans())
-    def connect(self, place: int, lmtp: bool) -> None:
+    @rule(place=which)
+    def connect(self, place: int) -> None:
         """Connect, and say hello as one should."""
-        _, model = self._at(place, lmtp=lmtp)
+        _, model = self._at(place)
         self._send(place, b"LHLO me\r\n" if model.lmtp else b"EHLO me\r\n")
 
     @rule(place=which, said=st.lists(lines, min_size=1, max_size=6), listen=st.booleans())
@@ -113,13 +115,23 @@ class Sessions(RuleBasedStateMachine):
         fragments=st.lists(st.sampled_from(_BODIES), max_size=4),
         cuts=st.lists(st.integers(0, 2000), max_size=3),
         ended=st.sampled_from([True, True, True, False]),
+        twice=st.booleans(),
     )
     def post(
-        self, place: int, rcpts: list[bytes], sender: bytes, fragments: list[bytes], cuts: list[int], ended: bool
+        self,
+        place: int,
+        rcpts: list[bytes],
+        sender: bytes,
+        fragments: list[bytes],
+        cuts: list[int],
+        ended: bool,
+        twice: bool,
     ) -> None:
-        """Send a whole mail, in some pieces; perhaps without its end."""
+        """Send a whole mail, in some pieces; perhaps without its end; perhaps after another was begun."""
         _, model = self._at(place)
         hello = b"RSET\r\n" if model.hello else b"LHLO me\r\n" if model.lmtp else b"EHLO me\r\n"
+        if twice:
+            hello += b"MAIL FROM:<ben@example.com>\r\nRCPT TO:<dev@lists.example.test>\r\nRSET\r\n"
         envelope = [b"MAIL FROM:" + sender, *(b"RCPT TO:<%s@lists.example.test>" % name for name in rcpts), b"DATA"]
         wire = (
             hello + b"".join(line + b"\r\n" for line in envelope) + mail(fragments) + (b"\r\n.\r\n" if ended else b"")
@@ -135,17 +147,25 @@ class Sessions(RuleBasedStateMachine):
         self._send(place, b"\r\n.\r\n")
         self._listen(place)
 
-    @rule(place=which, behind=st.sampled_from([b"", b"EHLO eve\r\nMAIL FROM:<eve@example.com>\r\n"]))
-    def start_tls(self, place: int, behind: bytes) -> None:
-        """Begin TLS; what is sent in the clear behind it must be forgotten."""
+    @rule(
+        place=which,
+        behind=st.sampled_from([b"", b"EHLO eve\r\nMAIL FROM:<eve@example.com>\r\n"]),
+        then=st.sampled_from([b"", b"MAIL FROM:<ann@example.org>\r\n"]),
+    )
+    def start_tls(self, place: int, behind: bytes, then: bytes) -> None:
+        """Begin TLS; what is sent in the clear before and behind it must be forgotten."""
         client, model = self._at(place)
         self._listen(place)
+        if not model.hello and model.owed is None and model.waits:
+            self._send(place, b"LHLO me\r\n" if model.lmtp else b"EHLO me\r\n")
+            self._listen(place)
         if place not in self.open or model.encrypted or not model.waits or model.owed is not None:
             return
         self._send(place, b"STARTTLS\r\n" + behind)
         assert client.reply()[0][:4] == b"220 "
         client.start_tls()
         model.encrypt()
+        self._send(place, then)
 
     @rule(place=which, size=st.sampled_from([70_000, 300_000]))
     def say_something_endless(self, place: int, size: int) -> None:

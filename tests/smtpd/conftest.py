@@ -13,8 +13,8 @@ from mailforum.config import Config, Smtp
 from mailforum.config import Limits as RateLimits
 from mailforum.errors import Deferred, Refused
 from mailforum.model import Envelope, Outcome, Route, RouteRole
-from mailforum.smtpd.protocol import Limits
 from mailforum.smtpd.server import Server
+from mailforum.smtpd.shared import Limits
 from mailforum.units import Address, Duration, Size
 
 FREE = Address("127.0.0.1:0")

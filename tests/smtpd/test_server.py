@@ -6,7 +6,7 @@ import pytest
 from cryptography import x509
 
 from mailforum.errors import ConfigError
-from mailforum.smtpd.protocol import Limits
+from mailforum.smtpd.shared import Limits
 from mailforum.units import Address
 from tests.smtpd import conftest
 from tests.support.certificate import make_certificate

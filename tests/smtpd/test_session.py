@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 
 from mailforum.errors import Deferred, Refused
 from mailforum.model import Outcome
-from mailforum.smtpd.protocol import Limits
+from mailforum.smtpd.shared import Limits
 from mailforum.smtpd.syntax import one_outcome, reply, split_path, words
 
 MAIL = b"From: Ann <ann@example.com>\r\nSubject: Lunch\r\n\r\nAt noon?\r\n"

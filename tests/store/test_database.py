@@ -16,6 +16,7 @@ from mailforum.store import intake, lists
 from mailforum.store.database import Database, Tx, load_queries
 from mailforum.store.migrate import steps
 from mailforum.store.sqlite import open_sqlite
+from tests.support.disk import damage
 
 
 @pytest.fixture
@@ -126,10 +127,9 @@ async def test_what_waits_is_finished_before_closing(tmp_path: Path) -> None:
 
 
 async def test_a_locked_database_defers_and_does_not_block_the_event_loop(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    tmp_path: Path,
 ) -> None:
-    monkeypatch.setattr("mailforum.store.connection.BUSY_SECONDS", 0.3)
-    database = await open_sqlite(tmp_path / "test.db")
+    database = await open_sqlite(tmp_path / "test.db", patience=0.3)
     other = sqlite3.connect(tmp_path / "test.db", isolation_level=None)
     other.execute("BEGIN IMMEDIATE")
     ticks = 0
@@ -167,12 +167,69 @@ async def test_a_full_disk_is_452_and_mail_flows_again_when_there_is_room(tmp_pa
 
 async def test_a_backup_is_a_database_to_go_on_with(tmp_path: Path, db: Database) -> None:
     await db.write(see(b"a"))
-    await db.backup(str(tmp_path / "copy.db"))
+    steps: list[tuple[int, int]] = []
+    assert await db.backup(tmp_path / "copy.db", 1e9, lambda done, of: steps.append((done, of))) == []
+    assert steps[-1][0] == steps[-1][1] > 0
     await db.write(see(b"b"))
     copy = await open_sqlite(tmp_path / "copy.db")
     assert await count(copy) == 1
     assert await copy.write(see(b"b"))
     await copy.close()
+
+
+async def test_a_backup_that_takes_long_keeps_nobody_waiting_and_does_not_start_anew(
+    tmp_path: Path, db: Database
+) -> None:
+    await db.write(lambda tx: [intake.see(tx, "pmo", b"%d" % n * 500, 1.0) for n in range(6000)])
+    half, go_on = threading.Event(), threading.Event()
+    steps: list[int] = []
+
+    def advance(done: int, of: int) -> None:
+        steps.append(done)
+        if 0 < done < of and not half.is_set():
+            half.set()
+            assert go_on.wait(20)
+
+    copying = asyncio.create_task(db.backup(tmp_path / "copy.db", 1e9, advance))
+    assert await asyncio.to_thread(half.wait, 20)
+    for number in range(50):
+        await asyncio.wait_for(db.write(see(b"%d" % number)), 10)
+    go_on.set()
+    assert await copying == []
+    assert steps == sorted(set(steps)), "it has started anew"
+    copy = await open_sqlite(tmp_path / "copy.db")
+    assert (await count(copy), await count(db)) == (6000, 6050)
+    await copy.close()
+
+
+async def test_a_backup_that_is_given_up_ends_at_once(tmp_path: Path, db: Database) -> None:
+    await db.write(lambda tx: [intake.see(tx, "pmo", b"%d" % n * 500, 1.0) for n in range(6000)])
+    begun, go_on = threading.Event(), threading.Event()
+    steps: list[int] = []
+
+    def advance(done: int, of: int) -> None:
+        steps.append(done)
+        begun.set()
+        assert go_on.wait(20)
+
+    copying = asyncio.create_task(db.backup(tmp_path / "copy.db", 1e9, advance))
+    assert await asyncio.to_thread(begun.wait, 20)
+    copying.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await copying
+    go_on.set()
+    assert [await count(db) for _ in range(3)] == [6000] * 3, "each reader is of use again"
+    assert len(steps) == 1
+
+
+async def test_a_backup_of_a_damaged_database_says_so(tmp_path: Path) -> None:
+    database = await open_sqlite(tmp_path / "test.db")
+    await database.write(lambda tx: [intake.see(tx, "pmo", b"%d" % n * 500, 1.0) for n in range(1000)])
+    await database.close()
+    damage(tmp_path / "test.db", "seen")
+    database = await open_sqlite(tmp_path / "test.db")
+    assert await database.backup(tmp_path / "copy.db", 1e9, lambda done, of: None)
+    await database.close()
 
 
 async def test_a_newer_database_is_refused_with_a_clear_line(tmp_path: Path) -> None:

@@ -108,6 +108,7 @@ def write_config(folder: Path, relay: str, **options: str) -> Path:
         ("site", "admin"): '"postmaster@example.org"',
         ("site", "special_domains"): "true",
         ("store", "min_free"): '"0"',
+        ("store", "reserve"): '"0"',
         ("smtp", "listen"): '["127.0.0.1:0"]',
         ("smtp", "lmtp"): '["127.0.0.1:0"]',
         ("web", "listen"): '["127.0.0.1:0"]',

@@ -21,7 +21,8 @@ LOG = "mailforum.log"
 _MARKER = ".mailforum-demo"
 _DATABASE = "mailforum.db"
 _LOCK = f"{_DATABASE}.lock"  # held by whoever serves that database
-_OURS = (CONFIG, OUTBOX, LOG, "secret.key", _DATABASE, f"{_DATABASE}-wal", f"{_DATABASE}-shm", _LOCK)
+_BESIDE = ("-wal", "-shm", ".served", ".reserve")
+_OURS = (CONFIG, OUTBOX, LOG, "secret.key", _DATABASE, *(_DATABASE + end for end in _BESIDE), _LOCK)
 _NAMES = ("demo", *(f"demo-{number}" for number in range(2, 10)))
 _PORTS = 100  # how many are tried
 
@@ -98,6 +99,7 @@ def write_config(folder: Path, domain: str, wanted_port: int) -> config.Config:
         {
             ("site", "domain"): f'"{domain}"',
             ("site", "special_domains"): "true",
+            ("store", "reserve"): '"0"',
             ("smtp", "listen"): f'["{HOST}:{smtp}"]',
             ("delivery", "relay"): f'"maildir:{OUTBOX}"',
             ("web", "listen"): f'["{HOST}:{web}"]',

@@ -8,15 +8,6 @@ DELETE FROM seen WHERE rcpt = :rcpt AND digest = :digest
 -- name: seen_count
 SELECT count(*) AS n FROM seen
 
--- name: forget_seen
-DELETE FROM seen WHERE at < :before
-
--- name: forget_answers
-DELETE FROM answer WHERE day < :day
-
--- name: forget_requests
-DELETE FROM request WHERE expires_at < :before
-
 -- name: hold
 INSERT INTO held (list_id, mail_from, from_address, subject, message_id, reason, under, received_at, raw, mail)
 VALUES (:list_id, :mail_from, :from_address, :subject, :message_id, :reason, :under, :now,

@@ -7,9 +7,6 @@ RETURNING id
 -- name: mailing
 SELECT id, list_id, kind, ref_id, template, data, reply_to, mail_from, created_at, mail FROM mailing WHERE id = :id
 
--- name: mail
-SELECT mail FROM mailing WHERE id = :id
-
 -- name: mailing_raw
 SELECT raw FROM mailing WHERE id = :id
 
@@ -69,6 +66,13 @@ WHERE done_at IS NULL AND due_at = :due_at AND mailing_id = :mailing_id AND id >
   AND (:parts = 1 OR id % :parts = :part)
 ORDER BY id LIMIT :limit
 
+-- name: outline
+SELECT mailing.kind IN ('post', 'digest') AND coalesce(json_extract(list.settings, '$.personal'), 1) AS personal,
+       coalesce(post.size, length(mailing.raw), 0) AS size, mailing.mail
+FROM mailing LEFT JOIN list ON list.id = mailing.list_id
+ LEFT JOIN post ON mailing.kind = 'post' AND post.id = mailing.ref_id
+WHERE mailing.id = :id
+
 -- name: next_due
 SELECT min(due_at) AS due_at FROM delivery WHERE done_at IS NULL
 
@@ -126,22 +130,31 @@ WHERE delivery.id = :id
 
 -- name: retry
 UPDATE delivery SET due_at = :now, state = 'queued', done_at = NULL
-WHERE (:id = 0 OR id = :id) AND (state = 'deferred' OR (state = 'failed' AND :id <> 0))
+WHERE id = :id AND (state IN ('deferred', 'failed') OR (state = 'queued' AND due_at >= :paused))
+
+-- name: retry_all
+UPDATE delivery SET due_at = :now, state = 'queued'
+WHERE done_at IS NULL AND state = 'deferred' AND due_at < :paused
 
 -- name: drop
 UPDATE delivery SET state = 'failed', done_at = :now, enhanced = '5.0.0', reply = 'dropped by the admin'
 WHERE id = :id AND done_at IS NULL
+
+-- name: pause
+UPDATE delivery SET due_at = due_at + :paused WHERE done_at IS NULL AND due_at < :paused
+
+-- name: resume
+UPDATE delivery SET due_at = due_at - :paused WHERE done_at IS NULL AND due_at >= :paused
+
+-- name: drop_paused
+UPDATE delivery SET state = 'failed', done_at = :now, enhanced = '5.0.0', reply = 'dropped by the admin'
+WHERE done_at IS NULL AND due_at >= :paused
+
+-- name: paused
+SELECT count(*) AS n FROM delivery WHERE done_at IS NULL AND due_at >= :paused
 
 -- name: backlog
 SELECT count(*) AS n FROM (SELECT 1 FROM delivery WHERE done_at IS NULL LIMIT :limit)
 
 -- name: stats
 SELECT state, count(*) AS deliveries, min(created_at) AS oldest FROM delivery GROUP BY state
-
--- name: prune
-DELETE FROM mailing WHERE id IN (
-    SELECT mailing.id FROM mailing
-    WHERE mailing.created_at < :before AND fan_after >= fan_last AND NOT EXISTS (
-        SELECT 1 FROM delivery WHERE delivery.mailing_id = mailing.id
-        AND (delivery.done_at IS NULL OR delivery.done_at >= :before))
-    LIMIT 100)

@@ -46,3 +46,5 @@ ALTER TABLE mailing ADD COLUMN fan_author TEXT NOT NULL DEFAULT '';
 CREATE INDEX mailing_fanning ON mailing (id) WHERE fan_after < fan_last;
 CREATE INDEX mailing_list ON mailing (list_id);
 CREATE INDEX member_list ON member (list_id, id);
+-- Who is in charge of a list is asked for each post that is held: not to be looked for among all members.
+CREATE INDEX member_in_charge ON member (list_id, key) WHERE role IN ('owner', 'moderator');

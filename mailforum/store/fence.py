@@ -1,0 +1,67 @@
+"""Is this the database that was served last, or a copy from a backup?
+
+A copy that `mailforum backup` makes says so itself. Any other copy is found by a count of starts: it
+stands in the database and in a file beside it, and a copy that was put back has a lower one, or none
+beside it.
+"""
+
+from __future__ import annotations
+
+import os
+from dataclasses import dataclass
+from pathlib import Path
+
+from mailforum.store.database import Tx
+
+SKIPPED = 100_000  # ids that are not given again after a restore, for what was lost may have had them
+
+
+@dataclass(frozen=True, slots=True)
+class Marker:
+    """The file beside the database with the count of starts."""
+
+    path: Path
+
+    @classmethod
+    def of(cls, database: Path) -> Marker:
+        """Return the marker of a database file."""
+        return cls(database.with_name(database.name + ".served"))
+
+    def read(self) -> int | None:
+        """Return the count, or None where there is none."""
+        try:
+            return int(self.path.read_text(encoding="ascii"))
+        except (OSError, ValueError):
+            return None
+
+    def write(self, served: int) -> None:
+        """Write down the count; the old one stays whole until the new one is on disk."""
+        new = self.path.with_name(self.path.name + ".new")
+        with new.open("w", encoding="ascii") as file:
+            file.write(f"{served}\n")
+            file.flush()
+            os.fsync(file.fileno())
+        new.replace(self.path)
+
+
+@dataclass(frozen=True, slots=True)
+class Start:
+    """The `served`-th start on a database; `restored` says that it is a copy, made at `copied_at` if known."""
+
+    served: int
+    restored: bool
+    copied_at: float | None
+
+
+def start(tx: Tx, beside: int | None) -> Start:
+    """Count a start; `beside` is what the marker says. To be written into the marker afterwards."""
+    row = tx.one("fence.read")
+    assert row is not None
+    # A marker that is behind has only missed a crash.
+    strange = row["served"] > 0 if beside is None else beside > row["served"]
+    restored = row["copied_at"] is not None or strange
+    served = max(row["served"], beside or 0) + 1
+    tx.run("fence.pass", served=served)
+    if restored:
+        tx.run("fence.skip_ids", by=SKIPPED)
+    return Start(served, restored, row["copied_at"])

@@ -1,0 +1,11 @@
+-- name: read
+SELECT served, copied_at FROM fence
+
+-- name: pass
+UPDATE fence SET served = :served, copied_at = NULL
+
+-- name: mark
+UPDATE fence SET copied_at = :now
+
+-- name: skip_ids
+UPDATE sqlite_sequence SET seq = seq + :by

@@ -1,0 +1,83 @@
+"""A database that cannot be used: what the sender is told, and one clear line for the admin."""
+
+from __future__ import annotations
+
+import logging
+import sqlite3
+from collections.abc import Callable
+
+from mailforum import log
+from mailforum.errors import Deferred
+
+AGAIN = 30.0  # seconds between lines about the same trouble
+
+# What an admin or time can mend. Any other error of the driver is a mistake of ours, to be heard of as one.
+_WHAT = {
+    "BUSY": "another process has locked it",
+    "LOCKED": "another process has locked it",
+    "FULL": "the disk is full",
+    "IOERR": "the disk cannot be read or written",
+    "READONLY": "we may not write to it",
+    "CORRUPT": "the file is damaged: see `mailforum check`, and restore a backup",
+    "NOTADB": "the file is damaged: see `mailforum check`, and restore a backup",
+    "CANTOPEN": "the file cannot be opened",
+    "NOMEM": "there is no memory left",
+    "PROTOCOL": "another process has locked it",
+}
+
+
+class Unavailable(Deferred):
+    """The database cannot be used just now; `kind` is SQLite's own word for why, such as FULL."""
+
+    def __init__(self, kind: str, error: sqlite3.Error) -> None:
+        self.kind = kind
+        reason = f"database: {_WHAT[kind]} ({error})"
+        if kind == "FULL":
+            super().__init__("There is no room for your mail just now.", reason, code=452, enhanced="4.3.1")
+        else:
+            super().__init__("Mail cannot be stored just now; please try again later.", reason)
+
+
+def kind_of(error: BaseException) -> str:
+    """Return SQLite's word for an error that passes, such as FULL or BUSY; "" for any other."""
+    words = getattr(error, "sqlite_errorname", "SQLITE_").split("_")
+    return words[1] if words[1] in _WHAT else ""
+
+
+def unavailable(error: sqlite3.Error) -> Exception:
+    """Turn the driver's error into what the sender may know: 452 for a full disk, else 451."""
+    kind = kind_of(error)
+    return Unavailable(kind, error) if kind else error
+
+
+class Alarm:
+    """Says once that the database cannot be `done` ("read", "written"), now and then that it still cannot,
+    and once that it can again; never more than that, however many mails are turned away meanwhile."""
+
+    def __init__(self, done: str, monotonic: Callable[[], float]) -> None:
+        self._done = done
+        self._monotonic = monotonic
+        self._since: float | None = None
+        self._said_at = float("-inf")
+        self._said = False
+        self._times = 0
+
+    def ring(self, error: Unavailable) -> None:
+        """Something has failed; every failure is to be told here."""
+        now = self._monotonic()
+        self._since = now if self._since is None else self._since
+        self._times += 1
+        if now - self._said_at >= AGAIN:
+            self._said, self._said_at = True, now
+            what = f"The database cannot be {self._done}: {error.reason.removeprefix('database: ')}"
+            log.event("database_trouble", logging.ERROR, what=what, times=self._times)
+
+    def quiet(self) -> None:
+        """Something has worked; cheap while there is no trouble."""
+        if self._since is None:
+            return
+        if self._said:
+            seconds = round(self._monotonic() - self._since, 1)
+            what = f"The database can be {self._done} again."
+            log.event("database_well", logging.WARNING, what=what, after=seconds, times=self._times)
+        self._since, self._said, self._times = None, False, 0

@@ -1,0 +1,73 @@
+"""What is too old to keep, deleted in steps so small that no mail has to wait for one.
+
+A step is a function of where the last one ended and of a transaction; it returns where the next one
+begins (None: nothing more is to be done) and how many rows it has dealt with. What SQLite frees it
+uses again for new mail, so the file ends up as large as what is kept, and stays so.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+
+from mailforum.config import Store
+from mailforum.store import journal
+from mailforum.store.database import Tx
+
+ROWS = 500  # of a step; some milliseconds
+MAILS = 20  # of a step, where each may have megabytes
+
+BEGIN: int | None = 0
+Step = Callable[[int, Tx], tuple[int | None, int]]
+
+
+def steps(keep: Store, seen: float, now: float) -> Iterator[tuple[str, Step]]:
+    """Yield what there is to do, each with its name. `seen`: how long a mail is known again, in seconds."""
+    yield "seen", _while(lambda tx: tx.run("upkeep.drop_seen", before=now - seen, limit=ROWS))
+    yield "answers", _while(lambda tx: tx.run("upkeep.drop_answers", day=int(now // 86400) - 2, limit=ROWS))
+    yield "requests", _up("requests", now - seen, ROWS)
+    yield "deliveries", _up("deliveries", now - keep.keep_sent, ROWS)
+    yield "journal", _while(lambda tx: journal.prune(tx, now - keep.keep_log))
+    yield "mailings", _up("mailings", now - keep.keep_sent, MAILS)
+    for name, seconds, limit in (
+        ("held", keep.keep_held, MAILS),
+        ("shunts", keep.keep_shunted, MAILS),
+        ("bounces", keep.keep_bounces, ROWS),
+    ):
+        if seconds:
+            yield name, _up(name, now - seconds, limit)
+
+
+def _while(delete: Callable[[Tx], int]) -> Step:
+    def step(at: int, tx: Tx) -> tuple[int | None, int]:
+        rows = delete(tx)
+        return (at if rows else None), rows
+
+    return step
+
+
+def _up(name: str, before: float, limit: int) -> Step:
+    """Delete what is of a time before `before`, from the lowest id up to the first that is all newer."""
+
+    def step(at: int, tx: Tx) -> tuple[int | None, int]:
+        row = tx.one(f"upkeep.{name}", after=at, limit=limit)
+        if row is None or row["last"] is None or row["oldest"] >= before:
+            return None, 0
+        return row["last"], tx.run(f"upkeep.drop_{name}", after=at, last=row["last"], before=before)
+
+    return step
+
+
+def old_posts(tx: Tx, before: float) -> list[int]:
+    """Return the next posts (ids) received before `before` whose text is still there."""
+    ids = []
+    for row in tx.all("upkeep.posts", before=before, limit=MAILS):
+        if not row["old"]:
+            break
+        ids.append(row["id"])
+    return ids
+
+
+def replace_body(tx: Tx, post_id: int, raw: bytes) -> None:
+    """Put `raw` in the place of a post's text; posts up to this one are then done."""
+    tx.run("upkeep.replace_body", post_id=post_id, raw=raw)
+    tx.run("upkeep.bodies_to", id=post_id)

@@ -1,0 +1,105 @@
+"""From the schema of every older mailforum to this one's, whatever happens on the way."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import sqlite3
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from mailforum.errors import ConfigError
+from mailforum.store import migrate
+from mailforum.store.lock import alone
+from mailforum.store.sqlite import open_sqlite
+
+NEWEST = migrate.steps()[-1][0]
+
+_KILLED = """
+import os, sys
+from pathlib import Path
+from mailforum.store import migrate
+real, wanted, part = migrate._statements, migrate.steps()[int(sys.argv[2])][1], float(sys.argv[3])
+def some(sql):
+    statements = list(real(sql))
+    if sql != wanted:
+        yield from statements
+        return
+    yield from statements[: round(part * len(statements))]
+    os.kill(os.getpid(), 9)
+migrate._statements = some
+migrate.migrate(Path(sys.argv[1]))
+"""
+
+
+def old(path: Path, version: int) -> None:
+    """Make a database as the mailforum of schema `version` left it, with a post that waits to be sent."""
+    with contextlib.closing(sqlite3.connect(path, isolation_level=None)) as connection:
+        connection.execute("PRAGMA journal_mode=WAL")
+        for number, sql in migrate.steps():
+            if number <= version:
+                connection.executescript(sql)
+        connection.execute(f"PRAGMA user_version = {version}")
+        connection.executescript(
+            """
+            INSERT INTO list (id, address, title, settings, digested_at, created_at)
+            VALUES (1, 'pmo@x', '', '{}', 1, 1);
+            INSERT INTO mailing (id, list_id, kind, template, data, reply_to, mail_from, created_at)
+            VALUES (7, 1, 'notice', 'notice/welcome', '{}', '', '', 1);
+            INSERT INTO delivery (mailing_id, rcpt, state, created_at, due_at) VALUES (7, 'ada@x', 'queued', 1, 1);
+            """
+        )
+
+
+def version_and_waiting(path: Path) -> tuple[int, list[tuple[int, str]]]:
+    with contextlib.closing(sqlite3.connect(path)) as connection:
+        rows = connection.execute("SELECT mailing_id, rcpt FROM delivery WHERE done_at IS NULL").fetchall()
+        return migrate.version(connection), rows
+
+
+@pytest.mark.parametrize("version", [number for number, _ in migrate.steps()])
+def test_every_older_schema_comes_up_to_date_with_what_is_in_it(tmp_path: Path, version: int) -> None:
+    old(tmp_path / "test.db", version)
+    migrate.migrate(tmp_path / "test.db")
+    assert version_and_waiting(tmp_path / "test.db") == (NEWEST, [(7, "ada@x")])
+
+
+@pytest.mark.parametrize("step", range(1, len(migrate.steps())))
+@pytest.mark.parametrize("part", [0, 0.5, 1])
+def test_a_kill_in_the_middle_of_a_migration_leaves_the_last_whole_step(tmp_path: Path, step: int, part: float) -> None:
+    old(tmp_path / "test.db", 1)
+    words = [sys.executable, "-c", _KILLED, str(tmp_path / "test.db"), str(step), str(part)]
+    assert subprocess.run(words, check=False).returncode == -9
+    assert version_and_waiting(tmp_path / "test.db") == (migrate.steps()[step - 1][0], [(7, "ada@x")])
+    migrate.migrate(tmp_path / "test.db")
+    assert version_and_waiting(tmp_path / "test.db") == (NEWEST, [(7, "ada@x")])
+
+
+def test_nobody_changes_the_schema_under_a_server_that_runs(tmp_path: Path) -> None:
+    old(tmp_path / "test.db", 1)
+    with alone(tmp_path / "test.db"):
+        with pytest.raises(ConfigError, match="an older mailforum is running"):
+            asyncio.run(open_and_close(tmp_path / "test.db", served=False))
+        assert version_and_waiting(tmp_path / "test.db")[0] == 1
+        asyncio.run(open_and_close(tmp_path / "test.db", served=True))
+    assert version_and_waiting(tmp_path / "test.db")[0] == NEWEST
+
+
+def test_processes_that_find_an_old_schema_at_the_same_time_get_along(tmp_path: Path) -> None:
+    old(tmp_path / "test.db", 1)
+    code = (
+        "import sys; from pathlib import Path; from mailforum.store.migrate import migrate; migrate(Path(sys.argv[1]))"
+    )
+    words = [sys.executable, "-c", code, str(tmp_path / "test.db")]
+    processes = [subprocess.Popen(words, stderr=subprocess.PIPE) for _ in range(4)]
+    ended = [(process.communicate(timeout=60)[1], process.returncode) for process in processes]
+    assert ended == [(b"", 0)] * 4
+    assert version_and_waiting(tmp_path / "test.db") == (NEWEST, [(7, "ada@x")])
+
+
+async def open_and_close(path: Path, *, served: bool) -> None:
+    database = await open_sqlite(path, served=served)
+    await database.close()
