@@ -145,6 +145,7 @@ class Health:
             by("deliveries", "gauge", "Deliveries that are still to be made, by state", "state", waiting),
             by("oldest_seconds", "gauge", "Age of the oldest delivery that is still to be made", "state", ages),
             one("failed_deliveries", "gauge", "Deliveries given up and still kept", numbers.failed),
+            one("paused_deliveries", "gauge", "Deliveries that wait for an admin since a restore", numbers.paused),
             one("suspended_members", "gauge", "Members who get no mail because theirs came back", numbers.suspended),
             one("held_posts", "gauge", "Posts that wait for a moderator", numbers.held),
             one("shunted_mails", "gauge", "Mails kept aside because of a fault of ours", numbers.shunts),

@@ -63,6 +63,7 @@ def _stats(core: Core, tx: Tx) -> tuple[Row, list[Row], list[Row]]:
         "queued": numbers.queued,
         "to_come": numbers.to_come,
         "deferred": numbers.deferred,
+        "paused": numbers.paused,
         "failed": numbers.failed,
         "sent": stats.finished(tx) - numbers.failed,
         "oldest_seconds": _age(numbers.oldest, now),
@@ -178,6 +179,8 @@ def _queue(now: Picture) -> str:
     parts = [f"{numbers.waiting:,} to be sent", f"{numbers.deferred:,} of them deferred"]
     if numbers.to_come:
         parts.append(f"{numbers.to_come:,} still to be queued")
+    if numbers.paused:
+        parts.append(f"{numbers.paused:,} paused")
     if numbers.oldest is not None:
         parts.append(f"the oldest for {_span(now.at - numbers.oldest)}")
     if numbers.due_at is not None and numbers.due_at > now.at:

@@ -160,12 +160,14 @@ def _sent(tx: Tx, mail: str, sending: Sending, whole: bool) -> Iterator[Line]:
 
 
 def _of_delivery(mail: str, delivery: Traced) -> Iterator[Line]:
+    from mailforum.store.queue import PAUSED
+
     names: dict[str, object] = {"delivery": delivery.id}
     for failure in delivery.failures:
         yield _line(mail, failure.at, "tried", delivery.rcpt, told(failure.enhanced, failure.reply), **names)
     if delivery.done_at is None:
-        what = f"delivery {delivery.id}, next attempt {when(delivery.due_at)}"
-        yield _line(mail, _NOW, delivery.state, delivery.rcpt, what, **names, due=when(delivery.due_at))
+        due = "paused" if delivery.due_at >= PAUSED else when(delivery.due_at)
+        yield _line(mail, _NOW, delivery.state, delivery.rcpt, f"delivery {delivery.id}, next attempt {due}", **names)
     else:
         said = told(delivery.enhanced, delivery.reply)
         what = f"delivery {delivery.id}, after {counted(delivery.attempts, 'attempt')}: {said}"

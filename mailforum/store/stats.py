@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from mailforum.store import queue
 from mailforum.store.database import Tx
 
 RECENT = 1000  # failed attempts that are looked at
@@ -13,7 +14,8 @@ RECENT = 1000  # failed attempts that are looked at
 class Numbers:
     """The queue and what waits beside it. `to_come` members of big lists have no delivery yet.
 
-    `oldest` and `oldest_deferred` are when what still waits was queued; `due_at` is when the first of it is due.
+    `oldest` and `oldest_deferred` are when what still waits was queued; `due_at` is when the first of it is due;
+    `paused` of it have no time, since the database was restored.
     """
 
     queued: int
@@ -26,6 +28,7 @@ class Numbers:
     suspended: int
     held: int
     shunts: int
+    paused: int = 0
 
     @property
     def waiting(self) -> int:
@@ -40,7 +43,7 @@ class OfList:
     address: str
     waiting: int
     oldest: float
-    due_at: float
+    due_at: float | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,7 +82,7 @@ def look(tx: Tx) -> tuple[Numbers, list[OfList]]:
 
     A queue of a million takes about a fifth of a second.
     """
-    rows = tx.all("stats.waiting")
+    rows = tx.all("stats.waiting", paused=queue.PAUSED)
     waiting = [OfList(row["address"] or "", row["deliveries"], row["oldest"], row["due_at"]) for row in rows]
     return _numbers(tx, waiting), waiting
 
@@ -94,10 +97,11 @@ def _numbers(tx: Tx, waiting: list[OfList]) -> Numbers:
         failed=trouble["failed"],
         oldest=min((one.oldest for one in waiting), default=None),
         oldest_deferred=trouble["oldest"],
-        due_at=min((one.due_at for one in waiting), default=None),
+        due_at=min((one.due_at for one in waiting if one.due_at is not None), default=None),
         suspended=trouble["suspended"],
         held=trouble["held"],
         shunts=trouble["shunts"],
+        paused=queue.paused(tx),
     )
 
 

@@ -44,7 +44,7 @@ def states(forum: Forum) -> dict[int, str]:
 
 
 def test_queue_stats_counts_every_state(pmo: Forum) -> None:
-    empty = dict.fromkeys(("queued", "to_come", "deferred", "failed", "sent"), 0)
+    empty = dict.fromkeys(("queued", "to_come", "deferred", "paused", "failed", "sent"), 0)
     assert pmo.rows("queue", "stats") == [
         {**empty, "oldest_seconds": None, "next_due": None, "domains": [], "lists": []}
     ]

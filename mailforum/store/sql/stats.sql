@@ -2,7 +2,8 @@
 SELECT 1 AS one
 
 -- name: waiting
-SELECT list.address, sum(run.deliveries) AS deliveries, min(mailing.created_at) AS oldest, min(run.due_at) AS due_at
+SELECT list.address, sum(run.deliveries) AS deliveries, min(mailing.created_at) AS oldest,
+       min(CASE WHEN run.due_at < :paused THEN run.due_at END) AS due_at
 FROM (SELECT due_at, mailing_id, count(*) AS deliveries
       FROM delivery WHERE done_at IS NULL GROUP BY due_at, mailing_id) AS run  -- in the order of an index
 JOIN mailing ON mailing.id = run.mailing_id
