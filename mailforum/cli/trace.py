@@ -105,8 +105,9 @@ def _named(mail: str, what: str) -> str:
 
 
 def _of_life(tx: Tx, life: Life, whole: bool) -> Iterator[Line]:
-    if life.entries:
-        yield _received(life.entries[0])
+    answered = [entry for entry in life.entries if entry.code]
+    if answered:
+        yield _received(answered[0])
     for entry in life.entries:
         yield _became(entry)
     if not life.entries:

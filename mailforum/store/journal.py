@@ -57,5 +57,5 @@ def of_mail(tx: Tx, mail: str) -> list[Entry]:
 
 
 def prune(tx: Tx, before: float) -> int:
-    """Delete some entries of mails that came before that time; return how many."""
-    return tx.run("journal.prune", first=ids.first(before))
+    """Delete some entries of that time and before; return how many."""
+    return tx.run("journal.prune", first=ids.first(before), before=before)

@@ -11,6 +11,7 @@ import pytest
 from mailforum import log
 from mailforum.model import State
 from mailforum.store import journal
+from mailforum.store.database import Tx
 from tests.cli.conftest import Forum, lines
 from tests.cli.test_queue import settle
 from tests.support.sink import Sink
@@ -172,11 +173,30 @@ async def test_what_is_older_than_keep_log_is_forgotten(tmp_path: Path) -> None:
     async with running_site(tmp_path, store_keep_log='"1d"') as site:
         now, ids = site.clock.now(), site.service.core.ids
         site.clock.shift -= 2 * 86400
-        old = [ids.new() for _ in range(1200)]
+        old, late = [ids.new() for _ in range(1200)], ids.new()
         site.clock.shift = 0
-        mails = [*old, ids.new()]
+        mails = [*old, late, ids.new()]
         db = site.service.core.db
-        await db.write(lambda tx: [journal.add(tx, journal.Entry(mail, now, PMO, "duplicate")) for mail in mails])
+
+        def add(tx: Tx) -> None:
+            for mail in mails:
+                at = now if mail not in old else now - 2 * 86400
+                journal.add(tx, journal.Entry(mail, at, PMO, "duplicate"))
+            journal.add(tx, journal.Entry(late, now - 2 * 86400, PMO, "held 1: moderated list"))
+
+        await db.write(add)
         await site.service._clean()
-        left = await db.read(lambda tx: [mail for mail in mails if journal.of_mail(tx, mail)])
-        assert left == mails[-1:]
+        left = await db.read(lambda tx: {mail: len(found) for mail in mails if (found := journal.of_mail(tx, mail))})
+        assert left == {late: 1, mails[-1]: 1}
+
+
+async def test_a_held_post_that_nobody_looked_at_in_time_is_not_gone_without_a_word(tmp_path: Path) -> None:
+    async with running_site(tmp_path, store_keep_held='"1d"') as site:
+        await site.cli("list", "create", "pmo")
+        await site.cli("list", "set", "pmo", "posting=anyone", "moderated=on")
+        await site.send("ada@example.org", [PMO], b"From: ada@example.org\r\nMessage-ID: <1@example.org>\r\n\r\nHi\r\n")
+        site.clock.shift += 2 * 86400
+        await site.service._clean()
+        found = "\n".join(await trace(site, "1@example.org"))
+    assert f"expired {PMO} (held 1)" in found
+    assert "now waits" not in found
