@@ -28,7 +28,7 @@ from mailforum.delivery.render import Texts
 from mailforum.delivery.sign import Key, load_key
 from mailforum.delivery.worker import Worker
 from mailforum.errors import ConfigError, Deferred
-from mailforum.forum import digests, posts, restore
+from mailforum.forum import digests, moderation, posts, restore
 from mailforum.forum.site import Site
 from mailforum.health import Health, Parts
 from mailforum.ids import Ids
@@ -93,17 +93,24 @@ def site_of(config: Config) -> Site:
     return Site(
         domain=config.site.domain.lower(),
         admin=config.site.admin,
-        signer=Signer(_token_keys(config, make=True)),
+        signer=Signer(token_keys(config, make=True)),
         special_domains=config.site.special_domains,
         answers_per_day=config.limits.answers_per_day,
+        answers_to_strangers=config.limits.answers_to_strangers,
+        strangers_per_hour=config.limits.strangers_per_hour,
+        same_text=config.limits.same_text,
+        posts_per_ten_minutes=config.limits.posts_per_ten_minutes,
         owner_notices_per_day=config.limits.owner_notices_per_day,
         confirm_seconds=config.limits.confirm_days * 86400,
         max_size=config.smtp.max_size,
     )
 
 
-def _token_keys(config: Config, *, make: bool = False) -> tuple[bytes, ...]:
-    """Read the keys that sign tokens. With `make`, as the first start does, one is made if there is no file."""
+def token_keys(config: Config, *, make: bool = False) -> tuple[bytes, ...]:
+    """Read the keys that sign tokens. With `make`, as the first start does, one is made if there is no file.
+
+    Raises ConfigError.
+    """
     path = config.path(config.site.secret_file)
     if make and not path.exists():
         _make_key(path)
@@ -314,9 +321,9 @@ class Service:
         Raises ConfigError and changes nothing if they cannot be used. Addresses, the database and the
         site's own data need a restart.
         """
-        preparer, token_keys = preparer_of(self.core.site, config), _token_keys(config)
+        preparer, keys = preparer_of(self.core.site, config), token_keys(config)
         self.server.reload()
-        self.core.site.signer.use(token_keys)
+        self.core.site.signer.use(keys)
         self.worker.use(preparer, config.delivery)
         self.crew.reload()
         log.event("reloaded", needs_restart=", ".join(_only_at_start(self.config, config)) or None)
@@ -328,6 +335,7 @@ class Service:
             try:
                 await send_due_digests(self.core, self._clock.now())
                 self._digests_cut = self._clock.monotonic()
+                await tell_what_waits(self.core, self._clock.now())
                 if self._clock.monotonic() - cleaned > HOUSEKEEPING:
                     await self._clean()
                     cleaned = self._clock.monotonic()
@@ -389,3 +397,14 @@ async def send_due_digests(core: Core, now: float) -> None:
 def _cut(list_id: int, mail: str, now: float, tx: Tx) -> tuple[Issue, int] | None:
     tx.mail = mail
     return digests.cut_if_due(tx, list_id, now)
+
+
+async def tell_what_waits(core: Core, now: float) -> None:
+    """Tell the owners of each list what has been held since they last heard of it, once an hour."""
+    for list_id in await core.db.read(lambda tx: moderation.untold(tx, now)):
+        await core.db.write(partial(_tell, core.site, list_id, core.ids.new(), now))
+
+
+def _tell(site: Site, list_id: int, mail: str, now: float, tx: Tx) -> None:
+    tx.mail = mail
+    moderation.tell_what_waits(tx, site, list_id, now)

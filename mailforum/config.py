@@ -215,8 +215,39 @@ class Limits(_Section, frozen=True):
     ] = 3_000_000
 
     answers_per_day: Annotated[
-        int, Meta(description="Most automatic answers to one unproved address from one list in a day", ge=1)
+        int,
+        Meta(
+            description="Most automatic answers to one address from one list in a day; twice that from all lists", ge=1
+        ),
     ] = 20
+    answers_to_strangers: Annotated[
+        int,
+        Meta(
+            description="Most to an address that is on no such list and has answered no question of ours that day", ge=1
+        ),
+    ] = 5
+    strangers_per_hour: Annotated[
+        int,
+        Meta(
+            description="Most answers in an hour to such addresses when their mail comes from one network (/24, /64); "
+            "0: no limit",
+            ge=0,
+        ),
+    ] = 20
+    same_text: Annotated[
+        Duration,
+        Meta(
+            description="A post whose text the list has had so shortly before is refused, as mail in a loop; 0: never"
+        ),
+    ] = Duration(86400)
+    posts_per_ten_minutes: Annotated[
+        int,
+        Meta(
+            description="Most posts of one author to one list in ten minutes; a moderator reads what is more. "
+            "0: no limit",
+            ge=0,
+        ),
+    ] = 5
     owner_notices_per_day: Annotated[
         int,
         Meta(

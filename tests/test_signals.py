@@ -284,3 +284,36 @@ async def test_a_second_server_on_the_same_database_does_not_start_by_whatever_n
                 assert "is already being served by another mailforum" in second.log
             await (await Client.greeted(await server.port())).post(1)
             await sink.wait(1)
+
+
+# -- more than one process that sends
+
+
+async def test_a_killed_server_with_several_processes_can_be_started_again_though_the_relay_hangs(
+    tmp_path: Path,
+) -> None:
+    """What its other processes have on their way keeps them, and the lock, for some seconds and no longer."""
+    answer: dict[str, str | None] = {"dot": "hang"}
+    async with Sink(dot=lambda _: answer["dot"]) as sink:
+        file = await asyncio.to_thread(make_site, tmp_path, sink.url, 20, delivery_processes="3")
+        async with serving(file) as server:
+            client = await Client.greeted(await server.port())
+            await asyncio.sleep(1)  # the other processes have begun
+            await client.post(1)
+            async with asyncio.timeout(20):
+                while len(sink.seen) < 9:  # of each process a few
+                    await asyncio.sleep(0.01)
+            server.signal(signal.SIGKILL)  # the first process only
+            await server.ended()
+            answer["dot"] = None
+            async with asyncio.timeout(20):
+                await server.start()
+                while not await server.ready():
+                    assert "is already being served" in server.log
+                    await asyncio.sleep(0.5)
+                    await server.start()
+            await sink.wait(20)
+            server.signal(signal.SIGTERM)
+            assert await server.ended(15) == 0
+        assert set(copies(sink).values()) == {1}
+        assert len(copies(sink)) == 20

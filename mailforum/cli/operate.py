@@ -202,7 +202,9 @@ async def _send_a_part(args: argparse.Namespace, config: Config) -> int:
             loop.add_signal_handler(name, worker.stop)
 
         def take_over(new: Config) -> None:
-            worker.use(app.preparer_of(core.site, new), new.delivery)
+            preparer, keys = app.preparer_of(core.site, new), app.token_keys(new)
+            core.site.signer.use(keys)
+            worker.use(preparer, new.delivery)
 
         loop.add_signal_handler(signal.SIGHUP, _reload, take_over, args)
         await crew.join(worker)

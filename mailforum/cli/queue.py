@@ -152,7 +152,7 @@ def list_due(args: argparse.Namespace) -> None:
     from mailforum.store import lists
 
     def outlooks(core: Core, tx: Tx) -> list[Outlook]:
-        return [admin.outlook(tx, mlist) for mlist in lists.every(tx) if mlist.settings.digest]
+        return [admin.outlook(tx, mlist, core.clock.now()) for mlist in lists.every(tx) if mlist.settings.digest]
 
     rows = [
         {"list": each.mlist.address, "due": when(each.due_at), "posts": each.posts, "readers": each.readers}

@@ -20,8 +20,8 @@ from mailforum import log
 from mailforum.delivery.worker import Worker
 
 AGAIN = 1.0  # seconds before a process that has ended is started again
-
 REPORT = 1.0  # seconds between reports of what was counted
+STOP = 8.0  # seconds for what is under way when it is time to stop; until then no other mailforum can start
 
 
 class Crew:
@@ -85,11 +85,16 @@ async def join(worker: Worker) -> None:
     """Be one of the further processes: run `worker` until standard input ends, and report what it counts."""
     commands = asyncio.StreamReader()
     await asyncio.get_running_loop().connect_read_pipe(lambda: asyncio.StreamReaderProtocol(commands), sys.stdin)
-    beside = [asyncio.create_task(_obey(commands, worker)), asyncio.create_task(_report())]
-    await worker.run()
-    for task in beside:
+    running, report = asyncio.create_task(worker.run()), asyncio.create_task(_report())
+    obeying = asyncio.create_task(_obey(commands, worker))
+    await asyncio.wait([running, obeying], return_when=asyncio.FIRST_COMPLETED)
+    await asyncio.wait([running], timeout=STOP)
+    for task in (running, obeying, report):
         task.cancel()
+    await asyncio.wait([running])
     _print_counters()
+    if not running.cancelled():
+        running.result()  # raises what it has raised
 
 
 async def _obey(commands: asyncio.StreamReader, worker: Worker) -> None:

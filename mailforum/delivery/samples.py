@@ -71,6 +71,7 @@ _OWN: dict[str, dict[str, object]] = {
     "notice/settings": {"rows": (("pmo@lists.example.org", "digest", "active"),)},
     "notice/welcome": {"mode": "each"},
     "owner/held": {**_HELD, "who": "Eve <eve@example.net>", "excerpt": "Dear all,\n\nbuy now!"},
+    "owner/held-more": {"rows": ((13, "eve@example.net", "Offer"), (14, "kim@example.net", "Hello")), "count": 52},
     "owner/join-request": {"address": "zoe@example.net", "name": "Zoe"},
     "page/invalid": {},
     "page/leave": {},

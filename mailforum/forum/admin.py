@@ -240,11 +240,11 @@ def find_member(tx: Tx, mlist: MailingList, text: str) -> Member:
     return member
 
 
-def outlook(tx: Tx, mlist: MailingList) -> Outlook:
+def outlook(tx: Tx, mlist: MailingList, now: float) -> Outlook:
     """Return when the next digest of a list is due, and what waits for it."""
     mark = tx.one("issue.watermark", list_id=mlist.id)
     readers = tx.one("issue.readers", list_id=mlist.id)
     assert mark is not None
     assert readers is not None
     _, waiting = posts.newest(tx, mlist.id, mark["digested_post"])
-    return Outlook(mlist, digests.next_time(mlist, mark["digested_at"]), waiting, readers["readers"])
+    return Outlook(mlist, digests.next_issue(mlist, mark, now), waiting, readers["readers"])

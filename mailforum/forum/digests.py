@@ -14,19 +14,33 @@ from zoneinfo import ZoneInfo
 from mailforum.forum import threads
 from mailforum.model import Issue, Kind, MailingList, Mode, Post, Thread
 from mailforum.store import lists, posts, queue
-from mailforum.store.database import Tx
+from mailforum.store.database import Row, Tx
 
 DAY = 86400.0
 
 
 def due(tx: Tx, now: float) -> list[MailingList]:
-    """Return the lists whose digest is due: it is past their hour, and something new has come."""
-    return [mlist for mlist in lists.every(tx) if mlist.settings.digest and _is_due(tx, mlist, now)]
+    """Return the lists whose digest is due: something new has come, and their hour after that is past.
+
+    Costs nothing for lists to which nobody has written.
+    """
+    waiting = [lists.by_id(tx, row["id"]) for row in tx.all("issue.waiting")]
+    return [mlist for mlist in waiting if mlist and mlist.settings.digest and _is_due(tx, mlist, now)]
 
 
 def _is_due(tx: Tx, mlist: MailingList, now: float) -> bool:
     row = tx.one("issue.watermark", list_id=mlist.id)
-    return row is not None and next_time(mlist, row["digested_at"]) <= now
+    return row is not None and row["first_new"] is not None and next_issue(mlist, row, now) <= now
+
+
+def next_issue(mlist: MailingList, mark: Row, now: float) -> float:
+    """Return when the next digest is due: at the list's hour after the last one and the first new post.
+
+    `mark` is the list's row of issue.watermark; without a new post it is as if one came now.
+    """
+    first_new = now if mark["first_new"] is None else mark["first_new"]
+    clock_was_ahead = first_new > now + DAY
+    return next_time(mlist, mark["digested_at"] if clock_was_ahead else max(mark["digested_at"], first_new))
 
 
 def clock_went_back(tx: Tx, now: float) -> None:
@@ -45,7 +59,7 @@ def cut_if_due(tx: Tx, list_id: int, now: float) -> tuple[Issue, int] | None:
 
 
 def next_time(mlist: MailingList, after: float) -> float:
-    """Return when the first digest after `after` is due, by the list's own hour and time zone."""
+    """Return the first time after `after` that it is the list's own hour in its time zone."""
     zone = ZoneInfo(mlist.settings.timezone)
     moment = datetime.fromtimestamp(after, zone)
     hour = moment.replace(hour=mlist.settings.digest_hour, minute=0, second=0, microsecond=0, fold=0)
@@ -57,14 +71,13 @@ def next_time(mlist: MailingList, after: float) -> float:
 def cut(tx: Tx, mlist: MailingList, now: float, to: str = "") -> tuple[Issue, int] | None:
     """Cut an issue of everything since the last one and queue it; return it and how many get it.
 
-    None when there is nothing new; a day without posts is over all the same. With `to` the issue goes
-    to that address only, and what is in it will be in the next issue too.
+    None when there is nothing new. With `to` the issue goes to that address only, and what is in it will be
+    in the next issue too.
     """
     row = tx.one("issue.watermark", list_id=mlist.id)
     assert row is not None
     last, count = posts.newest(tx, mlist.id, row["digested_post"])
     if not count:
-        tx.run("issue.touch", list_id=mlist.id, now=now)
         return None
     issue = Issue(0, mlist.id, row["last_issue"] + 1, row["digested_post"], last, count, now)
     if to:

@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from mailforum.errors import Refused
-from mailforum.forum import bounces, commands, members, moderation, owners, policy, posts
+from mailforum.forum import bounces, commands, members, moderation, owners, policy, posts, storms
 from mailforum.forum.site import Incoming
 from mailforum.mail import address
 from mailforum.model import Outcome, Route, RouteRole, Verdict
@@ -59,8 +59,11 @@ def _post(tx: Tx, mail: Incoming) -> Outcome:
     if mail.route.role is RouteRole.REPLY:
         under = posts.named_by(tx, mail.site.signer, mail.mlist, mail.route.detail).message_id
     verdict = policy.decide(policy.Question(mail, member))
+    if verdict.action == "accept":
+        verdict = storms.judge(tx, mail) or verdict
     if verdict.action == "hold":
-        return moderation.hold(tx, mail, verdict, under)
+        once = member is None or verdict.reason == storms.TOO_MANY
+        return moderation.hold(tx, mail, verdict, under, once=once)
     if verdict.action != "accept":
         return _not_accepted(mail, verdict)
     post = posts.accept(tx, mail.mlist, mail.msg, mail.raw, mail.now, under)

@@ -79,8 +79,9 @@ def _ask(
     setting: str = Mode.EACH,
     name: str = "",
 ) -> str:
-    """Mail a question to `to`, unless that address has been asked too often today."""
-    if not notices.may_answer(tx, mail.site, mlist, to, mail.now):
+    """Mail a question to `to`, unless that address has been asked too often today: a stranger, once."""
+    once = "" if notices.is_known(tx, mlist, to, mail.now) else "notice/confirm"
+    if not notices.may_answer(tx, mail, mlist, to, once=once):
         return "not asked: too many answers today"
     expires_at = mail.now + mail.site.confirm_seconds
     request_id = intake.ask(tx, mlist.id, action, to, name=name, mode=setting, now=mail.now, expires_at=expires_at)
@@ -109,6 +110,7 @@ def confirm_by_token(tx: Tx, site: Site, token: str, now: float) -> str:
         raise Refused("This confirmation has expired; please ask again.", "expired token")
     if not intake.answered(tx, request.id, now):
         return f"confirmed before: {request.action}"
+    notices.remember_proof(tx, request.address, now)
     if request.action == "join":
         return _joined(tx, site, mlist, request, now)
     member = lists.member(tx, mlist.id, address.key(request.address))

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from mailforum.errors import UsageError
 from mailforum.forum import notices, posts
-from mailforum.forum.site import Incoming
+from mailforum.forum.site import Incoming, Site
 from mailforum.mail import body
 from mailforum.model import Held, MailingList, Outcome, Post, Verdict
 from mailforum.store import intake, journal, lists
@@ -13,10 +13,12 @@ from mailforum.store.database import Tx
 from mailforum.store.journal import Entry
 
 EXCERPT = 1200
+MOST_ROWS = 50
+TOLD = "owners told of held posts"
 
 
-def hold(tx: Tx, mail: Incoming, verdict: Verdict, under: str = "") -> Outcome:
-    """Keep the post, tell its author and those in charge. `under` is as for `posts.accept`."""
+def hold(tx: Tx, mail: Incoming, verdict: Verdict, under: str = "", *, once: bool = False) -> Outcome:
+    """Keep the post, tell its author (`once` on a day) and those in charge. `under` is as for `posts.accept`."""
     subject = mail.msg.text("Subject")
     held_id = intake.hold(
         tx,
@@ -30,20 +32,45 @@ def hold(tx: Tx, mail: Incoming, verdict: Verdict, under: str = "") -> Outcome:
         raw=mail.raw,
         now=mail.now,
     )
-    notices.answer(tx, mail, "notice/held", subject=subject, reason=verdict.text, held_id=held_id)
-    notices.tell_owners(
-        tx,
-        mail.site,
-        mail.mlist,
-        "owner/held",
-        mail.now,
-        who=mail.sender,
-        subject=subject,
-        reason=verdict.text,
-        held_id=held_id,
-        excerpt=body.read(mail.msg).text[:EXCERPT],
-    )
+    notices.answer(tx, mail, "notice/held", once=once, subject=subject, reason=verdict.text, held_id=held_id)
+    if intake.see_again(tx, TOLD, mail.mlist.address.encode(), mail.now, within=notices.HOUR):
+        notices.tell_owners(
+            tx,
+            mail.site,
+            mail.mlist,
+            "owner/held",
+            mail.now,
+            who=mail.sender,
+            subject=subject,
+            reason=verdict.text,
+            held_id=held_id,
+            excerpt=body.read(mail.msg).text[:EXCERPT],
+        )
     return mail.done(f"held {held_id}: {verdict.reason}", verdict.text)
+
+
+def untold(tx: Tx, now: float) -> list[int]:
+    """Return the lists with held posts of which those in charge shall hear now: an hour after the last time."""
+    found = []
+    for list_id, newest in intake.held_by_list(tx).items():
+        mlist = lists.by_id(tx, list_id)
+        told_at = intake.seen_at(tx, TOLD, mlist.address.encode()) if mlist else None
+        if told_at is None or (told_at < newest and told_at <= now - notices.HOUR):
+            found.append(list_id)
+    return found
+
+
+def tell_what_waits(tx: Tx, site: Site, list_id: int, now: float) -> None:
+    """Tell those in charge, in one mail, what has been held since they last heard."""
+    mlist = lists.by_id(tx, list_id)
+    if mlist is None or list_id not in untold(tx, now):
+        return
+    mark = mlist.address.encode()
+    told_at = intake.seen_at(tx, TOLD, mark) or 0.0
+    intake.see_again(tx, TOLD, mark, now, within=0)
+    new = [held for held in intake.held(tx, list_id) if held.received_at > told_at]
+    rows = [[held.id, held.from_address, held.subject] for held in new[:MOST_ROWS]]
+    notices.tell_owners(tx, site, mlist, "owner/held-more", now, rows=rows, count=len(new))
 
 
 def approve(tx: Tx, held_id: int, now: float) -> Post:

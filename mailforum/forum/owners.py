@@ -16,7 +16,7 @@ def forward(tx: Tx, mail: Incoming) -> Outcome:
     Its envelope sender is null: a report that an owner's mailbox is full must not come back here.
     """
     mlist = mail.route.mlist
-    if mail.route.rcpt.lower() in mail.msg.get_all(headers.LOOP) or len(mail.msg.get_all("Received")) > 50:
+    if mail.route.rcpt.lower() in mail.msg.get_all(headers.LOOP) or headers.looping(mail.msg, ()):
         raise Refused("This mail has been here before.", "loop", enhanced="5.4.6")
     addresses = [member.address for member in lists.in_charge(tx, mlist.id)] if mlist else []
     addresses = addresses or [to for to in (mail.site.admin,) if to]

@@ -18,6 +18,10 @@ class Site:
     signer: Signer
     special_domains: bool = False
     answers_per_day: int = 20
+    answers_to_strangers: int = 5
+    strangers_per_hour: int = 20
+    same_text: float = 86400.0
+    posts_per_ten_minutes: int = 5
     owner_notices_per_day: int = 50
     confirm_seconds: float = 3 * 86400
     max_size: int = 25 * 1024**2

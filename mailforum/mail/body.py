@@ -84,6 +84,12 @@ def read(msg: Message) -> Body:
     return Body(text, tuple(Attachment(part.filename, part.content_type, mime.size(msg, part)) for part in attached))
 
 
+def unsigned(text: str) -> str:
+    """Return text up to its signature, or to what a list has put under it."""
+    found = _SIGNATURE.search("\n" + text)
+    return text[: max(0, found.start() - 1)] if found else text
+
+
 def _groups(found: tuple[mime.Part, ...]) -> Iterator[list[mime.Part]]:
     """Yield the parts, those within one multipart/alternative together."""
     group: list[mime.Part] = []

@@ -11,7 +11,7 @@ from mailforum.mail import address, words
 from mailforum.mail.message import Header, Message, field
 from mailforum.model import MailingList
 
-MAX_HOPS = 50  # Received fields; a mail that comes back and forth grows by two or more each time
+MAX_HOPS = 30  # Received fields; a mail that comes back and forth grows by two or more each time
 MAX_TITLE = 200
 
 LOOP = "X-Mailforum-Loop"
@@ -113,7 +113,7 @@ def via_list(msg: Message) -> bool:
 def looping(msg: Message, list_ids: Collection[str]) -> str:
     """Say by which sign the mail has been through one of the lists `list_ids` (name.domain), or "".
 
-    The signs are our own List-Id, List-Post and loop marks, and more than 50 Received fields.
+    The signs are our own List-Id, List-Post and loop marks, and more than 30 Received fields.
     """
     own = {list_id.lower() for list_id in list_ids}
     for name in _LOOP_FIELDS:

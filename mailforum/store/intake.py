@@ -20,6 +20,28 @@ def unsee(tx: Tx, rcpt: str, digest: bytes) -> None:
     tx.run("intake.unsee", rcpt=rcpt, digest=digest)
 
 
+def see_again(tx: Tx, what: str, digest: bytes, now: float, *, within: float) -> bool:
+    """Note that `digest` was met as a `what`; False, and nothing noted, if it was in the last seconds `within`."""
+    return tx.run("intake.see_again", rcpt=what, digest=digest, now=now, before=now - within) > 0
+
+
+def pace(tx: Tx, what: str, digest: bytes, now: float, *, most: int, seconds: float) -> bool:
+    """Count one more of something; say whether it is within `most` at once and one each `seconds / most` later.
+
+    One row holds when the next is due, so it costs the same however often it is asked. Who goes on too
+    fast is let through again after a pause of twice that, however long they were.
+    """
+    row = tx.one("intake.pace", rcpt=what, digest=digest, now=now, every=seconds / most, ahead=seconds)
+    assert row is not None
+    return bool(row["at"] - now <= seconds + 0.001)  # floating point
+
+
+def seen_at(tx: Tx, what: str, digest: bytes) -> float | None:
+    """Return when `digest` was noted as a `what`."""
+    row = tx.one("intake.seen_at", rcpt=what, digest=digest)
+    return float(row["at"]) if row else None
+
+
 def _held(row: Row) -> Held:
     return Held(**{field.name: row[field.name] for field in fields(Held)})
 
@@ -60,6 +82,11 @@ def hold(
 def held(tx: Tx, list_id: int = 0) -> list[Held]:
     """Return the held posts of one list, or (0) of all."""
     return [_held(row) for row in tx.all("intake.held", list_id=list_id)]
+
+
+def held_by_list(tx: Tx) -> dict[int, float]:
+    """Return for each list with held posts when the newest came."""
+    return {int(row["list_id"]): float(row["newest"]) for row in tx.all("intake.held_by_list")}
 
 
 def held_by_id(tx: Tx, held_id: int) -> Held | None:

@@ -20,6 +20,7 @@ from mailforum.store import blob
 from mailforum.store.database import Row, Tx
 
 PAUSED = 1e11  # seconds that are added to the due time of what is paused: the year 5138
+EVERYBODY = 2**62  # no member has so high an id
 STEP = 1000  # members to whom a mailing is queued in one transaction
 TURN = 100  # deliveries of one run that are taken before it is another's turn
 STEPS, NEWEST = 500, 50  # runs that are looked at, from the oldest and from the newest
@@ -143,22 +144,21 @@ def fan_out(tx: Tx, mailing_id: int, modes: Sequence[Mode], author: str = "") ->
     Who joins from now on gets nothing of it. `author` is the key of the post's author, who is left
     out if they asked for that.
     """
-    tx.run("queue.begin_fan_out", id=mailing_id, modes=json.dumps(modes), author=author)
-    return _step(tx, mailing_id)
+    who = {"modes": json.dumps(modes), "author": author}
+    queued = tx.run("queue.fan_out", id=mailing_id, after=0, last=EVERYBODY, limit=STEP, **who)
+    if queued == STEP:
+        tx.run("queue.begin_fan_out", id=mailing_id, **who)
+    return queued
 
 
 def go_on_fanning_out(tx: Tx) -> bool:
     """Queue the next deliveries of a mailing that is not fanned out; say if there was one."""
     row = tx.one("queue.fanning")
     if row:
-        _step(tx, row["id"])
+        where = {name: row[name] for name in ("id", "after", "last", "modes", "author")}
+        queued = tx.run("queue.fan_out", **where, limit=STEP)
+        tx.run("queue.fanned_out", id=row["id"], whole=queued < STEP)
     return row is not None
-
-
-def _step(tx: Tx, mailing_id: int) -> int:
-    queued = tx.run("queue.fan_out", id=mailing_id, limit=STEP)
-    tx.run("queue.fanned_out", id=mailing_id, whole=queued < STEP)
-    return queued
 
 
 class Outline(NamedTuple):

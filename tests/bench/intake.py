@@ -6,42 +6,63 @@ address where nobody listens, at which the worker knocks with one delivery every
 
 from __future__ import annotations
 
-import time
 from pathlib import Path
 
 from tests.bench import references
-from tests.bench.place import AUTHOR, LIST, NOWHERE, Row, make_site, serving
-from tests.bench.transport import sink
+from tests.bench.place import AUTHOR, LIST, NOWHERE, mail_with_file, make_site, relay, serving
+from tests.bench.table import Goal, Row, at_least, at_most, share
 
 MEMBERS = 10
 SENDERS = 8
 SIZE = 3072
 
 
-def taken_in(folder: Path, posts: int, *, sending: bool = False) -> Row:
-    """Post `posts` times with eight senders at once; with `sending` what is queued leaves meanwhile."""
+def taken_in(folder: Path, posts: int) -> Row:
+    """Post `posts` times with eight senders at once, beside what Postfix only queues."""
     if not references.tool("smtp-source"):
-        return Row("intake", "needs Postfix's smtp-source")
-    if not sending:
-        return _taken_in(folder, posts, NOWHERE, "intake, 8 senders, list of 10, 3 KiB")
-    with sink() as port:
-        return _taken_in(folder, posts, f"smtp://127.0.0.1:{port}", "the same while it is sent on")
+        return Row("posts in", "needs Postfix's smtp-source")
+    rate, each = _rate(folder, posts, NOWHERE)
+    syncs, postfix = references.syncs(folder), references.smtpd(folder, connections=SENDERS, size=SIZE)
+    goals = [at_least(rate, 1000)] + [Goal("above Postfix's smtpd", rate > postfix)] * bool(postfix)
+    beside = (share(rate, postfix, "Postfix's smtpd"), share(rate, syncs, "fdatasync"))
+    return Row(f"posts in: 8 senders, 3 KiB, list of {MEMBERS}", f"{rate:,.0f}/s", each, beside, tuple(goals))
 
 
-def _taken_in(folder: Path, posts: int, relay: str, name: str) -> Row:
-    make_site(folder, relay, MEMBERS)
+def while_sending(folder: Path, posts: int) -> Row:
+    """The same, while what is queued leaves."""
+    if not references.tool("smtp-source"):
+        return Row("posts in while they are sent on", "needs Postfix's smtp-source")
+    with relay() as port:
+        rate, each = _rate(folder, posts, f"smtp://127.0.0.1:{port}")
+        return Row("posts in while all of them are sent on", f"{rate:,.0f}/s", each)
+
+
+def _rate(folder: Path, posts: int, to: str) -> tuple[float, float]:
+    """Return posts a second and the microseconds of CPU for each."""
+    make_site(folder, to, MEMBERS)
     with serving(folder) as server:
-        used, started = server.cpu, time.monotonic()
-        references.source(server.port, connections=SENDERS, mails=posts, size=SIZE, sender=AUTHOR, to=LIST)
-        seconds = time.monotonic() - started
+        used = server.cpu
+        seconds = references.source(server.port, connections=SENDERS, mails=posts, size=SIZE, sender=AUTHOR, to=LIST)
         used = server.cpu - used
         rows = server.ask("SELECT count(*) FROM delivery")
         assert rows == posts * MEMBERS, f"{rows} deliveries of {posts} posts"
-        syncs = references.syncs(folder)
-        return Row(
-            name,
-            f"{posts / seconds:,.0f} posts/s",
-            each=used / posts * 1e6,
-            ratio=posts / seconds / syncs,
-            beside=f"{syncs:,.0f} fdatasync/s here",
-        )
+        return posts / seconds, used / posts * 1e6
+
+
+def big(folder: Path, size: int = 24 * 1024**2) -> Row:
+    """Memory that one very big mail costs, in and out to ten."""
+    with relay() as port:
+        make_site(folder, f"smtp://127.0.0.1:{port}", MEMBERS)
+        with serving(folder) as server:
+            _, _, mailing = server.post(mail_with_file("small", 4096))
+            server.until_sent(mailing, MEMBERS)
+            idle = server.memory()
+            server.forget_peak()
+            data = mail_with_file("big", size)
+            answered, wait, mailing = server.post(data)
+            server.until_sent(mailing, MEMBERS)
+            more = server.memory("VmHWM") - idle
+            seconds = server.last(mailing, MEMBERS) - answered
+            beside = (f"250 after {wait:.2f} s", f"all out after {seconds:.2f} s", f"{idle:.0f} MiB before")
+            name = f"a mail of {len(data) / 1024**2:.0f} MiB in, and out to {MEMBERS}"
+            return Row(name, f"{more:.0f} MiB more", None, beside, (at_most(more, 100, " MiB"),))

@@ -1,43 +1,20 @@
 """How fast mail leaves: our SMTP client into Postfix's smtp-sink, beside Postfix's smtp-source.
 
-    python tests/bench/transport.py [--mails 20000] [--connections 10] [--size 3072] [--uvloop]
+    python -m tests.bench.transport [--mails 20000] [--connections 10] [--size 3072] [--uvloop]
 
 Marks are free here (settle does nothing): this measures the wire alone.
 """
 
 import argparse
 import asyncio
-import shutil
-import socket
-import subprocess
 import time
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 
 from mailforum.delivery.hello import Relay
 from mailforum.delivery.smtp import SmtpTransport
 from mailforum.delivery.transport import Job
 from mailforum.model import State, Status
-
-
-@contextmanager
-def sink() -> Iterator[int]:
-    """Run smtp-sink on a free port."""
-    with socket.create_server(("127.0.0.1", 0)) as probe:
-        port = probe.getsockname()[1]
-    program = shutil.which("smtp-sink") or "/usr/sbin/smtp-sink"
-    server = subprocess.Popen([program, "-u", "nobody", f"127.0.0.1:{port}", "1024"])
-    try:
-        while True:
-            try:
-                socket.create_connection(("127.0.0.1", port)).close()
-                break
-            except ConnectionRefusedError:
-                time.sleep(0.02)
-        yield port
-    finally:
-        server.terminate()
-        server.wait()
+from tests.bench.references import sink, source
 
 
 def mail(size: int) -> bytes:
@@ -65,14 +42,7 @@ async def send(port: int, mails: int, rcpts: int, connections: int, data: bytes)
     assert sent == mails * rcpts, f"{sent} of {mails * rcpts} sent"
 
 
-def source(port: int, mails: int, rcpts: int, connections: int, size: int) -> None:
-    program = shutil.which("smtp-source") or "/usr/sbin/smtp-source"
-    numbers = ["-s", str(connections), "-m", str(mails), "-l", str(size), "-r", str(rcpts)]
-    # -d: keep the connection, as we do
-    subprocess.run([program, "-d", *numbers, f"127.0.0.1:{port}"], check=True)
-
-
-def measure(name: str, mails: int, rcpts: int, run: Callable[[int], None]) -> None:
+def measure(name: str, mails: int, rcpts: int, run: Callable[[int], object]) -> None:
     with sink() as port:
         started = time.monotonic()
         run(port)
@@ -105,7 +75,9 @@ def main() -> None:
             "smtp-source",
             mails,
             rcpts,
-            lambda port, m=mails, r=rcpts: source(port, m, r, given.connections, given.size),
+            lambda port, m=mails, r=rcpts: source(
+                port, connections=given.connections, mails=m, size=given.size, rcpts=r
+            ),
         )
 
 

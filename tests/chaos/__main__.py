@@ -44,13 +44,22 @@ def main() -> int:
     parser.add_argument("--kills", type=int, default=200, help="end after so many (200)")
     parser.add_argument("--seconds", type=float, default=1e9, help="end after so long, if that is sooner")
     parser.add_argument("--seed", type=int, default=random.SystemRandom().randrange(10**6))
+    parser.add_argument("--processes", type=int, default=1, help="that send ([delivery] processes)")
     parser.add_argument("--stage", help="only stages with this in their name")
     parser.add_argument("--keep", type=Path, help="play in this empty folder, and leave everything there")
     args = parser.parse_args()
     stages = [stage for stage in STAGES if (args.stage or "") in stage.name]
     with tempfile.TemporaryDirectory() as folder:
         place = args.keep or Path(folder)
-        result = asyncio.run(play(place, kills=args.kills, seconds=args.seconds, seed=args.seed, stages=stages))
+        game = play(
+            place,
+            kills=args.kills,
+            seconds=args.seconds,
+            seed=args.seed,
+            stages=stages,
+            processes=args.processes,
+        )
+        result = asyncio.run(game)
     print(f"seed {args.seed}\n{table(result)}")
     for line in result.bad[:50]:
         print(f"BROKEN: {line}")

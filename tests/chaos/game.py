@@ -81,6 +81,7 @@ class Game:
 
     folder: Path
     rng: random.Random
+    processes: int = 1
     ledger: Ledger = field(default_factory=Ledger)
     trigger: Trigger = field(default_factory=Trigger)
     stop: asyncio.Event = field(default_factory=asyncio.Event)
@@ -133,6 +134,7 @@ class Game:
             delivery_retry='["1s"]',
             delivery_connections=str(CONNECTIONS),
             delivery_recipients=str(RECIPIENTS),
+            delivery_processes=str(self.processes),
         )
         self.database = self.folder / "mailforum.db"
         self.server = Server(self.config_file, "tests.chaos.doomed")
@@ -282,7 +284,13 @@ def _uncertain(log: Path) -> Iterator[tuple[int, str]]:
 
 
 async def play(
-    folder: Path, *, kills: int, seed: int, seconds: float = 1e9, stages: Sequence[Stage] = STAGES
+    folder: Path,
+    *,
+    kills: int,
+    seed: int,
+    seconds: float = 1e9,
+    stages: Sequence[Stage] = STAGES,
+    processes: int = 1,
 ) -> Result:
-    """Play a game in `folder`."""
-    return await Game(folder, random.Random(seed)).play(kills, seconds, stages)
+    """Play a game in `folder`; `processes` of the server send."""
+    return await Game(folder, random.Random(seed), processes).play(kills, seconds, stages)

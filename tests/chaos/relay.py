@@ -119,7 +119,7 @@ class Session(asyncio.Protocol):
 
     def mail(self, stuffed: bytes) -> bytes:
         self.in_mail = False
-        if self.moody():
+        if len(self.rcpts) == 1 and self.moody():
             return b"451 4.3.0 not now\r\n"
         self.mails += 1
         relay, data = self.relay, stuffed.replace(b"\r\n..", b"\r\n.")

@@ -95,6 +95,7 @@ class Author:
     ledger: Ledger
     rng: random.Random
     backlog: int = 3000  # deliveries that may be owed before only small lists are written to
+    pause: float = 0.03  # longest, in seconds, between two mails
     refused: list[str] = field(default_factory=list)
 
     async def write(self, stop: asyncio.Event) -> None:
@@ -103,7 +104,7 @@ class Author:
         while not stop.is_set():
             number += 1
             await self._post(f"<mail{number}of{self.name}@example.com>")
-            await asyncio.sleep(self.rng.uniform(0, 0.03))
+            await asyncio.sleep(self.rng.uniform(0, self.pause))
         self.client.hang_up()
 
     async def _post(self, msgid: str) -> None:
@@ -148,6 +149,7 @@ class People:
     client: Client
     inbox: dict[str, list[tuple[str, str]]]
     rng: random.Random
+    pause: float = 0.0
     joined: set[str] = field(default_factory=set)
     left: set[str] = field(default_factory=set)
 
@@ -155,6 +157,7 @@ class People:
         """Go on until `stop`."""
         number = 0
         while not stop.is_set():
+            await asyncio.sleep(self.pause)
             number += 1
             person = f"{self.name}.{number}@people.example.org"
             self.inbox[person] = []

@@ -227,3 +227,18 @@ async def test_only_so_many_bytes_of_large_mails_are_on_their_way_at_once(
         await site.quiet()
     assert most <= 3  # two on their way, and the next one begins while the last of one ends
     assert copies(site.sink) == Counter(dict.fromkeys(at("example.com", 5), 8))
+
+
+async def test_a_few_who_are_put_off_among_many_open_no_breaker(tmp_path: Path) -> None:
+    """In shared mode those who got it count as well, or two of a hundred would soon be all there is."""
+
+    def rcpt(address: str) -> str | None:
+        return "450 4.2.1 busy" if address.startswith("m0@") else None
+
+    async with running_site(tmp_path, Sink(rcpt=rcpt)) as site:
+        await make_list(site, "pmo", [f"m{number}@example.com" for number in range(10)], personal="off")
+        for number in range(30):
+            await post(site, "pmo", str(number))
+        await site.quiet()
+        assert len(site.sink.mails) == 30
+        assert site.service.worker.pace.resting(site.clock.monotonic()) == []

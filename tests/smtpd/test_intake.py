@@ -209,7 +209,7 @@ async def test_one_forged_address_is_not_buried_in_our_answers(site: Site) -> No
         ask = b"From: victim@example.net\r\nSubject: x\r\nMessage-ID: <%d@example.net>\r\n\r\n" % number
         assert (await site.send("x@example.com", ["pmo-join@lists.example.test"], ask)).startswith("250")
     await site.quiet()
-    assert len(site.sink.to("victim@example.net")) == site.service.config.limits.answers_per_day
+    assert len(site.sink.to("victim@example.net")) == 1
 
 
 async def test_who_was_refused_can_send_the_very_same_mail_after_joining(site: Site) -> None:
@@ -222,7 +222,7 @@ async def test_who_was_refused_can_send_the_very_same_mail_after_joining(site: S
 
 
 async def test_a_flood_of_held_posts_is_no_flood_to_the_owners(tmp_path: Path) -> None:
-    async with running_site(tmp_path, limits_owner_notices_per_day="5") as site:
+    async with running_site(tmp_path) as site:
         await make_list(site)
         await site.cli("list", "set", "pmo", "nonmembers=hold")
         await site.cli("member", "add", "pmo", "chair@example.org", "--role", "owner", "--no-welcome")
@@ -230,7 +230,7 @@ async def test_a_flood_of_held_posts_is_no_flood_to_the_owners(tmp_path: Path) -
             mail = POST.replace(b"<1@", b"<%d@" % number).replace(b"ada@", b"eve@")
             assert (await site.send("eve@example.net", [PMO], mail)).startswith("250")
         await site.quiet()
-        assert len(site.sink.to("chair@example.org")) == 5
+        assert len(site.sink.to("chair@example.org")) == 1
         assert len((await site.cli("held", "ls", "pmo", "--json")).out.splitlines()) == 30
 
 

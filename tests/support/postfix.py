@@ -88,12 +88,15 @@ def _port() -> int:
 
 
 class Postfix:
-    """A Postfix of our own. `port` is known before it starts; `folder` is its to write to."""
+    """A Postfix of our own. `port` is known before it starts; `folder` is its to write to.
 
-    def __init__(self) -> None:
+    `parent` says where that is made; the user `postfix` must be able to enter it.
+    """
+
+    def __init__(self, parent: Path | None = None) -> None:
         self.port = _port()
         # Not pytest's tmp_path: the user `postfix` may not enter the folders above that.
-        self._home = tempfile.TemporaryDirectory(prefix="mailforum-postfix-")
+        self._home = tempfile.TemporaryDirectory(prefix="mailforum-postfix-", dir=parent)
         self.folder = Path(self._home.name)
 
     def configure(self, lines: str, sink: int, mailboxes: str = "") -> None:

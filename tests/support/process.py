@@ -29,7 +29,11 @@ class Server:
         command = [sys.executable, "-m", self.module, "--config", str(self.config_file), "serve"]
         with self.log_file(self.life).open("ab") as log:
             self.process = await asyncio.create_subprocess_exec(
-                *command, stdout=asyncio.subprocess.PIPE, stderr=log, env={**os.environ, **(environ or {})}
+                *command,
+                stdout=asyncio.subprocess.PIPE,
+                stderr=log,
+                env={**os.environ, **(environ or {})},
+                start_new_session=True,
             )
         assert self.process.stdout
         self.said = asyncio.create_task(self.process.stdout.readline())
@@ -61,9 +65,14 @@ class Server:
         return code
 
     async def kill(self) -> None:
-        """End it as a power cut would, as far as a process can."""
-        self.signal(signal.SIGKILL)
-        await self.ended()
+        """End it, and all its processes, as a power cut would, as far as that can be done to a process."""
+        assert self.process
+        with contextlib.suppress(ProcessLookupError):
+            while True:  # until nobody of its group is left
+                os.killpg(self.process.pid, signal.SIGKILL)
+                await asyncio.sleep(0.001)
+                if self.process.returncode is None:
+                    await self.ended()
 
     def log_file(self, life: int) -> Path:
         """Where the log of one of its lives is."""

@@ -5,6 +5,21 @@ ON CONFLICT (rcpt, digest) DO NOTHING
 -- name: unsee
 DELETE FROM seen WHERE rcpt = :rcpt AND digest = :digest
 
+-- name: see_again
+INSERT INTO seen (rcpt, digest, at) VALUES (:rcpt, :digest, :now)
+ON CONFLICT (rcpt, digest) DO UPDATE SET at = :now WHERE seen.at <= :before
+
+-- name: pace
+INSERT INTO seen (rcpt, digest, at) VALUES (:rcpt, :digest, :now + :every)
+ON CONFLICT (rcpt, digest) DO UPDATE SET at = :every + CASE
+    WHEN seen.at > :now + :ahead THEN :now + :ahead
+    WHEN seen.at > :now THEN seen.at
+    ELSE :now END
+RETURNING at
+
+-- name: seen_at
+SELECT at FROM seen WHERE rcpt = :rcpt AND digest = :digest
+
 -- name: seen_count
 SELECT count(*) AS n FROM seen
 
@@ -17,6 +32,9 @@ RETURNING id
 -- name: held
 SELECT id, list_id, mail_from, from_address, subject, message_id, reason, under, received_at, length(raw) AS size, mail
 FROM held WHERE :list_id = 0 OR list_id = :list_id ORDER BY id
+
+-- name: held_by_list
+SELECT list_id, max(received_at) AS newest FROM held GROUP BY list_id
 
 -- name: held_by_id
 SELECT id, list_id, mail_from, from_address, subject, message_id, reason, under, received_at, length(raw) AS size, mail

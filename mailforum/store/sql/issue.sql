@@ -1,11 +1,16 @@
 -- name: watermark
-SELECT digested_post, digested_at, last_issue FROM list WHERE id = :list_id
+SELECT digested_post, digested_at, last_issue,
+       (SELECT received_at FROM post WHERE post.list_id = list.id AND post.id > digested_post AND NOT imported
+        ORDER BY post.id LIMIT 1) AS first_new
+FROM list WHERE id = :list_id
+
+-- name: waiting
+SELECT id FROM list WHERE EXISTS (
+    SELECT 1 FROM post WHERE post.list_id = list.id AND post.id > list.digested_post AND NOT post.imported
+)
 
 -- name: cut
 UPDATE list SET digested_post = :last_post, digested_at = :now, last_issue = :number WHERE id = :list_id
-
--- name: touch
-UPDATE list SET digested_at = :now WHERE id = :list_id
 
 -- name: clock_went_back
 UPDATE list SET digested_at = :now WHERE digested_at > :tomorrow

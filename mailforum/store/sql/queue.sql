@@ -20,19 +20,21 @@ SELECT rcpt FROM delivery WHERE mailing_id = :mailing_id ORDER BY id LIMIT 1
 -- name: begin_fan_out
 UPDATE mailing
 SET fan_modes = :modes, fan_author = :author,
+    fan_after = (SELECT member_id FROM delivery WHERE mailing_id = mailing.id ORDER BY id DESC LIMIT 1),
     fan_last = (SELECT coalesce(max(id), 0) FROM member WHERE list_id = mailing.list_id)
 WHERE id = :id
 
 -- name: fanning
-SELECT id FROM mailing WHERE fan_after < fan_last ORDER BY id LIMIT 1
+SELECT id, fan_after AS after, fan_last AS last, fan_modes AS modes, fan_author AS author
+FROM mailing WHERE fan_after < fan_last ORDER BY id LIMIT 1
 
 -- name: fan_out
 INSERT INTO delivery (mailing_id, member_id, rcpt, state, created_at, due_at)
 SELECT mailing.id, member.id, member.address, 'queued', mailing.created_at, mailing.created_at
 FROM mailing JOIN member ON member.list_id = mailing.list_id
-WHERE mailing.id = :id AND member.id > mailing.fan_after AND member.id <= mailing.fan_last
-  AND member.mode IN (SELECT value FROM json_each(mailing.fan_modes)) AND member.status = 'active'
-  AND (member.key <> mailing.fan_author OR member.own_posts = 1)
+WHERE mailing.id = :id AND member.id > :after AND member.id <= :last
+  AND member.mode IN (SELECT value FROM json_each(:modes)) AND member.status = 'active'
+  AND (member.key <> :author OR member.own_posts = 1)
 ORDER BY member.id LIMIT :limit
 
 -- name: fanned_out
