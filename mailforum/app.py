@@ -28,17 +28,16 @@ from mailforum.delivery.render import Texts
 from mailforum.delivery.sign import Key, load_key
 from mailforum.delivery.worker import Worker
 from mailforum.errors import ConfigError, Deferred
-from mailforum.forum import digests, moderation, posts, restore
+from mailforum.forum import digests, moderation, posts, restore, suspension
 from mailforum.forum.site import Site
 from mailforum.health import Health, Parts
 from mailforum.ids import Ids
 from mailforum.mail.token import Signer, load_keys, new_key
-from mailforum.model import Issue
 from mailforum.smtpd.backlog import Backlog
 from mailforum.smtpd.intake import Intake
 from mailforum.smtpd.server import Server
 from mailforum.store import fence, upkeep
-from mailforum.store.database import Database, Tx
+from mailforum.store.database import Database, Tx, caused_by
 from mailforum.store.lock import alone
 from mailforum.store.queue import Part
 from mailforum.store.sqlite import BUSY_SECONDS, open_sqlite
@@ -99,8 +98,9 @@ def site_of(config: Config) -> Site:
         answers_to_strangers=config.limits.answers_to_strangers,
         strangers_per_hour=config.limits.strangers_per_hour,
         same_text=config.limits.same_text,
-        posts_per_ten_minutes=config.limits.posts_per_ten_minutes,
+        answers_per_ten_minutes=config.limits.answers_per_ten_minutes,
         owner_notices_per_day=config.limits.owner_notices_per_day,
+        storm=config.limits.bounce_storm,
         confirm_seconds=config.limits.confirm_days * 86400,
         max_size=config.smtp.max_size,
     )
@@ -336,6 +336,7 @@ class Service:
                 await send_due_digests(self.core, self._clock.now())
                 self._digests_cut = self._clock.monotonic()
                 await tell_what_waits(self.core, self._clock.now())
+                await keep_bounces(self.core, self._clock.now())
                 if self._clock.monotonic() - cleaned > HOUSEKEEPING:
                     await self._clean()
                     cleaned = self._clock.monotonic()
@@ -388,23 +389,23 @@ async def send_due_digests(core: Core, now: float) -> None:
     """Cut and queue the digest of every list for which it is due. Each has an id, as a mail has."""
     await core.db.write(lambda tx: digests.clock_went_back(tx, now))
     for mlist in await core.db.read(lambda tx: digests.due(tx, now)):
-        cut = await core.db.write(partial(_cut, mlist.id, mail := core.ids.new(), now))
+        mail, cut_one = core.ids.new(), partial(digests.cut_if_due, list_id=mlist.id, now=now)
+        cut = await core.db.write(caused_by(mail, cut_one))
         if cut:
             issue, readers = cut
             log.event("digest", mail=mail, list=mlist.address, issue=issue.number, posts=issue.posts, readers=readers)
 
 
-def _cut(list_id: int, mail: str, now: float, tx: Tx) -> tuple[Issue, int] | None:
-    tx.mail = mail
-    return digests.cut_if_due(tx, list_id, now)
-
-
 async def tell_what_waits(core: Core, now: float) -> None:
     """Tell the owners of each list what has been held since they last heard of it, once an hour."""
     for list_id in await core.db.read(lambda tx: moderation.untold(tx, now)):
-        await core.db.write(partial(_tell, core.site, list_id, core.ids.new(), now))
+        tell = partial(moderation.tell_what_waits, site=core.site, list_id=list_id, now=now)
+        await core.db.write(caused_by(core.ids.new(), tell))
 
 
-def _tell(site: Site, list_id: int, mail: str, now: float, tx: Tx) -> None:
-    tx.mail = mail
-    moderation.tell_what_waits(tx, site, list_id, now)
+async def keep_bounces(core: Core, now: float) -> None:
+    """Do what is due about mail that has come back: tests, suspensions, word to the owners."""
+    while await core.db.read(lambda tx: suspension.is_due(tx, core.site, now)):
+        keep = caused_by(mail := core.ids.new(), lambda tx: suspension.keep(tx, core.site, now))
+        for one in await core.db.write(keep):
+            log.event("bounces", mail=mail, list=one.list_address, what=one.what, about=one.about)

@@ -237,14 +237,15 @@ class Limits(_Section, frozen=True):
     same_text: Annotated[
         Duration,
         Meta(
-            description="A post whose text the list has had so shortly before is refused, as mail in a loop; 0: never"
+            description="Where another server than its author's brings a text that the list has had so shortly before, "
+            "it is refused as mail in a loop; 0: never"
         ),
     ] = Duration(86400)
-    posts_per_ten_minutes: Annotated[
+    answers_per_ten_minutes: Annotated[
         int,
         Meta(
-            description="Most posts of one author to one list in ten minutes; a moderator reads what is more. "
-            "0: no limit",
+            description="Most answers of one author to others on one list in ten minutes; a moderator reads what is "
+            "more. 0: no limit",
             ge=0,
         ),
     ] = 5
@@ -254,6 +255,14 @@ class Limits(_Section, frozen=True):
             description="Most notices to a list's owners in a day, of held posts and of people who want to join", ge=1
         ),
     ] = 50
+    bounce_storm: Annotated[
+        int,
+        Meta(
+            description="So many members whose mail fails in the same words within a day are a storm: "
+            "nobody is suspended for it, and the owners are told why",
+            ge=2,
+        ),
+    ] = 10
     confirm_days: Annotated[int, Meta(description="Days until a request for confirmation expires", ge=1)] = 3
 
 
@@ -269,6 +278,10 @@ class Config(_Section, frozen=True):
     web: Web = Web()
     limits: Limits = Limits()
     base: Path = Path()
+
+    def taking(self, connections: int) -> Config:
+        """Return this configuration with so many `max_connections`."""
+        return msgspec.structs.replace(self, smtp=msgspec.structs.replace(self.smtp, max_connections=connections))
 
     def path(self, name: str) -> Path:
         """Return the file or folder that an option names."""

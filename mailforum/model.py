@@ -30,10 +30,11 @@ class Mode(StrEnum):
 
 
 class MemberStatus(StrEnum):
-    """Whether mail goes to a member at all."""
+    """Whether mail goes to a member at all: yes; no, an admin stopped it; no, because it came back."""
 
     ACTIVE = "active"
     SUSPENDED = "suspended"
+    BOUNCING = "bouncing"
 
 
 class State(StrEnum):
@@ -109,6 +110,16 @@ class ListSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     digest_hour: Annotated[int, _option("Hour of the day at which the digest is due", ge=0, le=23)] = 7
     timezone: Annotated[str, _option("Time zone of the digest hour, for example Europe/Vienna")] = "UTC"
     language: Annotated[str, _option("Language of the texts: a folder under templates/")] = "en"
+    bounce_limit: Annotated[
+        int,
+        _option("Points at which a member whose mail comes back gets no more; 0: never", ge=0, le=100),
+    ] = 6
+    bounce_decay: Annotated[
+        int, _option("Days without failure after which one of these points is forgotten", ge=1, le=365)
+    ] = 7
+    bounce_probe: Annotated[
+        bool, _option("Test an address with a mail of its own before it gets no more; off: stop at once")
+    ] = True
     archive_url: Annotated[
         str, _option("Where an archive shows a post; {id} and {msgid} are filled in. Empty: no Archived-At")
     ] = ""
@@ -301,7 +312,7 @@ class Held:
 
 @dataclass(frozen=True, slots=True)
 class Request:
-    """A question mailed to `address` that waits for a reply. `action` is join, leave or set."""
+    """A question mailed to `address` that waits for a reply. `action` is join, leave, set or return."""
 
     id: int
     list_id: int
@@ -312,6 +323,35 @@ class Request:
     created_at: float
     expires_at: float
     done_at: float | None
+
+
+@dataclass(frozen=True, slots=True)
+class Failing:
+    """How it stands with a member whose mail has come back.
+
+    `points` as they were at `step_at`, when a failure counted last; `hard` and `soft` are the days on
+    which mail failed, since `first_at`, and `step` is what the last of them was. `at`, `enhanced` and
+    `reply` tell of the last failure. `state` is counting, probing, returned (the probe) or suspended;
+    the clock looks at it at `due_at`. `probe` is the mailing that tests the address, sent at `probed_at`.
+    """
+
+    member_id: int
+    list_id: int
+    state: str = "counting"
+    points: int = 0
+    hard: int = 0
+    soft: int = 0
+    first_at: float = 0.0
+    step_at: float = 0.0
+    step: str = "none"
+    at: float = 0.0
+    enhanced: str = ""
+    reply: str = ""
+    cause: str = ""
+    storm_at: float = 0.0
+    due_at: float | None = None
+    probe: int = 0
+    probed_at: float = 0.0
 
 
 @dataclass(frozen=True, slots=True)

@@ -12,7 +12,6 @@ import logging
 import re
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
-from functools import partial
 from http import HTTPStatus
 
 import h11
@@ -23,7 +22,7 @@ from mailforum.errors import Deferred
 from mailforum.forum import members
 from mailforum.forum.site import Site
 from mailforum.health import Health
-from mailforum.store.database import Database, Tx
+from mailforum.store.database import Database, caused_by
 from mailforum.units import Address
 
 logger = logging.getLogger("mailforum")
@@ -71,16 +70,13 @@ class Pages:
     async def _leave(self, method: str, token: str) -> Answer:
         if method != "POST":
             return self._html(HTTPStatus.OK, "leave")
-        mail = self.new_id()
-        what = await self.db.write(partial(self._leave_by_token, token, mail))
+        mail = self.new_id()  # so that the goodbye has one, as if a mail had asked for it
+        now = self.clock.now()
+        what = await self.db.write(caused_by(mail, lambda tx: members.leave_by_token(tx, self.site, token, now)))
         log.event("left_by_web", mail=mail, what=what)
         if what == "bad token":
             return self._html(HTTPStatus.NOT_FOUND, "invalid")
         return self._html(HTTPStatus.OK, "left")
-
-    def _leave_by_token(self, token: str, mail: str, tx: Tx) -> str:
-        tx.mail = mail  # a goodbye has one, as if a mail had asked for it
-        return members.leave_by_token(tx, self.site, token, self.clock.now())
 
     def _html(self, status: HTTPStatus, name: str) -> Answer:
         return Answer(status, self.page(name), "text/html; charset=utf-8")

@@ -239,7 +239,8 @@ def test_nothing_names_a_place_on_one_machine(file: Path) -> None:
 
 def test_the_page_of_packages_is_the_list_in_the_project_and_their_doors_are_true() -> None:
     project = tomllib.loads(read("pyproject.toml"))["project"]
-    wanted = [*project["dependencies"], *project["optional-dependencies"]["speed"]]
+    extras = project["optional-dependencies"]
+    wanted = [*project["dependencies"], *extras["speed"], *extras["bounces"]]
     ((*rows,),) = tables(read("docs/decisions/dependencies.md"))
     assert {quoted(row[0])[0] for row in rows} == {re.split(r"[><=~![]", one)[0] for one in wanted}
     modules = {"dkimpy": "dkim", "dnspython": "dns", "email-validator": "email_validator"}

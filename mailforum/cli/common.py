@@ -104,13 +104,13 @@ def read(args: argparse.Namespace, unit: Callable[[Core, Tx], T]) -> T:
 
 
 def write(args: argparse.Namespace, unit: Callable[[Core, Tx], T]) -> T:
-    """Run one unit that changes something; it is durable when this returns."""
+    """Run one unit that changes something; it is durable when this returns.
 
-    def change(core: Core, tx: Tx) -> T:
-        tx.mail = core.ids.new()  # what is sent because of it can be traced as what a mail has caused
-        return unit(core, tx)
+    What is sent because of it can be traced, as what a mail has caused.
+    """
+    from mailforum.store.database import caused_by
 
-    return run_core(args, lambda core: core.db.write(lambda tx: change(core, tx)))
+    return run_core(args, lambda core: core.db.write(caused_by(core.ids.new(), lambda tx: unit(core, tx))))
 
 
 def find_list(tx: Tx, text: str) -> MailingList:

@@ -112,7 +112,7 @@ def run_server(args: argparse.Namespace) -> int:
     config = load_config(args)
     log.setup(config.site.log_level, config.site.log_format)
     _give_memory_back()
-    _allow_files(config)
+    config = _within_files(config)
     with asyncio.Runner(loop_factory=_loop_factory()) as runner:
         return runner.run(_send_a_part(args, config) if args.part else _serve(args, config))
 
@@ -130,21 +130,30 @@ def _give_memory_back() -> None:
         ctypes.CDLL(None).mallopt(_M_MMAP_THRESHOLD, 512 * 1024)
 
 
-def _allow_files(config: Config) -> None:
-    """Have as many files open as all connections may need, as far as the system lets us."""
+def _within_files(config: Config) -> Config:
+    """Have as many files open as all connections may need; where the system does not let us, take fewer.
+
+    What uvloop does when there are none left is to try for ever, as fast as it can.
+    """
     import logging
     import resource
 
     from mailforum import log
 
-    needed = config.smtp.max_connections + config.delivery.connections + SPARE_FILES
+    others = config.delivery.connections + SPARE_FILES
+    needed = config.smtp.max_connections + others
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     if soft < needed and hard != soft:
         soft = needed if hard == resource.RLIM_INFINITY else min(needed, hard)
         resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
+    if soft <= others:
+        raise ConfigError(f"only {soft} open files are allowed (ulimit -n), and {others} are needed to begin with")
     if soft < needed:
-        what = "Fewer open files are allowed than the connections of [smtp] and [delivery] may need (ulimit -n)."
+        most = soft - others
+        what = f"Open files are allowed for {most} connections only (ulimit -n), not for [smtp] max_connections."
         log.event("few_files", logging.WARNING, what=what, allowed=soft, needed=needed)
+        return config.taking(most)
+    return config
 
 
 def _loop_factory() -> Callable[[], asyncio.AbstractEventLoop] | None:

@@ -19,7 +19,7 @@ from mailforum.delivery.sign import Key, Signing
 from mailforum.delivery.transport import Content
 from mailforum.forum import digests, members, posts
 from mailforum.forum.site import Site
-from mailforum.mail import address, body, footer, headers, message, subject
+from mailforum.mail import address, body, footer, headers, message, subject, verp
 from mailforum.mail.message import Header, Message, field
 from mailforum.model import Due, Issue, Kind, Mailing, MailingList, Post
 from mailforum.store import lists, queue
@@ -39,6 +39,7 @@ class Prepared:
     content: Content
     signing: Signing | None
     unsubscribe: Callable[[Due], bytes]
+    return_path: Callable[[str, int | None], str] | None = None
 
     @property
     def mail_from(self) -> str:
@@ -52,8 +53,8 @@ class Prepared:
 
     def envelope_sender(self, delivery: Due) -> str:
         """The return path for one recipient; personal mail names its recipient in it (VERP)."""
-        if self.personal and self.mail_from:
-            return address.verp(self.mail_from, delivery.rcpt)
+        if self.personal and self.return_path:
+            return self.return_path(delivery.rcpt, delivery.member_id)
         return self.mail_from
 
     def own(self, delivery: Due) -> bytes:
@@ -163,7 +164,8 @@ class Preparer:
         keys = self.keys(mlist.domain if mlist else self.site.domain)
         signing = Signing(keys, head, msg.body) if keys else None
         way_out = self._way_out(mlist, personal) if mlist and unsubscribe else _nothing
-        return Prepared(mailing, mlist, personal, Content(msg.to_bytes()), signing, way_out)
+        paths = verp.paths(self.site.signer, mailing.mail_from, mailing.created_at) if mailing.mail_from else None
+        return Prepared(mailing, mlist, personal, Content(msg.to_bytes()), signing, way_out, paths)
 
     def _way_out(self, mlist: MailingList, personal: bool) -> Callable[[Due], bytes]:
         """How a reader leaves: an address of their own that needs no confirmation, or the common one."""

@@ -62,9 +62,10 @@ class JobMaker:
             self._ready[mailing_id] = future
             await asyncio.wait([future])
             self._forget()
-        self._ready.move_to_end(mailing_id)
         if not future.done():
             await asyncio.wait([future])
+        if mailing_id in self._ready:  # others may have crowded it out meanwhile
+            self._ready.move_to_end(mailing_id)
         if future.exception():
             self._ready.pop(mailing_id, None)
         return future.result()

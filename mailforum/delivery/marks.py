@@ -15,9 +15,10 @@ from mailforum.config import DeliveryOptions
 from mailforum.delivery.hand import Task
 from mailforum.delivery.pace import Opened, Pace
 from mailforum.errors import Deferred
+from mailforum.forum import bounces
 from mailforum.model import Due, State, Status
 from mailforum.store import queue
-from mailforum.store.database import Database
+from mailforum.store.database import Database, Tx
 from mailforum.store.group import Group
 
 logger = logging.getLogger("mailforum")
@@ -86,7 +87,7 @@ class Marks:
     async def _write(self, marks: list[queue.Mark], now: float) -> None:
         while True:
             try:
-                return await self._db.write(lambda tx: queue.settle(tx, marks, now))
+                return await self._db.write(lambda tx: _settle(tx, marks, now))
             except Deferred as error:
                 logger.error("marks cannot be written, sending waits: %s", error.reason)
                 await self._clock.sleep(AGAIN)
@@ -125,6 +126,12 @@ class Marks:
             next_try_in=round(breaker.pause),
             revived=revived,
         )
+
+
+def _settle(tx: Tx, marks: list[queue.Mark], now: float) -> None:
+    queue.settle(tx, marks, now)
+    for due, status, _ in (one for mark in marks for one in mark.ended):
+        bounces.failed(tx, due.member_id, due.mailing_id, status, now)
 
 
 def _lessons(items: list[Ended | queue.Mark], marks: list[queue.Mark]) -> list[tuple[str, int, str, Status]]:

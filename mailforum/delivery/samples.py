@@ -50,6 +50,7 @@ _THREADS = (
     DigestThread("#51", "Who has the key to the room upstairs?", _POSTS[1:]),
 )
 _HELD = {"held_id": 12, "subject": "Offer", "reason": "The sender is not a member of the list."}
+_BOUNCED = "550 5.1.1 <bob@example.com>: Recipient address rejected: User unknown"
 
 _OWN: dict[str, dict[str, object]] = {
     "digest/digest": digest_values(7, _AT, _THREADS, UTC),
@@ -65,14 +66,30 @@ _OWN: dict[str, dict[str, object]] = {
     "notice/join-refused": {},
     "notice/lists": {"rows": (("pmo@lists.example.org", "Project Management Office"),)},
     "notice/not-member": {},
+    "notice/probe": {"reply": _BOUNCED},
     "notice/refused": {"reason": "Only members may write to this list."},
     "notice/rejected": {"subject": "Offer", "reason": "No offers on this list, please."},
     "notice/results": {"outcomes": (("set digest daily", "asked", ""), ("dance", "unknown", ""))},
+    "notice/returned": {},
     "notice/settings": {"rows": (("pmo@lists.example.org", "digest", "active"),)},
+    "notice/suspended": {"reply": _BOUNCED},
     "notice/welcome": {"mode": "each"},
+    "owner/bounces": {
+        "rows": (("bob@example.com", "suspended", 6, _BOUNCED), ("eve@example.net", "counting", 2, "")),
+        "more": 3,
+        "counts": {"hard": 4, "policy": 2, "unproven": 1},
+    },
+    "owner/complaint": {"address": "bob@example.com", "role": "member"},
     "owner/held": {**_HELD, "who": "Eve <eve@example.net>", "excerpt": "Dear all,\n\nbuy now!"},
     "owner/held-more": {"rows": ((13, "eve@example.net", "Offer"), (14, "kim@example.net", "Hello")), "count": 52},
     "owner/join-request": {"address": "zoe@example.net", "name": "Zoe"},
+    "owner/storm": {
+        "members": 40,
+        "domains": (("example.com", 31), ("example.net", 9)),
+        "posts": (("48.3", "Offer", "ann@example.org", 40),),
+        "reply": "550 5.7.1 Rejected by policy: the address 192.0.2.1 is on a block list",
+        "policy": True,
+    },
     "page/invalid": {},
     "page/leave": {},
     "page/left": {},

@@ -36,7 +36,8 @@ from mailforum.store.queue import WHOLE, Part
 
 logger = logging.getLogger("mailforum")
 
-WANT = (200, 4000)  # fewest and most deliveries taken in hand at once: about what half a second needs
+WANT = (200, 4000)  # fewest and most deliveries taken in hand at once,
+HAND = (0.1, 0.4)  # so that they last for so many seconds: new mail waits behind them
 BEGIN = 8  # connections that are opened at first, or after trouble; one more for each mail that was taken
 IDLE = 3.0  # seconds without work after which a connection is given up
 LOOK = 1.0  # seconds between looks for work that another process has queued
@@ -78,10 +79,8 @@ class Worker:
 
     async def run(self) -> None:
         """Send until `stop` is called. Starts with what an earlier process may have sent."""
-        for delivery in await self._db.read(lambda tx: queue.in_flight(tx, self._part)):
-            log.uncertain(mail=delivery.mail, delivery=delivery.id, mailing=delivery.mailing_id, rcpt=delivery.rcpt)
-        # Only now: a kill in between must not leave them without a line.
-        await self._db.write(lambda tx: queue.land(tx, self._part))
+        while not self._stopping and not await self._recovered():
+            await self._clock.sleep(LOOK)
         self._db.on_commit(self.look)
         fanning = [asyncio.create_task(self._fan_out())] if self._part.index == 0 else []
         while not self._stopping:
@@ -91,6 +90,18 @@ class Worker:
         await asyncio.gather(*fanning, *self._lanes, return_exceptions=True)
         self._hand.take_back()
         self._jobs.close()
+
+    async def _recovered(self) -> bool:
+        """Name what an earlier process may have sent; False if the database does not let us yet."""
+        try:
+            for delivery in await self._db.read(lambda tx: queue.in_flight(tx, self._part)):
+                log.uncertain(mail=delivery.mail, delivery=delivery.id, mailing=delivery.mailing_id, rcpt=delivery.rcpt)
+            # Only now: a kill in between must not leave them without a line.
+            await self._db.write(lambda tx: queue.land(tx, self._part))
+        except Deferred as error:
+            logger.error("the queue cannot be read: %s", error.reason)
+            return False
+        return True
 
     def _look_around(self) -> None:
         """Time has passed: who stood aside may go now, and where all connections are busy more are opened."""
@@ -164,9 +175,9 @@ class Worker:
         if taken < self._want:
             return
         since, self._filled_at = now - self._filled_at, now
-        if since < 0.25:
+        if since < HAND[0]:
             self._want = min(self._want * 2, WANT[1])
-        elif since > 1:
+        elif since > HAND[1]:
             self._want = max(self._want // 2, WANT[0])
 
     def _tasks(self, taken: queue.Taken) -> Iterable[Task]:

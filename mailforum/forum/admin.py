@@ -12,7 +12,7 @@ import msgspec
 from msgspec import Meta
 
 from mailforum.errors import UsageError
-from mailforum.forum import digests, route
+from mailforum.forum import digests, members, route
 from mailforum.forum.site import Site
 from mailforum.mail import address, words
 from mailforum.model import ListSettings, MailingList, Member, MemberStatus, Mode, Role
@@ -210,10 +210,12 @@ _READ: dict[str, Callable[[str], object]] = {
     "archive_url": _archive_url,
 }
 
+_SETTABLE = ("active", "suspended")  # that mail comes back is found out, not set
+
 MEMBER_OPTIONS = {
     "role": Option("role", _or(Role), "What they may do", Role, tuple(Role)),
     "mode": Option("mode", _or(Mode), "How they read the list", Mode, tuple(Mode)),
-    "status": Option("status", _or(MemberStatus), "Whether they get mail at all", MemberStatus, tuple(MemberStatus)),
+    "status": Option("status", _or(_SETTABLE), "Whether they get mail at all", Literal[_SETTABLE], _SETTABLE),
     "name": Option("name", "text", "What they are called", str),
     "own_posts": Option("own_posts", "on or off", "Whether they get their own posts", bool, ("on", "off")),
 }
@@ -227,6 +229,9 @@ def change_member(tx: Tx, member: Member, assignments: Sequence[str]) -> Member:
     values = {name: _value(MEMBER_OPTIONS[name], text) for name, text in _assigned(assignments, MEMBER_OPTIONS)}
     if "name" in values:
         values["name"] = words.shown(values["name"], address.MAX_NAME)
+    if "status" in values:
+        values["status"] = MemberStatus(values["status"])
+        member = members.reactivate(tx, member)
     changed = replace(member, **values)
     lists.change_member(tx, changed)
     return changed

@@ -11,7 +11,7 @@ from mailforum.errors import Refused
 from mailforum.forum import bounces, commands, members, moderation, owners, policy, posts, storms
 from mailforum.forum.site import Incoming
 from mailforum.mail import address
-from mailforum.model import Outcome, Route, RouteRole, Verdict
+from mailforum.model import MemberStatus, Outcome, Route, RouteRole, Verdict
 from mailforum.store import intake, lists
 from mailforum.store.database import Tx
 
@@ -67,7 +67,18 @@ def _post(tx: Tx, mail: Incoming) -> Outcome:
     if verdict.action != "accept":
         return _not_accepted(mail, verdict)
     post = posts.accept(tx, mail.mlist, mail.msg, mail.raw, mail.now, under)
+    if member and member.status is MemberStatus.BOUNCING:
+        members.offer_return(tx, mail.site, mail.mlist, member, mail.now)
     return mail.done(f"post {post.label}", f"Taken as #{post.label}.")
+
+
+def _for_owners(tx: Tx, mail: Incoming) -> Outcome:
+    return bounces.complain(tx, mail) or owners.forward(tx, mail)
+
+
+def _at_bounces(tx: Tx, mail: Incoming) -> Outcome:
+    """A person who writes to the return path means the people behind it."""
+    return bounces.note(tx, mail) or owners.forward(tx, mail)
 
 
 def _not_accepted(mail: Incoming, verdict: Verdict) -> Outcome:
@@ -86,7 +97,7 @@ HANDLERS: dict[RouteRole, Callable[[Tx, Incoming], Outcome]] = {
     RouteRole.SITE: commands.obey,
     RouteRole.HELP: commands.send_help,
     RouteRole.INFO: commands.send_info,
-    RouteRole.OWNER: owners.forward,
-    RouteRole.POSTMASTER: owners.forward,
-    RouteRole.BOUNCES: bounces.note,
+    RouteRole.OWNER: _for_owners,
+    RouteRole.POSTMASTER: _for_owners,
+    RouteRole.BOUNCES: _at_bounces,
 }

@@ -14,11 +14,12 @@ from mailforum.forum import notices, route
 from mailforum.forum.site import Incoming, Site
 from mailforum.mail import address
 from mailforum.mail.token import Signer
-from mailforum.model import MailingList, Member, Mode, Outcome, Request, Role
-from mailforum.store import intake, lists
+from mailforum.model import MailingList, Member, MemberStatus, Mode, Outcome, Request, Role
+from mailforum.store import bounces, intake, lists
 from mailforum.store.database import Tx
 
 LEFT = "left"
+RETURN = 365 * 86400.0  # seconds in which whose mail came back may answer and get mail again
 # Beside the modes, what a member can ask to have set.
 OWN_POSTS, NO_OWN_POSTS = "myposts-on", "myposts-off"
 
@@ -35,7 +36,10 @@ def join(tx: Tx, mail: Incoming, mlist: MailingList, mode: Mode) -> str:
     Raises Refused when the list takes nobody by mail, or the address cannot be a member.
     """
     sender = subscriber(tx, mail.sender, mail.site)
-    if lists.member(tx, mlist.id, address.key(sender)):
+    member = lists.member(tx, mlist.id, address.key(sender))
+    if member and member.status is MemberStatus.BOUNCING:
+        return offer_return(tx, mail.site, mlist, member, mail.now)
+    if member:
         notices.answer(tx, mail, "notice/already-member", about=mlist)
         return "already a member"
     if mlist.settings.joining == "closed":
@@ -85,17 +89,47 @@ def _ask(
         return "not asked: too many answers today"
     expires_at = mail.now + mail.site.confirm_seconds
     request_id = intake.ask(tx, mlist.id, action, to, name=name, mode=setting, now=mail.now, expires_at=expires_at)
-    token = mail.site.signer.make("confirm", request_id, action, mlist.address, address.key(to))
     notices.send(
         tx,
         "notice/confirm",
         to,
         mail.now,
         mlist=mlist,
-        reply_to=mlist.sub("confirm", token),
+        reply_to=_answer_to(mail.site, mlist, request_id, action, to),
         values={"action": action, "mode": setting, "days": round(mail.site.confirm_seconds / 86400)},
     )
     return f"asked to confirm: {action}"
+
+
+def _answer_to(site: Site, mlist: MailingList, request_id: int, action: str, to: str) -> str:
+    """Return the address whose use proves that the question was read where it was mailed to."""
+    return mlist.sub("confirm", site.signer.make("confirm", request_id, action, mlist.address, address.key(to)))
+
+
+def offer_return(tx: Tx, site: Site, mlist: MailingList, member: Member, now: float) -> str:
+    """Mail somebody who writes, but gets no mail because it came back, how to return; once a day."""
+    if intake.count_answer(tx, mlist.id, f"return {member.key}", now) > 1:
+        return "gets no mail: told before"
+    failing = bounces.failing(tx, member.id)
+    way_back(tx, site, mlist, member, now, reply=failing.reply if failing else "")
+    return "gets no mail: told how to return"
+
+
+def way_back(tx: Tx, site: Site, mlist: MailingList, member: Member, now: float, *, reply: str) -> None:
+    """Mail a member that they get no more because mail came back, with the words `reply`, and how to return."""
+    to = member.address
+    request_id = intake.ask(tx, mlist.id, "return", to, name="", mode=member.mode, now=now, expires_at=now + RETURN)
+    answer_to = _answer_to(site, mlist, request_id, "return", to)
+    notices.send(tx, "notice/suspended", to, now, mlist=mlist, reply_to=answer_to, values={"reply": reply})
+
+
+def reactivate(tx: Tx, member: Member) -> Member:
+    """Forget that a member's mail came back, and send them mail again if that was why they got none."""
+    bounces.clear(tx, member.id)
+    if member.status is MemberStatus.BOUNCING:
+        member = replace(member, status=MemberStatus.ACTIVE)
+        lists.change_member(tx, member)
+    return member
 
 
 def confirm(tx: Tx, mail: Incoming) -> Outcome:
@@ -118,6 +152,10 @@ def confirm_by_token(tx: Tx, site: Site, token: str, now: float) -> str:
         return f"{request.action}: no longer a member"
     if request.action == "leave":
         return _left(tx, mlist, member, now)
+    member = reactivate(tx, member)  # who answers our mail gets it
+    if request.action == "return":
+        notices.send(tx, "notice/returned", member.address, now, mlist=mlist)
+        return "returned"
     lists.change_member(tx, _changed(member, request.mode))
     notices.send(tx, "notice/changed", member.address, now, mlist=mlist, values={"mode": request.mode})
     return f"set {request.mode}"
@@ -200,14 +238,20 @@ def leave_by_token(tx: Tx, site: Site, token: str, now: float) -> str:
 
     `gone` is somebody who has left before; a `bad token` may have been cut off on its way.
     """
+    named = named_by(tx, site.signer, token)
+    if named:
+        return _left(tx, *named, now)
     row_id = site.signer.peek(token)
-    member = lists.member_by_id(tx, row_id) if row_id else None
+    return "gone" if row_id and lists.member_by_id(tx, row_id) is None else "bad token"
+
+
+def named_by(tx: Tx, signer: Signer, token: str) -> tuple[MailingList, Member] | None:
+    """Return list and member whose `leave_token` this is; None if it is nobody's (any more)."""
+    member = lists.member_by_id(tx, signer.peek(token) or 0)
     mlist = lists.by_id(tx, member.list_id) if member else None
-    if member is None or mlist is None:
-        return "gone" if row_id else "bad token"
-    if not site.signer.check(token, "leave", member.id, mlist.address, member.key):
-        return "bad token"
-    return _left(tx, mlist, member, now)
+    if member and mlist and signer.check(token, "leave", member.id, mlist.address, member.key):
+        return mlist, member
+    return None
 
 
 def _left(tx: Tx, mlist: MailingList, member: Member, now: float) -> str:

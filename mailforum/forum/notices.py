@@ -29,16 +29,27 @@ def send(
     mlist: MailingList | None,
     reply_to: str = "",
     values: Mapping[str, object] | None = None,
-) -> None:
-    """Queue the text `template` to `to`. Its envelope sender is null, so that nothing answers it.
+    mail_from: str = "",
+    member_id: int | None = None,
+) -> int:
+    """Queue the text `template` to `to`; return its mailing. Its envelope sender is null, so that nothing
+    answers it, but for one that tests whether mail comes back.
 
     `values` are the template's; they must be plain JSON.
     """
     list_id = mlist.id if mlist else None
     mailing = queue.add_mailing(
-        tx, Kind.NOTICE, list_id=list_id, mail_from="", now=now, template=template, values=values, reply_to=reply_to
+        tx,
+        Kind.NOTICE,
+        list_id=list_id,
+        mail_from=mail_from,
+        now=now,
+        template=template,
+        values=values,
+        reply_to=reply_to,
     )
-    queue.address_to(tx, mailing, to, now)
+    queue.address_to(tx, mailing, to, now, member_id)
+    return mailing
 
 
 def answer(

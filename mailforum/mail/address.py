@@ -26,6 +26,7 @@ _ATOMS = re.compile(r"[A-Za-z0-9.!#$%&'*+/=?^_`{|}~\u00a0-\U0010ffff-]+")
 _QUOTED = re.compile(r'"(?:[ !#-\[\]-~\u00a0-\U0010ffff]|\\[ -~])*+"')
 _LABEL = r"[A-Za-z0-9_\u00a0-\U0010ffff](?:[A-Za-z0-9_\u00a0-\U0010ffff-]*[A-Za-z0-9_\u00a0-\U0010ffff])?+"
 _DOMAIN = re.compile(rf"{_LABEL}(?:\.{_LABEL})*+")
+_MARK = re.compile(r"[0-9A-Fa-f]{8}")
 _LITERAL = re.compile(r"\[(?:\d{1,3}(?:\.\d{1,3}){3}|IPv6:[0-9A-Fa-f:.]{2,45})\]")
 
 _TOKEN = re.compile(
@@ -254,19 +255,29 @@ def _address(tokens: list[_Token]) -> str:
     return address if "=?" not in address and _is_address(address) else ""
 
 
-def verp(bounces: str, rcpt: str) -> str:
-    """Pack `rcpt` into the return path: pmo-bounces@l.org becomes pmo-bounces+bob=example.com@l.org.
+class Packed(NamedTuple):
+    """What a return path names: a recipient, and the mark behind it or ""."""
+
+    address: str
+    mark: str
+
+
+def verp(bounces: str, rcpt: str, mark: str) -> str:
+    """Pack `rcpt` and a mark (mail/verp.py) into the return path: pmo-bounces+bob=example.com=MARK@l.org.
 
     Where that would not be a valid address (a quoted local part, more than 64 octets) it is
-    `bounces` as it is, and the report itself has to name the recipient.
+    `bounces` as it is.
     """
     local, _, domain = rcpt.rpartition("@")
-    packed = f"{local_of(bounces)}+{local}={_a_labels(domain)}@{domain_of(bounces)}"
+    packed = f"{local_of(bounces)}+{local}={_a_labels(domain)}={mark}@{domain_of(bounces)}"
     return packed if _ATOMS.fullmatch(local) and _DOMAIN.fullmatch(domain) and _is_address(packed) else bounces
 
 
-def unverp(detail: str) -> str | None:
-    """Return the recipient that `bob=example.com` stands for, or None."""
-    local, _, domain = detail.rpartition("=")
+def unverp(detail: str) -> Packed | None:
+    """Return what `bob=example.com=MARK` stands for; None if it names nobody. The mark may be missing."""
+    head, _, mark = detail.rpartition("=")
+    if "=" not in head or not _MARK.fullmatch(mark):
+        head, mark = detail, ""
+    local, _, domain = head.rpartition("=")
     address = f"{local}@{domain}"
-    return address if _ATOMS.fullmatch(local) and _is_address(address) else None
+    return Packed(address, mark) if _ATOMS.fullmatch(local) and _is_address(address) else None

@@ -1,17 +1,19 @@
 """Reports about our mail: delivery status (RFC 3464, internationalised RFC 6533) and complaints (RFC 5965).
 
+`read` takes these standard forms only; `find` also what programs write in their own words (odd.py).
+
 What a report says proves nothing, anyone can write one. Whom it is about is decided by the VERP
 address it came to; this is for the rest: how it went, and why.
 """
 
 import re
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import islice
 from typing import Literal
 
 from mailforum.errors import Refused
-from mailforum.mail import message, mime, words
+from mailforum.mail import failure, message, mime, odd, words
 from mailforum.mail.address import envelope
 from mailforum.mail.message import Message
 
@@ -52,12 +54,14 @@ class Report:
     """A report, by its worst news: `delivery` has a recipient that failed (or names none), `delayed` is
     still being tried, `delivered` is good news, `abuse` a complaint, `other` some other feedback.
 
-    `returned` is the mail reported on, its first 256 KiB, or its header, when it came along.
+    `returned` is the mail reported on, its first 256 KiB, or its header, when it came along;
+    `return_path` what a complaint says was its envelope sender.
     """
 
     kind: Kind
     recipients: tuple[ReportedRecipient, ...]
     returned: Message | None = None
+    return_path: str = ""
 
 
 def read(msg: Message) -> Report | None:
@@ -72,6 +76,54 @@ def read(msg: Message) -> Report | None:
             if part.content_type in types:
                 return make(_text(msg, part), _returned(msg, top))
     return None
+
+
+def find(msg: Message, mail_from: str) -> Report | None:
+    """Read a report of any form; None for mail that is none. `mail_from` is the envelope sender.
+
+    A standard report that names nobody is completed by its words. Raises Refused as `read`.
+    """
+    found = read(msg) or _old_complaint(msg)
+    if found and not _says_little(found):
+        return found
+    said = odd.read(msg, mail_from)
+    if said is None:
+        return found
+    if found and found.recipients:
+        return replace(found, recipients=tuple(_completed(one, said.text) for one in found.recipients))
+    action = "delayed" if said.delayed else "failed"
+    code = failure.CODE.search(said.text)
+    status, text = code[1] if code else "", words.clean(said.text, MAX_DIAGNOSTIC)
+    recipients = tuple(ReportedRecipient(one, action, status, text) for one in said.recipients or ("",))
+    return Report("delayed" if said.delayed else "delivery", recipients, found.returned if found else _attached(msg))
+
+
+def _says_little(found: Report) -> bool:
+    """Say whether a standard report leaves it to its words to tell who it is about, or why."""
+    vague = all(one.status[1:] in ("", ".0.0") and not one.diagnostic for one in found.recipients)
+    return vague and found.kind in ("delivery", "delayed")
+
+
+def _completed(one: ReportedRecipient, text: str) -> ReportedRecipient:
+    return replace(one, diagnostic=one.diagnostic or words.clean(text, MAX_DIAGNOSTIC))
+
+
+def complaint(msg: Message) -> Report | None:
+    """Read a complaint (RFC 5965, or Microsoft's own form); None for any other mail. Raises Refused as `read`."""
+    found = read(msg) or _old_complaint(msg)
+    return found if found and found.kind == "abuse" else None
+
+
+def _attached(msg: Message) -> Message | None:
+    return _returned(msg, [part for part in mime.parts(msg) if part.depth <= 1])
+
+
+def _old_complaint(msg: Message) -> Report | None:
+    """Microsoft's complaints are the mail itself, attached under this subject."""
+    if not msg.subject.lower().startswith("complaint about message from"):
+        return None
+    returned = _attached(msg)
+    return Report("abuse", (), returned) if returned else None
 
 
 def _text(msg: Message, part: mime.Part) -> str:
@@ -120,7 +172,8 @@ def _feedback(text: str, returned: Message | None) -> Report:
     names = ("original-rcpt-to", "removal-recipient")
     found = dict.fromkeys(_address(value) for name, value in fields if name in names)
     recipients = tuple(ReportedRecipient(one, kind, "", "") for one in islice(found, MAX_RECIPIENTS) if one)
-    return Report("abuse" if kind in _COMPLAINTS else "other", recipients, returned)
+    sender = next((_address(value) for name, value in fields if name == "original-mail-from"), "")
+    return Report("abuse" if kind in _COMPLAINTS else "other", recipients, returned, sender)
 
 
 def _groups(text: str) -> Iterator[Fields]:

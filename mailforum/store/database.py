@@ -64,6 +64,16 @@ class Tx(Protocol):
 Unit = Callable[[Tx], T]
 
 
+def caused_by(mail: str, unit: Unit[T]) -> Unit[T]:
+    """Return `unit` so that what it stores and queues carries the id `mail`."""
+
+    def run(tx: Tx) -> T:
+        tx.mail = mail
+        return unit(tx)
+
+    return run
+
+
 class Database(Protocol):
     """Where everything is kept."""
 

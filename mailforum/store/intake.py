@@ -197,16 +197,3 @@ def keeps_aside(tx: Tx) -> bool:
 def unshunt_digest(tx: Tx, digest: bytes) -> None:
     """Let go of a mail kept aside that has now been handled after all."""
     tx.run("intake.unshunt_digest", digest=digest)
-
-
-def bounced(tx: Tx, list_id: int, address: str, *, action: str, enhanced: str, diagnostic: str, now: float) -> None:
-    """Write down a report that mail to `address` did not arrive."""
-    tx.run(
-        "intake.bounced",
-        list_id=list_id,
-        address=address,
-        action=action,
-        enhanced=enhanced,
-        diagnostic=diagnostic,
-        now=now,
-    )

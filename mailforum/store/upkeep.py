@@ -36,6 +36,9 @@ def steps(keep: Store, seen: float, now: float) -> Iterator[tuple[str, Step]]:
     ):
         if seconds:
             yield name, _up(name, now - seconds, limit)
+    if keep.keep_bounces:
+        yield "failing", _while(lambda tx: tx.run("bounce.forget_failing", before=now - keep.keep_bounces))
+        yield "storms", _while(lambda tx: tx.run("bounce.forget_storms", before=now - keep.keep_bounces))
 
 
 def _while(delete: Callable[[Tx], int]) -> Step:

@@ -223,6 +223,8 @@ class Game:
 
     def _a_day_passes(self) -> None:
         with contextlib.closing(sqlite3.connect(self.database)) as connection, connection:
+            new = f"SELECT post.id {UNCUT}"
+            connection.execute(f"UPDATE post SET received_at = received_at - 100000 WHERE id IN ({new})")
             connection.execute("UPDATE list SET digested_at = digested_at - 100000 WHERE address LIKE 'daily@%'")
 
     # -- after

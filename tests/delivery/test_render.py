@@ -152,7 +152,7 @@ def test_how_somebody_reads_is_told_in_the_same_words_everywhere(mode, said):
 
 
 def test_a_member_whose_mail_came_back_reads_how_to_get_it_again():
-    rows = [["a@example.org", "each", "active"], ["b@example.org", "each", "suspended"]]
+    rows = [["a@example.org", "each", "active"], ["b@example.org", "each", "bouncing"]]
     text = _render("notice/settings", rows=rows).text
     assert text.count("came back") == 1
     assert 'write "set mail on"\n        to b-request@example.org' in text

@@ -7,7 +7,7 @@ import pytest
 from tests.support.flow import Flow
 from tests.support.site import running_site
 
-AS_SHIPPED = {"limits_posts_per_ten_minutes": "5", "limits_same_text": '"1d"'}
+AS_SHIPPED = {"limits_answers_per_ten_minutes": "5", "limits_same_text": '"1d"'}
 IN_ORDER = {"delivery_connections": "1"}  # two would race
 FLOWS = sorted(path.parent for path in Path(__file__).parent.glob("*/flow.txt"))
 

@@ -154,10 +154,41 @@ async def test_a_text_that_comes_again_within_a_day_is_refused(site: Site, name:
     first = letter("ada@example.org", 1, subject="Budget", body=TEXT)
     assert (await site.send("ada@example.org", [PMO], first)).startswith("250")
     again = letter("lab@example.net", 2, subject=subject, body=body, fields="".join(fields))
-    answer = await site.send("lab@example.net", [PMO], again)
+    answer = await site.send("lab-bounces@example.net", [PMO], again)
     assert answer.startswith("550 5.4.6 This list has just had the same text")
     site.clock.shift += 86401
-    assert (await site.send("lab@example.net", [PMO], again)).startswith("250")
+    assert (await site.send("lab-bounces@example.net", [PMO], again)).startswith("250")
+
+
+async def test_whoever_sends_one_text_twice_means_it_twice(site: Site) -> None:
+    await site.cli("list", "set", "pmo", "posting=anyone")
+    for number in range(20):
+        mail = letter("monitor@example.org", number, subject="Disk", body=TEXT)
+        assert (await site.send("monitor@example.org", [PMO], mail)).startswith("250")
+
+
+async def test_a_short_text_that_another_server_brings_again_and_again_is_held(site: Site) -> None:
+    await site.cli("list", "set", "pmo", "posting=anyone")
+    answers = [
+        await site.send("lab-bounces@example.net", [PMO], letter("lab@example.net", number, body="Yes.\r\n"))
+        for number in range(10)
+    ]
+    assert ["Taken" in answer for answer in answers] == [True] * 6 + [False] * 4
+
+
+@pytest.mark.parametrize(
+    "fields",
+    [
+        "In-Reply-To: <0@x.example.org>\r\n",  # a series: each answers the first, by the same author
+        "Date: Sat, 22 Nov 2025 14:05:00 +0000\r\nIn-Reply-To: <9@y.example.org>\r\n",  # an archive, posted again
+        "",
+    ],
+)
+async def test_many_posts_that_answer_nobody_else_just_now_are_no_storm(site: Site, fields: str) -> None:
+    await site.cli("list", "set", "pmo", "posting=anyone")
+    for number in range(12):
+        mail = letter("ada@example.org", number, body=f"{number} {TEXT}", fields=fields if number else "")
+        assert "Taken" in await site.send("ada@example.org", [PMO], mail)
 
 
 @pytest.mark.parametrize(
@@ -190,13 +221,14 @@ async def test_a_refused_text_may_come_again_and_the_same_mail_is_taken_twice_as
         assert (await site.send("ada@example.org", [PMO], mail)).startswith("250")
 
 
-async def test_who_writes_very_much_goes_on_after_a_pause_and_others_do_not_wait(tmp_path: Path) -> None:
-    async with running_site(tmp_path, limits_posts_per_ten_minutes="5") as site:
+async def test_who_answers_very_much_goes_on_after_a_pause_and_others_do_not_wait(tmp_path: Path) -> None:
+    async with running_site(tmp_path, limits_answers_per_ten_minutes="5") as site:
         await site.cli("list", "create", "pmo")
         await site.cli("list", "set", "pmo", "posting=anyone")
 
         async def post(sender: str, number: int) -> str:
-            return await site.send(sender, [PMO], letter(sender, number, body="Yes.\r\n"))
+            mail = letter(sender, number, subject="Re: Budget", body=f"Yes, {number}.\r\n")
+            return await site.send(sender, [PMO], mail)
 
         answers = [await post("ada@example.org", number) for number in range(20)]
         assert ["Taken" in answer for answer in answers] == [True] * 5 + [False] * 15

@@ -110,6 +110,16 @@ async def test_a_peek_that_would_have_to_wait_does_so_on_a_thread(db: Database) 
     assert await db.peek(unit)
 
 
+async def test_a_peek_keeps_nothing_from_being_moved_out_of_the_log(tmp_path: Path, db: Database) -> None:
+    await db.write(lambda tx: lists.add(tx, "pmo@example.org", "", ListSettings(), 0.0))
+    assert await db.peek(lambda tx: lists.by_address(tx, "pmo@example.org"))
+    await db.write(see(b"a"))
+    with sqlite3.connect(tmp_path / "test.db", isolation_level=None) as other:
+        busy, left, moved = other.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchone()
+    other.close()
+    assert (busy, left, moved) == (0, 0, 0)
+
+
 async def test_a_peek_cannot_write(db: Database) -> None:
     with pytest.raises(Deferred):
         await db.peek(see(b"a"))

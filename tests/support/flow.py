@@ -13,7 +13,13 @@ A flow is a folder with a `flow.txt` and the mails it sends. Lines of `flow.txt`
     | Subject: Re: Budget                 in which these lines stand in this order
     |~ X-Secret                           and this stands nowhere
     bob@example.org gets nothing          they have got nothing more
-    a day passes
+    mail of bob@example.com comes back: FILE
+                                          their server sends FILE to the return path of the newest mail they
+                                          have got; in it {rcpt} is their address, and a line {the mail} is
+                                          that mail as it came
+    mail of bob@example.com comes back to pmo-owner@lists…: FILE
+                                          the same to another address of ours
+    a day passes                          and the clock does what is due; also: an hour passes
     # a remark
 
 `gets` looks at mails in the order of their arrival.
@@ -32,6 +38,8 @@ from tests.support.site import Answer, Site
 
 _SEND = re.compile(r"(?P<sender>\S+) -> (?P<rcpts>[^:]+?)(?: : (?P<file>\S+))?")
 _REPLY = re.compile(r"(?P<who>\S+) replies(?:: (?P<file>\S+))?")
+_BACK = re.compile(r"mail of (?P<who>\S+) comes back(?: to (?P<to>[^\s:]+))?: (?P<file>\S+)")
+_PASSES = {"a day passes": 86400.0, "an hour passes": 3600.0, "a week passes": 7 * 86400.0}
 _GETS = re.compile(r"(?P<who>\S+) gets(?P<nothing> nothing)?")
 
 
@@ -83,8 +91,12 @@ class Flow:
         raise AssertionError(f"not in the rest of the mail:\n{self.mail_text}")
 
     async def _person(self, line: str) -> None:
-        if line == "a day passes":
-            self.site.clock.shift += 86400
+        if line in _PASSES:
+            await self.site.quiet()
+            self.site.clock.shift += _PASSES[line]
+            await self.site.tick()
+        elif match := _BACK.fullmatch(line):
+            await self._comes_back(match["who"], match["to"], self._file(match["file"]))
         elif match := _SEND.fullmatch(line):
             await self._send(match["sender"], match["rcpts"].replace(",", " ").split(), self._file(match["file"]))
         elif match := _REPLY.fullmatch(line):
@@ -122,6 +134,12 @@ class Flow:
             f"\r\n{text}\r\nOn some day, somebody wrote:\r\n{quoted}"
         )
         self.reply = await self.site.send(who, [to], mail.encode())
+
+    async def _comes_back(self, who: str, to: str | None, file: bytes) -> None:
+        await self.site.quiet()
+        original = self.site.sink.to(who)[-1]
+        mail = file.replace(b"{rcpt}", who.encode()).replace(b"{the mail}\r\n", original.data)
+        self.reply = await self.site.send("", [to or original.mail_from], mail)
 
     async def _gets(self, who: str, *, nothing: bool) -> None:
         await self.site.quiet()

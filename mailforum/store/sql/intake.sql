@@ -85,7 +85,3 @@ SELECT id FROM shunt LIMIT 1
 
 -- name: unshunt_digest
 DELETE FROM shunt WHERE digest = :digest
-
--- name: bounced
-INSERT INTO bounce (list_id, address, action, enhanced, diagnostic, at)
-VALUES (:list_id, :address, :action, :enhanced, :diagnostic, :now)
