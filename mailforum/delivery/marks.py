@@ -131,7 +131,8 @@ class Marks:
 def _settle(tx: Tx, marks: list[queue.Mark], now: float) -> None:
     queue.settle(tx, marks, now)
     for due, status, _ in (one for mark in marks for one in mark.ended):
-        bounces.failed(tx, due.member_id, due.mailing_id, status, now)
+        if status.state is State.FAILED:
+            bounces.failed(tx, due.member_id, due.mailing_id, status, now)
 
 
 def _lessons(items: list[Ended | queue.Mark], marks: list[queue.Mark]) -> list[tuple[str, int, str, Status]]:

@@ -222,10 +222,14 @@ class Game:
         self.kills["to have news for a digest"] += 1
 
     def _a_day_passes(self) -> None:
+        """What the list has had happen to it was a day ago: its digest, and its new posts."""
         with contextlib.closing(sqlite3.connect(self.database)) as connection, connection:
             new = f"SELECT post.id {UNCUT}"
             connection.execute(f"UPDATE post SET received_at = received_at - 100000 WHERE id IN ({new})")
             connection.execute("UPDATE list SET digested_at = digested_at - 100000 WHERE address LIKE 'daily@%'")
+            connection.execute(
+                f"UPDATE post SET received_at = received_at - 100000 WHERE id IN (SELECT post.id {UNCUT})"
+            )
 
     # -- after
 

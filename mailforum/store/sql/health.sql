@@ -72,6 +72,18 @@ DELETE FROM attempt WHERE delivery_id NOT IN (SELECT id FROM delivery)
 -- name: gone_bounce_list_id
 DELETE FROM bounce WHERE list_id NOT IN (SELECT id FROM list)
 
+-- name: gone_failing_member_id
+DELETE FROM failing WHERE member_id NOT IN (SELECT id FROM member)
+
+-- name: gone_failing_list_id
+DELETE FROM failing WHERE list_id NOT IN (SELECT id FROM list)
+
+-- name: gone_storm_list_id
+DELETE FROM storm WHERE list_id NOT IN (SELECT id FROM list)
+
+-- name: gone_bounce_summary_list_id
+DELETE FROM bounce_summary WHERE list_id NOT IN (SELECT id FROM list)
+
 -- name: bodiless
 SELECT post.id, 'post ' || post.label || ' of ' || list.address || ' has no body' AS what
 FROM post JOIN list ON list.id = post.list_id
