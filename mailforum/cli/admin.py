@@ -253,5 +253,5 @@ def discard_held(args: argparse.Namespace) -> None:
     """Throw away what was held."""
     from mailforum.forum import moderation
 
-    held = write(args, lambda core, tx: moderation.discard(tx, args.id))
+    held = write(args, lambda core, tx: moderation.discard(tx, args.id, core.clock.now()))
     print(f"discarded: {safe(held.subject)}")
