@@ -22,7 +22,7 @@ from mailforum.cli.common import (
 from mailforum.errors import UsageError
 
 if TYPE_CHECKING:
-    from mailforum.app import Core
+    from mailforum.core import Core
     from mailforum.store.database import Tx
     from mailforum.store.journal import Entry
     from mailforum.store.trace import Life, Sending, Traced
