@@ -30,12 +30,14 @@ from mailforum.delivery.worker import Worker
 from mailforum.errors import ConfigError, Deferred
 from mailforum.forum import digests, moderation, posts, restore, suspension
 from mailforum.forum.site import Site
+from mailforum.health import Health, Parts
+from mailforum.ids import Ids
 from mailforum.mail.token import Signer, load_keys, new_key
 from mailforum.smtpd.backlog import Backlog
 from mailforum.smtpd.intake import Intake
 from mailforum.smtpd.server import Server
 from mailforum.store import fence, upkeep
-from mailforum.store.database import Database, Tx
+from mailforum.store.database import Database, Tx, caused_by
 from mailforum.store.lock import alone
 from mailforum.store.queue import Part
 from mailforum.store.sqlite import BUSY_SECONDS, open_sqlite
@@ -58,6 +60,7 @@ class Core:
     site: Site
     clock: Clock
     intake: Intake
+    ids: Ids
 
 
 @asynccontextmanager
@@ -78,9 +81,8 @@ async def core(
     db = await open_sqlite(config.database, patience=patience, reserve=reserve, served=served)
     backlog = Backlog(db, clock, config.limits.queue_size)
     try:
-        yield Core(
-            config, db, site, clock, Intake(db, site, clock, lambda: db.has_room(config.store.min_free), backlog)
-        )
+        intake = Intake(db, site, clock, lambda: db.has_room(config.store.min_free), backlog)
+        yield Core(config, db, site, clock, intake, Ids(clock.now, secrets.randbits(20)))
     finally:
         await db.close()
 
@@ -191,8 +193,10 @@ class Service:
         self.core: Core
         self.server: Server
         self.worker: Worker
+        self.health: Health
         self.crew: Crew
         self.web_addresses: tuple[str, ...] = ()
+        self._digests_cut = self._clock.monotonic()  # when all that were due had been cut
 
     async def __aenter__(self) -> Service:
         try:
@@ -218,13 +222,16 @@ class Service:
         await self._count_start()
         count = self.config.delivery.processes if self._sender else 1
         self.worker = worker_of(self.core, Part(0, count))
+        self.server = Server(
+            self.config, self.core.intake, self.config.site.domain, self._clock, new_id=self.core.ids.new
+        )
+        self.health = Health(self.core.db, self._clock, self.config.database, self.core.intake.room, self._parts)
         self._background(self.worker.run(), self.worker.stop)
         self.crew = Crew(self._sender, count, [lock])
         self._background(self.crew.run(), self.crew.stop)
         self.core.db.on_commit(self.crew.look)
         self._background(self._keep_time(), self._stop.set)
         await self._start_web(texts_of(self.config))
-        self.server = Server(self.config, self.core.intake, self.config.site.domain, self._clock)
         await self.server.start()
         self._stack.push_async_callback(lambda: self.server.stop(self._left()))
         names = {"smtp": self.server.addresses, "lmtp": self.server.lmtp_addresses, "web": self.web_addresses}
@@ -255,8 +262,17 @@ class Service:
             go_on = "mailforum queue resume sends it, mailforum queue drop --paused gives it up"
             log.event("restored", logging.WARNING, what=what, copied_at=made, paused=paused, go_on=go_on)
 
+    def _parts(self) -> Parts:
+        return Parts(
+            clients=self.server.connections,
+            connections=self.worker.connections,
+            relay_down=self.worker.down_for,
+            resting=self.worker.resting,
+            digest_lag=self._clock.monotonic() - self._digests_cut,
+        )
+
     async def _start_web(self, texts: Texts) -> None:
-        pages = Pages(self.core.db, self.core.site, self._clock, texts.page)
+        pages = Pages(self.core.db, self.core.site, self._clock, texts.page, self.health, self.core.ids.new)
         for address in self.config.web.listen:
             try:
                 server = await listen(address, pages)
@@ -317,9 +333,10 @@ class Service:
         cleaned = float("-inf")
         while not self._stop.is_set():
             try:
-                await send_due_digests(self.core.db, self._clock.now())
-                await tell_what_waits(self.core.db, self.core.site, self._clock.now())
-                await keep_bounces(self.core.db, self.core.site, self._clock.now())
+                await send_due_digests(self.core, self._clock.now())
+                self._digests_cut = self._clock.monotonic()
+                await tell_what_waits(self.core, self._clock.now())
+                await keep_bounces(self.core, self._clock.now())
                 if self._clock.monotonic() - cleaned > HOUSEKEEPING:
                     await self._clean()
                     cleaned = self._clock.monotonic()
@@ -368,24 +385,27 @@ def _only_at_start(old: Config, new: Config) -> list[str]:
     ]
 
 
-async def send_due_digests(db: Database, now: float) -> None:
-    """Cut and queue the digest of every list for which it is due."""
-    await db.write(lambda tx: digests.clock_went_back(tx, now))
-    for mlist in await db.read(lambda tx: digests.due(tx, now)):
-        cut = await db.write(lambda tx, mlist=mlist: digests.cut_if_due(tx, mlist.id, now))  # type: ignore[misc]
+async def send_due_digests(core: Core, now: float) -> None:
+    """Cut and queue the digest of every list for which it is due. Each has an id, as a mail has."""
+    await core.db.write(lambda tx: digests.clock_went_back(tx, now))
+    for mlist in await core.db.read(lambda tx: digests.due(tx, now)):
+        mail, cut_one = core.ids.new(), partial(digests.cut_if_due, list_id=mlist.id, now=now)
+        cut = await core.db.write(caused_by(mail, cut_one))
         if cut:
             issue, readers = cut
-            log.event("digest", list=mlist.address, issue=issue.number, posts=issue.posts, readers=readers)
+            log.event("digest", mail=mail, list=mlist.address, issue=issue.number, posts=issue.posts, readers=readers)
 
 
-async def tell_what_waits(db: Database, site: Site, now: float) -> None:
+async def tell_what_waits(core: Core, now: float) -> None:
     """Tell the owners of each list what has been held since they last heard of it, once an hour."""
-    for list_id in await db.read(lambda tx: moderation.untold(tx, now)):
-        await db.write(lambda tx, list_id=list_id: moderation.tell_what_waits(tx, site, list_id, now))  # type: ignore[misc]
+    for list_id in await core.db.read(lambda tx: moderation.untold(tx, now)):
+        tell = partial(moderation.tell_what_waits, site=core.site, list_id=list_id, now=now)
+        await core.db.write(caused_by(core.ids.new(), tell))
 
 
-async def keep_bounces(db: Database, site: Site, now: float) -> None:
+async def keep_bounces(core: Core, now: float) -> None:
     """Do what is due about mail that has come back: tests, suspensions, word to the owners."""
-    while await db.read(lambda tx: suspension.is_due(tx, site, now)):
-        for one in await db.write(lambda tx: suspension.keep(tx, site, now)):
-            log.event("bounces", list=one.list_address, what=one.what, about=one.about)
+    while await core.db.read(lambda tx: suspension.is_due(tx, core.site, now)):
+        keep = caused_by(mail := core.ids.new(), lambda tx: suspension.keep(tx, core.site, now))
+        for one in await core.db.write(keep):
+            log.event("bounces", mail=mail, list=one.list_address, what=one.what, about=one.about)

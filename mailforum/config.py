@@ -46,6 +46,9 @@ class Site(_Section, frozen=True):
         bool, Meta(description="Accept reserved names such as example.test; for tests and closed networks")
     ] = False
     log_level: Annotated[Literal["debug", "info", "warning", "error"], Meta(description="How much to log")] = "info"
+    log_format: Annotated[
+        Literal["text", "json"], Meta(description="How a line of the log is written: key=value, or a JSON object")
+    ] = "text"
 
 
 class Dns(_Section, frozen=True):
@@ -64,6 +67,9 @@ class Store(_Section, frozen=True):
     keep_sent: Annotated[Duration, Meta(description="How long the rows of finished deliveries are kept")] = Duration(
         14 * 86400
     )
+    keep_log: Annotated[
+        Duration, Meta(description="How long it is kept what became of a mail, for `mailforum trace`")
+    ] = Duration(14 * 86400)
     keep_bodies: Annotated[
         Duration,
         Meta(description="How long the texts of posts are kept; then a note takes their place. 0: for ever"),

@@ -226,7 +226,8 @@ class Route:
 class Envelope:
     """What SMTP said about a mail, apart from the mail itself. `mail_from` is empty for the null sender.
 
-    `lmtp` says that each recipient gets a reply of its own (RFC 2033); SMTP has one for all.
+    `lmtp` says that each recipient gets a reply of its own (RFC 2033); SMTP has one for all. `id` is
+    the mail's name here (ids.py).
     """
 
     mail_from: str
@@ -235,6 +236,7 @@ class Envelope:
     helo: str = ""
     smtputf8: bool = False
     lmtp: bool = False
+    id: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -275,7 +277,8 @@ class Mailing:
     """One thing to be sent to many: a post's fan-out, a digest issue, a notice or a forward.
 
     `template` and `values` make a notice; `ref_id` is the post or digest issue otherwise. Nothing in
-    the mail made from it depends on when it is sent, so a repeated send is byte-identical.
+    the mail made from it depends on when it is sent, so a repeated send is byte-identical. `mail` is the
+    id of the mail that was the cause.
     """
 
     id: int
@@ -287,6 +290,7 @@ class Mailing:
     reply_to: str
     mail_from: str
     created_at: float
+    mail: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -303,6 +307,7 @@ class Held:
     under: str
     received_at: float
     size: int
+    mail: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -360,6 +365,7 @@ class Shunted:
     times: int
     at: float
     size: int
+    mail: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -390,6 +396,7 @@ class Delivery:
     due_at: float
     enhanced: str
     reply: str
+    mail: str = ""
 
 
 class Due(NamedTuple):

@@ -16,13 +16,13 @@ from http import HTTPStatus
 
 import h11
 
-from mailforum import log
+from mailforum import log, metrics
 from mailforum.clock import Clock
-from mailforum.errors import Deferred, MailforumError
+from mailforum.errors import Deferred
 from mailforum.forum import members
 from mailforum.forum.site import Site
-from mailforum.store import queue
-from mailforum.store.database import Database
+from mailforum.health import Health
+from mailforum.store.database import Database, caused_by
 from mailforum.units import Address
 
 logger = logging.getLogger("mailforum")
@@ -50,6 +50,8 @@ class Pages:
     site: Site
     clock: Clock
     page: Callable[[str], str]
+    health: Health
+    new_id: Callable[[], str]
 
     async def answer(self, method: str, path: str) -> Answer:
         """Return the answer to a request whose body has been read."""
@@ -57,8 +59,8 @@ class Pages:
         if match:
             return await self._leave(method, match[1])
         pages: dict[str, Callable[[], Awaitable[Answer]]] = {
-            "/healthz": self._health,
-            "/readyz": self._health,
+            "/healthz": self._alive,
+            "/readyz": self._ready,
             "/metrics": self._metrics,
         }
         if path in pages and method in ("GET", "HEAD"):
@@ -68,9 +70,10 @@ class Pages:
     async def _leave(self, method: str, token: str) -> Answer:
         if method != "POST":
             return self._html(HTTPStatus.OK, "leave")
+        mail = self.new_id()  # so that the goodbye has one, as if a mail had asked for it
         now = self.clock.now()
-        what = await self.db.write(lambda tx: members.leave_by_token(tx, self.site, token, now))
-        log.event("left_by_web", what=what)
+        what = await self.db.write(caused_by(mail, lambda tx: members.leave_by_token(tx, self.site, token, now)))
+        log.event("left_by_web", mail=mail, what=what)
         if what == "bad token":
             return self._html(HTTPStatus.NOT_FOUND, "invalid")
         return self._html(HTTPStatus.OK, "left")
@@ -78,28 +81,22 @@ class Pages:
     def _html(self, status: HTTPStatus, name: str) -> Answer:
         return Answer(status, self.page(name), "text/html; charset=utf-8")
 
-    async def _health(self) -> Answer:
-        """Healthy is: the database can be read. What it says goes to monitoring, so it is short."""
-        try:
-            stats = await self.db.read(queue.stats)
-        except MailforumError as error:
-            return Answer(HTTPStatus.SERVICE_UNAVAILABLE, f"not ok: {error}\n")
-        waiting = stats["queued"][0] + stats["deferred"][0]
-        return Answer(HTTPStatus.OK, f"ok, {waiting} to be sent\n")
+    async def _alive(self) -> Answer:
+        """Alive is: we answer, and the database can be read. Who is not is best started again."""
+        problem = await self.health.alive()
+        if problem:
+            return Answer(HTTPStatus.SERVICE_UNAVAILABLE, f"not ok: {problem}\n")
+        return Answer(HTTPStatus.OK, "ok\n")
+
+    async def _ready(self) -> Answer:
+        """Ready is: mail can be taken in and sent. A start does not help who is not; an admin may."""
+        problems = await self.health.ready()
+        if problems:
+            return Answer(HTTPStatus.SERVICE_UNAVAILABLE, "".join(f"not ready: {problem}\n" for problem in problems))
+        return Answer(HTTPStatus.OK, "ready\n")
 
     async def _metrics(self) -> Answer:
-        """Prometheus' text format: what happened since the start, and how the queue stands."""
-        stats = await self.db.read(queue.stats)
-        lines = ["# TYPE mailforum_events_total counter"]
-        lines += [f'mailforum_events_total{{event="{name}"}} {n}' for name, n in sorted(log.counters.items())]
-        lines += ["# TYPE mailforum_deliveries gauge"]
-        lines += [f'mailforum_deliveries{{state="{state}"}} {n}' for state, (n, _) in stats.items()]
-        lines += ["# TYPE mailforum_oldest_seconds gauge"]
-        for state in ("queued", "deferred"):
-            oldest = stats[state][1]
-            age = max(0.0, self.clock.now() - oldest) if oldest is not None else 0.0
-            lines.append(f'mailforum_oldest_seconds{{state="{state}"}} {age:.0f}')
-        return Answer(HTTPStatus.OK, "\n".join(lines) + "\n", "text/plain; version=0.0.4; charset=utf-8")
+        return Answer(HTTPStatus.OK, metrics.text(await self.health.metrics()), metrics.CONTENT_TYPE)
 
 
 async def listen(address: Address, pages: Pages) -> asyncio.Server:

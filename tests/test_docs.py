@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import ast
 import re
 import shlex
 import subprocess
@@ -157,13 +158,38 @@ def test_every_command_line_in_a_text_can_be_typed(template: Path) -> None:
 # -- the log
 
 
-def test_every_event_of_the_log_is_explained_and_the_other_way_round() -> None:
-    code = "".join(file.read_text() for file in ROOT.glob("mailforum/**/*.py") if file.name != "log.py")
-    written = set(re.findall(r'log\.event\(\s*"(\w+)"|event=(\w+)', code))
-    functions = {name for name in vars(log) if re.search(rf"\blog\.{name}\(", code)} - {"event", "setup", "Lines"}
-    (explained,) = (table for table in tables(read("docs/admin.md")) if quoted(table[0][0]) == ["ready", "reloaded"])
-    names = {"".join(pair) for pair in written} | functions
-    assert {span for row in explained for span in quoted(row[0])} == names
+def fields_in_code() -> dict[str, set[str]]:
+    """Return the fields of each event that the code writes."""
+    found: dict[str, set[str]] = {"sent": set(log.Delivered._fields)}
+    for file in ROOT.glob("mailforum/**/*.py"):
+        for call in ast.walk(ast.parse(file.read_text())):
+            if isinstance(call, ast.Call) and ast.unparse(call.func) in ("event", "log.event"):
+                assert isinstance(call.args[0], ast.Constant), ast.unparse(call)
+                found.setdefault(call.args[0].value, set()).update(key.arg for key in call.keywords if key.arg)
+    return found
+
+
+def test_every_event_of_the_log_is_explained_with_its_fields_and_the_other_way_round() -> None:
+    (explained,) = (table for table in tables(read("docs/observing.md")) if quoted(table[0][0]) == ["ready"])
+    written = {quoted(row[0])[0]: set(quoted(row[1])) for row in explained}
+    code = fields_in_code()
+    code["ready"] = {"smtp", "lmtp", "web"}  # made of what it listens on
+    assert written == code
+
+
+def test_every_metric_is_explained_and_the_other_way_round() -> None:
+    text = read("docs/observing.md")
+    (rows,) = (table for table in tables(text) if table[0][0].startswith("`mailforum_"))
+    code = set(re.findall(r'\b(?:by|one|Metric)\(\s*"(\w+)"', read("mailforum/health.py")))
+    assert {name.removeprefix("mailforum_") for row in rows for name in quoted(row[0])} == code
+    named = {re.sub("_bucket$", "", name) for name in re.findall(r"\bmailforum_(\w+)", text)}
+    assert named <= code, "an alarm looks at a metric that is not there"
+
+
+def test_every_event_that_an_alarm_looks_at_is_there() -> None:
+    alarms = re.findall(r'event=~?"([^"]*)"', read("docs/observing.md"))
+    assert alarms
+    assert {name for alarm in alarms for name in alarm.split("|")} <= set(fields_in_code())
 
 
 # -- links, places, packages

@@ -198,14 +198,15 @@ async def test_what_is_sent_again_after_a_lost_answer_is_the_same_to_the_byte(tm
         await site.cli("member", "add", "pmo", "dora@example.com", "--mode", "digest")
         assert (await site.send(AUTHOR, [PMO], mail())).startswith("250")
         site.clock.shift += 86400
-        await send_due_digests(site.service.core.db, site.clock.now())
+        await send_due_digests(site.service.core, site.clock.now())
         await site.quiet()
     async with running_site(tmp_path, **options) as site:  # another process, another day
         site.clock.shift += 3 * 86400
         await site.sink.wait(3)
-    first = {(one.rcpts, one.mail_from): one for one in deaf.seen}
-    again = {(one.rcpts, one.mail_from): one for one in site.sink.mails}
-    assert {rcpt for ((rcpt,), _) in first} >= {READER, "dora@example.com"}
-    for envelope, one in again.items():
-        if envelope in first:
-            assert one.data == first[envelope].data, envelope
+    first = {(one.rcpts, one.mail_from): one.data for one in deaf.seen}
+    again = {(one.rcpts, one.mail_from): one.data for one in site.sink.mails}
+    assert {rcpt for (rcpt,), _ in first} >= {READER, "dora@example.com"}
+    same = first.keys() & again.keys()
+    assert len(same) >= 2
+    for envelope in same:
+        assert again[envelope] == first[envelope], envelope

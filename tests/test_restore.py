@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 import logging
+import re
 import shutil
 from collections import Counter
 from pathlib import Path
@@ -129,6 +130,9 @@ async def test_what_waited_in_a_copy_is_paused_until_somebody_decides(
         assert sent(site.sink) == each_once(2)
         assert "2 paused since the database was restored" in (await site.cli("check")).out
         assert (await site.cli("queue", "ls")).out.count(" paused") == 2
+        stats = (await site.cli("queue", "stats")).out
+        assert re.search(r"paused: +2\n", stats)
+        assert re.search(r"next due:\n", stats)
         await site.cli("queue", "retry", "--all")
         assert await paused(site) == 2
     async with running_site(tmp_path) as site:  # another start changes nothing

@@ -115,7 +115,7 @@ async def test_there_is_one_digest_a_day_whatever_the_clock_does(tmp_path: Path)
             site.clock.shift -= 120
             await post(site, number)
             site.clock.shift += 120
-            await send_due_digests(site.service.core.db, site.clock.now())
+            await send_due_digests(site.service.core, site.clock.now())
             row = await site.service.core.db.read(lambda tx: tx.one("issue.watermark", list_id=1))
             assert row
             return int(row["last_issue"])

@@ -3,6 +3,7 @@
 import asyncio
 import contextlib
 import re
+import sqlite3
 import urllib.request
 from collections.abc import AsyncIterator
 from email import message_from_bytes
@@ -11,9 +12,12 @@ from urllib.error import HTTPError
 
 import pytest
 
+from mailforum.health import Kept
 from mailforum.store import lists
 from mailforum.store.database import Tx
+from tests.support.sink import Sink
 from tests.support.site import Site, running_site
+from tests.test_metrics import check
 
 POST = b"From: ada@example.org\r\nSubject: Hello\r\nMessage-ID: <1@example.org>\r\n\r\nHello, all.\r\n"
 
@@ -86,14 +90,88 @@ async def test_a_changed_token_leaves_nobody(site: Site) -> None:
     assert await site.service.core.db.read(members) == ["bob@example.com", "kim@example.com"]
 
 
-async def test_health_and_metrics_say_how_the_queue_stands(site: Site) -> None:
-    assert (await http(site, "/healthz")) == (200, "ok, 0 to be sent\n")
+async def test_metrics_can_be_read_by_prometheus_and_say_how_all_stands(site: Site) -> None:
+    before = check((await http(site, "/metrics"))[1])
     await unsubscribe_path(site)
+    await site.send("ada@example.org", ["nobody@lists.example.test"], POST)
     await site.quiet()
+    site.clock.shift += 2
     status, text = await http(site, "/metrics")
     assert status == 200
-    assert 'mailforum_deliveries{state="sent"} 2' in text
-    assert re.search(r'mailforum_events_total\{event="sent"\} \d+', text)
+    now = check(text)
+    events = {
+        name: now[f'mailforum_events_total{{event="{name}"}}'] - before[f'mailforum_events_total{{event="{name}"}}']
+        for name in ("received", "handled", "sent", "refused", "deferred")
+    }
+    assert events == {"received": 1, "handled": 1, "sent": 2, "refused": 1, "deferred": 0}
+    assert now['mailforum_refusals_total{status="5.1.1",reason="unknown recipient"}'] >= 1
+    assert now['mailforum_mails_total{what="post"}'] >= 1
+    for histogram, more in (("handling", 1), ("arrival", 2)):
+        name = f"mailforum_{histogram}_seconds_count"
+        assert now[name] - before[name] == more
+    assert now['mailforum_deliveries{state="queued"}'] == now["mailforum_relay_down_seconds"] == 0
+    assert now["mailforum_wal_bytes"] > 0 and now["mailforum_disk_free_bytes"] > 0
+    assert now["mailforum_digest_lag_seconds"] < 60
+
+
+async def test_what_waits_is_counted_and_how_long(tmp_path: Path) -> None:
+    async with running_site(tmp_path, Sink(rcpt="450 4.2.0 later")) as site:
+        await site.cli("list", "create", "pmo")
+        await site.cli("member", "add", "pmo", "ada@example.org", "bob@example.com", "--no-welcome")
+        await site.send("ada@example.org", ["pmo@lists.example.test"], POST)
+        await site.quiet()
+        site.clock.shift += 100
+        now = check((await http(site, "/metrics"))[1])
+        assert now['mailforum_deliveries{state="deferred"}'] == 2
+        assert 100 <= now['mailforum_oldest_seconds{state="deferred"}'] < 130
+        assert now['mailforum_oldest_seconds{state="any"}'] == now['mailforum_oldest_seconds{state="deferred"}']
+
+
+async def test_a_count_that_takes_long_is_kept_for_long() -> None:
+    now, asked = 0.0, 0
+
+    async def ask() -> int:
+        nonlocal now, asked
+        now, asked = now + 0.5, asked + 1
+        return asked
+
+    kept = Kept(ask, lambda: now)
+    assert await asyncio.gather(*(kept.get() for _ in range(5))) == [1] * 5
+    now = 15.0
+    assert await kept.get() == 1
+    now = 15.6
+    assert await kept.get() == 2
+
+
+async def test_alive_and_ready_are_two_things(site: Site, monkeypatch: pytest.MonkeyPatch) -> None:
+    assert await http(site, "/healthz") == (200, "ok\n")
+    assert await http(site, "/readyz") == (200, "ready\n")
+    monkeypatch.setattr(site.service.health, "_room", lambda: False)
+    monkeypatch.setattr(site.service.worker, "_down_at", site.clock.monotonic() - 901)
+    assert await http(site, "/readyz") == (
+        503,
+        "not ready: the disk is nearly full\nnot ready: the relay has been down for long\n",
+    )
+    assert await http(site, "/healthz") == (200, "ok\n")
+
+
+async def test_who_holds_the_database_makes_us_not_ready_but_not_dead(
+    site: Site, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("mailforum.health.PATIENCE", 0.2)
+    other = sqlite3.connect(site.service.config.database, isolation_level=None)
+    other.execute("BEGIN EXCLUSIVE")
+    assert await http(site, "/readyz") == (503, "not ready: the database cannot be written: TimeoutError\n")
+    assert await http(site, "/healthz") == (200, "ok\n")
+    other.execute("ROLLBACK")
+    other.close()
+    await until_ready(site)
+
+
+async def until_ready(site: Site) -> None:
+    async with asyncio.timeout(20):
+        while (await http(site, "/readyz"))[0] != 200:
+            await asyncio.sleep(0.05)
 
 
 async def test_anything_else_is_not_there(site: Site) -> None:

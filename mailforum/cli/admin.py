@@ -18,6 +18,7 @@ from mailforum.cli.common import (
     load_config,
     note,
     read,
+    run_core,
     safe,
     show,
     shown,
@@ -158,7 +159,13 @@ def delete_list(args: argparse.Namespace) -> None:
     what = f"{mlist.address} with {counted(counts['members'], 'member')} and {counted(counts['posts'], 'post')}"
     if not args.yes and sys.stdin.isatty() and not _agreed(f"Delete {what}? [y/N] "):
         raise UsageError("nothing was deleted")
-    write(args, lambda core, tx: lists.delete(tx, mlist.id))
+
+    async def delete(core: Core) -> None:
+        while await core.db.write(lambda tx: lists.delete_some(tx, mlist.id)):
+            pass  # mail for other lists may come between the steps
+        await core.db.write(lambda tx: lists.delete(tx, mlist.id))
+
+    run_core(args, delete)
     print(f"deleted {what}")
 
 
@@ -246,5 +253,5 @@ def discard_held(args: argparse.Namespace) -> None:
     """Throw away what was held."""
     from mailforum.forum import moderation
 
-    held = write(args, lambda core, tx: moderation.discard(tx, args.id))
+    held = write(args, lambda core, tx: moderation.discard(tx, args.id, core.clock.now()))
     print(f"discarded: {safe(held.subject)}")

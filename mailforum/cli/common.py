@@ -104,8 +104,13 @@ def read(args: argparse.Namespace, unit: Callable[[Core, Tx], T]) -> T:
 
 
 def write(args: argparse.Namespace, unit: Callable[[Core, Tx], T]) -> T:
-    """Run one unit that changes something; it is durable when this returns."""
-    return run_core(args, lambda core: core.db.write(lambda tx: unit(core, tx)))
+    """Run one unit that changes something; it is durable when this returns.
+
+    What is sent because of it can be traced, as what a mail has caused.
+    """
+    from mailforum.store.database import caused_by
+
+    return run_core(args, lambda core: core.db.write(caused_by(core.ids.new(), lambda tx: unit(core, tx))))
 
 
 def find_list(tx: Tx, text: str) -> MailingList:
@@ -204,6 +209,11 @@ def show(args: argparse.Namespace, row: Mapping[str, object]) -> None:
     wide = max(map(len, row), default=0) + 1
     for name, value in row.items():
         print(f"{name.replace('_', ' ') + ':':<{wide}} {safe(shown(value))}".rstrip())
+
+
+def told(enhanced: str, reply: str) -> str:
+    """Return what a server said: its reply, with the enhanced code if that is not in it anyway."""
+    return reply if enhanced in reply else f"{enhanced} {reply}".strip()
 
 
 def counted(number: int, noun: str) -> str:

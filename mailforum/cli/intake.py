@@ -122,7 +122,7 @@ async def take_in(core: Core, mail_from: str, rcpts: list[str], raw: bytes) -> l
             outcomes[rcpt] = _outcome(rcpt, error)
     if routes:
         # As in LMTP each recipient has an answer of its own, so nobody needs to be told by mail.
-        envelope = Envelope(sender, tuple(routes.values()), peer="inject", lmtp=True)
+        envelope = Envelope(sender, tuple(routes.values()), peer="inject", lmtp=True, id=core.ids.new())
         try:
             if len(raw) > core.site.max_size:
                 raise Refused("The mail is too large", code=552, enhanced="5.3.4")

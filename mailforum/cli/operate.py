@@ -110,7 +110,7 @@ def run_server(args: argparse.Namespace) -> int:
     from mailforum import log
 
     config = load_config(args)
-    log.setup(config.site.log_level)
+    log.setup(config.site.log_level, config.site.log_format)
     _give_memory_back()
     config = _within_files(config)
     with asyncio.Runner(loop_factory=_loop_factory()) as runner:
@@ -167,21 +167,31 @@ def _loop_factory() -> Callable[[], asyncio.AbstractEventLoop] | None:
 async def _serve(args: argparse.Namespace, config: Config) -> int:
     import asyncio
     import signal
+    import time
 
     from mailforum.app import Service
+    from mailforum.systemd import Systemd
 
     loop = asyncio.get_running_loop()
     sender = [sys.executable, "-m", "mailforum", "--config", str(config_path(args)), "serve", "--part"]
-    service = Service(config, sender=sender, resend=args.resend)
+    service, systemd = Service(config, sender=sender, resend=args.resend), Systemd()
+
+    def reload() -> None:
+        systemd.reloading(time.monotonic())
+        _reload(service.reload, args)
+        systemd.tell("READY=1")
+
     for name in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(name, service.stop)
     loop.add_signal_handler(signal.SIGHUP, lambda: None)  # not before there is something to reload
     async with service:
-        loop.add_signal_handler(signal.SIGHUP, _reload, service.reload, args)
+        loop.add_signal_handler(signal.SIGHUP, reload)
         print(_ready(service), flush=True)
-        _notify("READY=1")
+        systemd.tell("READY=1")
+        alive = asyncio.create_task(systemd.keep_telling(service.health.status))
         await service.until_stopped()
-        _notify("STOPPING=1")
+        systemd.tell("STOPPING=1")
+        alive.cancel()
     return int(service.failed)
 
 
@@ -227,24 +237,9 @@ def _reload(take_over: Callable[[Config], None], args: argparse.Namespace) -> No
     try:
         config = load_config(args)
         take_over(config)
-        log.logger.setLevel(config.site.log_level.upper())
+        log.use(config.site.log_level, config.site.log_format)
     except (MailforumError, OSError) as error:
         log.logger.error("the configuration was not taken over: %s", error)
-
-
-def _notify(state: str) -> None:
-    """Tell systemd how we are (sd_notify(3)), where it has asked for that by NOTIFY_SOCKET."""
-    name = os.environ.get("NOTIFY_SOCKET", "")
-    if not name:
-        return
-    import socket
-
-    try:
-        with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as sock:
-            sock.connect("\0" + name[1:] if name.startswith("@") else name)
-            sock.sendall(state.encode())
-    except OSError as error:
-        note(f"systemd could not be told {state}: {error}")
 
 
 def show_config(args: argparse.Namespace) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 from typing import TYPE_CHECKING
 
+from mailforum.cli import top
 from mailforum.cli.common import Commands, add_list, counted, emit, find_list, read, show, when, with_json, write
 from mailforum.errors import Refused, UsageError
 
@@ -51,9 +52,7 @@ def _add_queue(verbs: Commands) -> None:
     which.add_argument("id", metavar="ID", type=int, nargs="?", help="its number in `queue ls`")
     which.add_argument("--all", action="store_true", help="all that are deferred")
     retry.set_defaults(run=retry_deliveries)
-    stats = verbs.add_parser("stats", help="how many deliveries are in which state")
-    with_json(stats)
-    stats.set_defaults(run=show_stats)
+    top.add(verbs)
 
 
 def list_queue(args: argparse.Namespace) -> None:
@@ -145,16 +144,6 @@ def drop_deliveries(args: argparse.Namespace) -> None:
     if not write(args, lambda core, tx: queue.drop(tx, core.clock.now(), args.id)):
         raise UsageError(f"there is no delivery {args.id} that waits")
     print(f"dropped {args.id}")
-
-
-def show_stats(args: argparse.Namespace) -> None:
-    """Print the counts by state, and how old the oldest delivery is that waits."""
-    from mailforum.store import queue
-
-    counts, now = read(args, lambda core, tx: (queue.stats(tx), core.clock.now()))
-    waiting = [oldest for state in ("queued", "deferred") if (oldest := counts[state][1]) is not None]
-    row: dict[str, object] = {state: counts[state][0] for state in ("queued", "sent", "deferred", "failed")}
-    show(args, row | {"oldest_seconds": round(now - min(waiting)) if waiting else None})
 
 
 def list_due(args: argparse.Namespace) -> None:

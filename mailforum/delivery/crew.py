@@ -14,7 +14,6 @@ import json
 import logging
 import signal
 import sys
-from collections import Counter
 from collections.abc import Sequence
 
 from mailforum import log
@@ -56,10 +55,10 @@ class Crew:
     async def _listen(self, process: asyncio.subprocess.Process) -> None:
         """Add what a process counts to what is counted here, until it ends."""
         assert process.stdout is not None
-        before: Counter[str] = Counter()
+        before: dict[str, float] = {}
         while line := await process.stdout.readline():
-            now = Counter(json.loads(line))
-            log.counters.update(now - before)
+            now = json.loads(line)
+            log.add({name: value - before.get(name, 0) for name, value in now.items()})
             before = now
 
     def look(self) -> None:
@@ -112,4 +111,4 @@ async def _report() -> None:
 
 def _print_counters() -> None:
     with contextlib.suppress(BrokenPipeError):  # nobody is left to be told
-        print(json.dumps(log.counters), flush=True)
+        print(json.dumps(log.tally()), flush=True)

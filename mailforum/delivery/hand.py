@@ -25,6 +25,8 @@ ASIDE = 50  # mails to a destination that is put off which stay in hand all the 
 class Task:
     """Deliveries of one mailing, of `size` bytes, that go out in one transaction. `domain`: "" where there are several.
 
+    `mail` is the id of the mail that was the cause, for the log.
+
     Where signing takes long it is done ahead, for some tasks together: `signed` will hold the
     recipients' own fields of this task at `place`.
     """
@@ -34,6 +36,7 @@ class Task:
     domain: str = ""
     size: int = 0
     given_out: bool = False
+    mail: str = ""
     signed: asyncio.Future[list[bytes]] | None = None
     place: int = 0
 

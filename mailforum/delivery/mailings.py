@@ -91,8 +91,7 @@ class Preparer:
         post = post_rows.by_id(tx, mailing.ref_id or 0)
         if post is None:
             raise LookupError(f"post {mailing.ref_id} is gone")
-        raw = post_rows.raw(tx, post.id)
-        msg = for_list(message.parse(raw), mlist, post)
+        msg = for_list(message.parse(post_rows.raw(tx, post.id)), mlist, post)
         if mlist.settings.footer:
             msg = footer.add(msg, self._text("post/footer", mlist, mlist.address, {}).text)
         return self._prepared(mailing, mlist, msg, personal=mlist.settings.personal)

@@ -78,8 +78,7 @@ class Marks:
         now = self._clock.now()
         judged = [item if isinstance(item, queue.Mark) else self._mark(item, now) for item in items]
         await self._write(judged, now)
-        final = [one for mark in judged for one in mark.ended]
-        _log(final, now)
+        _log(items, judged, now)
         opened = self._pace.learn(_lessons(items, judged), self._clock.monotonic())
         for breaker in opened:
             await self._open(breaker, now)
@@ -151,13 +150,23 @@ def _domain(rcpt: str) -> str:
     return rcpt.rpartition("@")[2].lower()
 
 
-def _log(final: list[_Judged], now: float) -> None:
-    log.sent([(d.id, d.mailing_id, d.rcpt, status.reply) for d, status, _ in final if status.state is State.SENT])
-    for due, status, due_at in final:
-        if status.state is State.SENT:
-            continue
-        names = {"delivery": due.id, "mailing": due.mailing_id, "rcpt": due.rcpt, "reply": status.reply}
-        if status.state is State.DEFERRED:
-            log.deferred(**names, retry_in=due_at - now)  # type: ignore[arg-type]
-        else:
-            log.failed(**names)  # type: ignore[arg-type]
+def _log(items: list[Ended | queue.Mark], marks: list[queue.Mark], now: float) -> None:
+    """Log how attempts ended; those that went well, nearly all, in one go."""
+    sent: list[log.Delivered] = []
+    for item, mark in zip(items, marks, strict=True):
+        mail = item.task.mail if isinstance(item, Ended) else ""
+        for due, status, due_at in mark.ended:
+            if status.state is State.SENT:
+                delay = now - due.created_at
+                sent.append(log.Delivered(mail, due.id, due.mailing_id, due.rcpt, delay, status.reply))
+            else:
+                _log_trouble(mail, due, status, due_at - now)
+    log.sent(sent)
+
+
+def _log_trouble(mail: str, due: Due, status: Status, retry_in: float) -> None:
+    ids = {"mail": mail, "delivery": due.id, "mailing": due.mailing_id}
+    if status.state is State.DEFERRED:
+        log.deferred(**ids, rcpt=due.rcpt, reply=status.reply, retry_in=retry_in)  # type: ignore[arg-type]
+    else:
+        log.failed(**ids, rcpt=due.rcpt, reply=status.reply)  # type: ignore[arg-type]

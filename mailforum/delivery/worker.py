@@ -39,6 +39,7 @@ logger = logging.getLogger("mailforum")
 WANT = (200, 4000)  # fewest and most deliveries taken in hand at once,
 HAND = (0.1, 0.4)  # so that they last for so many seconds: new mail waits behind them
 BEGIN = 8  # connections that are opened at first, or after trouble; one more for each mail that was taken
+FIRST_READERS = 0.02  # seconds in which the first readers' mail leaves before a fan-out goes on
 IDLE = 3.0  # seconds without work after which a connection is given up
 LOOK = 1.0  # seconds between looks for work that another process has queued
 PAUSE = (2.0, 300.0)  # first and longest wait, in seconds, before a relay that is down is tried again
@@ -74,6 +75,7 @@ class Worker:
         self._stopping = False
         self._pause = 0.0
         self._resume_at = 0.0
+        self._down_at: float | None = None
         self.transport = transport
 
     async def run(self) -> None:
@@ -94,7 +96,7 @@ class Worker:
         """Name what an earlier process may have sent; False if the database does not let us yet."""
         try:
             for delivery in await self._db.read(lambda tx: queue.in_flight(tx, self._part)):
-                log.uncertain(delivery=delivery.id, mailing=delivery.mailing_id, rcpt=delivery.rcpt)
+                log.uncertain(mail=delivery.mail, delivery=delivery.id, mailing=delivery.mailing_id, rcpt=delivery.rcpt)
             # Only now: a kill in between must not leave them without a line.
             await self._db.write(lambda tx: queue.land(tx, self._part))
         except Deferred as error:
@@ -119,6 +121,21 @@ class Worker:
         self._look.set()
         self._fan.set()
         self._wake(len(self._waiting))
+
+    @property
+    def connections(self) -> int:
+        """How many connections to the relay there are."""
+        return len(self._lanes)
+
+    @property
+    def down_for(self) -> float:
+        """For how many seconds the relay has taken nothing, being down or refusing all; 0: it takes mail."""
+        return self._clock.monotonic() - self._down_at if self._down_at is not None else 0.0
+
+    @property
+    def resting(self) -> int:
+        """How many destinations are left alone for a while."""
+        return sum(domain != "" for domain, _ in self.pace.resting(self._clock.monotonic()))
 
     def use(self, mailings: Mailings, options: DeliveryOptions) -> None:
         """Go on with other texts, keys and options."""
@@ -172,7 +189,7 @@ class Worker:
             for start in range(0, len(run), number):
                 together = tuple(run[start : start + number])
                 domain = together[0].rcpt.rpartition("@")[2].lower() if len(together) == 1 else ""
-                yield Task(mailing_id, together, domain, outline.size)
+                yield Task(mailing_id, together, domain, outline.size, mail=outline.mail)
 
     async def _put_off(self, now: float) -> None:
         """Give back to the queue what its destination will not take for some time."""
@@ -189,6 +206,7 @@ class Worker:
         while not self._stopping:
             await self._fan.wait()
             self._fan.clear()
+            await self._clock.sleep(FIRST_READERS)
             with contextlib.suppress(Deferred):  # the next look at the queue finds it again
                 while not self._stopping and await self._db.write(queue.go_on_fanning_out):
                     pass
@@ -266,6 +284,7 @@ class Worker:
         self._hand.done(ended.task)
         if any(status.state is State.SENT for status in ended.statuses[:1]):
             self._pause = self._marks.pause = 0.0
+            self._down_at = None
             if self._most < self._options.connections:
                 self._most += 1
                 self._open_lanes()
@@ -287,8 +306,10 @@ class Worker:
         await self._rest(pause)
 
     async def _rest(self, pause: float) -> None:
+        now = self._clock.monotonic()
         self._pause = self._marks.pause = pause
-        self._resume_at = self._clock.monotonic() + pause
+        self._resume_at = now + pause
+        self._down_at = now if self._down_at is None else self._down_at
         self._most = BEGIN
         self._hand.take_back()
 

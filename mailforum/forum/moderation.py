@@ -7,9 +7,10 @@ from mailforum.forum import notices, posts
 from mailforum.forum.site import Incoming, Site
 from mailforum.mail import body
 from mailforum.model import Held, MailingList, Outcome, Post, Verdict
-from mailforum.store import intake, lists
+from mailforum.store import intake, journal, lists
 from mailforum.store import posts as rows
 from mailforum.store.database import Tx
+from mailforum.store.journal import Entry
 
 EXCERPT = 1200
 MOST_ROWS = 50
@@ -80,6 +81,7 @@ def approve(tx: Tx, held_id: int, now: float) -> Post:
     msg, raw = posts.parse(raw)
     post = rows.by_id(tx, posts.accept(tx, mlist, msg, raw, now, held.under).id)
     assert post is not None
+    _note(tx, held, mlist, f"approved as post {post.label}", now)
     return post
 
 
@@ -97,14 +99,23 @@ def reject(tx: Tx, held_id: int, reason: str, now: float) -> Held:
             mlist=mlist,
             values={"subject": held.subject, "reason": reason},
         )
+    _note(tx, held, mlist, "rejected", now)
     return held
 
 
-def discard(tx: Tx, held_id: int) -> Held:
+def discard(tx: Tx, held_id: int, now: float) -> Held:
     """Throw away what was held, without a word. Raises UsageError when it is not there."""
-    held, _ = _take(tx, held_id)
+    held, mlist = _take(tx, held_id)
     intake.release(tx, held.id)
+    _note(tx, held, mlist, "discarded", now)
     return held
+
+
+def _note(tx: Tx, held: Held, mlist: MailingList, what: str, now: float) -> None:
+    journal.add(
+        tx,
+        Entry(held.mail, now, mlist.address, f"{what} (held {held.id})", message_id=held.message_id, list_id=mlist.id),
+    )
 
 
 def _take(tx: Tx, held_id: int) -> tuple[Held, MailingList]:
@@ -112,4 +123,5 @@ def _take(tx: Tx, held_id: int) -> tuple[Held, MailingList]:
     mlist = lists.by_id(tx, held.list_id) if held else None
     if held is None or mlist is None:
         raise UsageError(f"There is no held post {held_id} (any more).")
+    tx.mail = held.mail
     return held, mlist

@@ -77,6 +77,7 @@ def store(
         size=len(raw),
         fingerprint=mark,
         imported=int(imported),
+        mail=tx.mail,
     )
     posts.add_body(tx, post_id, raw)
     threads.settle(tx, post_id, newcomer, place, now)

@@ -8,6 +8,7 @@ import re
 import unicodedata
 from collections.abc import Iterator
 from dataclasses import dataclass
+from functools import lru_cache
 from itertools import islice
 from typing import NamedTuple
 
@@ -118,6 +119,7 @@ def subscriber(text: str, *, special_domains: bool) -> str:
     return f"{valid.local_part}@{valid.ascii_domain.removesuffix(suffix)}"
 
 
+@lru_cache(maxsize=1024)  # what is no address is not kept, so an entry has some hundred bytes at most
 def envelope(path: str) -> str:
     """Return the address of an SMTP path (RFC 5321 section 4.1.2), with or without its brackets.
 

@@ -49,11 +49,11 @@ def _appended(msg: Message, part: mime.Part, lines: list[str]) -> bytes | None:
     if data is None:
         return None
     if part.encoding == "quoted-printable":
-        return msg.body + _gap(msg.body) + binascii.b2a_qp(data)
+        return b"".join((msg.body, _gap(msg.body), binascii.b2a_qp(data)))
     fits = max(map(len, data.split(b"\r\n"))) <= _MAX_LINE and (data.isascii() or part.encoding != "7bit")
     if not fits or part.encoding not in ("7bit", "8bit", "binary"):
         return None
-    return msg.body + _gap(msg.body) + data
+    return b"".join((msg.body, _gap(msg.body), data))
 
 
 def _encoded(lines: list[str], charset: str) -> bytes | None:
@@ -82,11 +82,19 @@ def _inserted(msg: Message, part: mime.Part, lines: list[str]) -> bytes | None:
     """
     if not part.boundary or part.boundary != mime.parameter(part, "boundary"):
         return None
-    text = b"\r\n" + msg.body
-    for count, match in enumerate(mime.delimiter(part.boundary).finditer(text)):
+    end = _end_of_parts(msg.body, part.boundary)
+    if end is None:
+        return None
+    new = f"\r\n--{part.boundary}\r\n".encode() + _footer_part(lines)
+    body = memoryview(msg.body)  # it may be large: it is copied once
+    return b"".join((body[:end], new, body[end:]))
+
+
+def _end_of_parts(body: bytes, boundary: str) -> int | None:
+    """Return where the closing delimiter is, with the CRLF before it; None if there is none behind another."""
+    for count, match in enumerate(mime.delimiter(boundary).finditer(b"\r\n" + body)):
         if match[1]:
-            new = f"\r\n--{part.boundary}\r\n".encode() + _footer_part(lines)
-            return (text[: match.start()] + new + text[match.start() :])[2:] if count else None
+            return match.start() - 2 if count else None
     return None
 
 
@@ -102,8 +110,8 @@ def _wrapped(msg: Message, part: mime.Part, lines: list[str]) -> Message:
         new.insert(0, field("MIME-Version", "1.0"))
     rest = [header for header in msg.headers[first:] if not _describes_body(header)]
     delimiter = f"--{boundary}".encode()
-    inner = b"".join(header.raw for header in moved) + b"\r\n" + msg.body
-    pieces = [delimiter, b"\r\n", inner, b"\r\n", delimiter, b"\r\n", _footer_part(lines), b"\r\n", delimiter]
+    inner = [*(header.raw for header in moved), b"\r\n", msg.body]
+    pieces = [delimiter, b"\r\n", *inner, b"\r\n", delimiter, b"\r\n", _footer_part(lines), b"\r\n", delimiter]
     return Message((*msg.headers[:first], *new, *rest), b"".join([*pieces, b"--\r\n"]))
 
 

@@ -28,6 +28,7 @@ _MAX_VALUE = 4 * 1024  # of a Content-Type or Content-Disposition
 _MAX_PARAMETERS = 100
 _MAX_BOUNDARY = 200  # RFC 2046 allows 70
 _MAX_FILENAME = 200
+_HEAD = 64 * 1024  # where the first delimiter mostly is: a large body is not copied to look for it
 
 _TYPE = re.compile(r"\s*+([\w!#$&^.+-]++)\s*+/\s*+([\w!#$&^.+-]++)", re.ASCII)
 _PARAMETER = re.compile(r';\s*+([^\s=;"]++)\s*+=\s*+(?:"((?:[^"\\]|\\.)*+)"?|([^;]*+))', re.ASCII | re.DOTALL)
@@ -93,6 +94,10 @@ class Part:
 
 def top(msg: Message) -> Part:
     """Return the message itself as a part, without looking for those within it."""
+    part = _part(b"\r\n" + msg.body[:_HEAD], msg.headers, 0, len(msg.body), 0)
+    declared = parameter(part, "boundary")
+    if not part.content_type.startswith("multipart/") or (declared and part.boundary == declared):
+        return part
     return _part(b"\r\n" + msg.body, msg.headers, 0, len(msg.body), 0)
 
 

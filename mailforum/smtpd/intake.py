@@ -6,12 +6,14 @@ The second half of a mail's life is in `delivery/worker.py`; the two meet only i
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import hashlib
 import logging
 import traceback
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
+from typing import TypeVar
 
 from mailforum import log
 from mailforum.clock import Clock
@@ -23,7 +25,12 @@ from mailforum.mail.message import Message
 from mailforum.model import Envelope, Outcome, Route
 from mailforum.smtpd.backlog import Backlog
 from mailforum.store import intake as store
+from mailforum.store import journal
 from mailforum.store.database import Database, Tx
+from mailforum.store.journal import Entry
+
+T = TypeVar("T")
+R = TypeVar("R")
 
 logger = logging.getLogger("mailforum")
 
@@ -65,17 +72,23 @@ class Intake:
         started = self.clock.monotonic()
         if not self.room():
             raise Deferred("There is no room for mail just now.", "the disk is nearly full", code=452, enhanced="4.3.1")
+        msgid = ""
         try:
-            msg, raw = _read(raw) if len(raw) < SMALL else await asyncio.to_thread(_read, raw)
+            msg, raw = await _read(posts.parse, raw, len(raw))
+            msgid = msg.message_id
             _log_received(envelope, msg, raw)
+            await _read(_refuse_unreadable, msg, len(raw))
             digest = _digest(envelope, raw) if await self.db.peek(store.keeps_aside) else b""
             outcomes = await self.db.write(partial(self._handle_all, envelope, msg, raw, digest))
-        except (Refused, Deferred):
+        except Deferred:
+            raise
+        except Refused as refused:
+            await self._note_refused(envelope, msgid, raw, refused)
             raise
         except Exception as error:
-            raise await self._shunt(envelope, raw, error) from error
+            raise await self._shunt(envelope, msgid, raw, error) from error
         for outcome in outcomes:
-            _log_outcome(outcome, msg, self.clock.monotonic() - started)
+            _log_outcome(envelope.id, outcome, msg, self.clock.monotonic() - started)
         return outcomes
 
     def _handle_all(self, envelope: Envelope, msg: Message, raw: bytes, digest: bytes, tx: Tx) -> tuple[Outcome, ...]:
@@ -86,40 +99,73 @@ class Intake:
         if digest:
             store.unshunt_digest(tx, digest)
         if not envelope.lmtp and any(outcome.code == 250 for outcome in outcomes):
-            return tuple(_told_by_mail(tx, mail, outcome) for mail, outcome in zip(mails, outcomes, strict=True))
+            outcomes = tuple(_told_by_mail(tx, mail, outcome) for mail, outcome in zip(mails, outcomes, strict=True))
+        for mail, outcome in zip(mails, outcomes, strict=True):
+            journal.add(tx, _entry(envelope, mail.route, outcome, msg.message_id, len(raw), now))
         return outcomes
 
-    async def _shunt(self, envelope: Envelope, raw: bytes, error: Exception) -> Deferred:
-        """Keep a mail aside that we were not able to handle, and say what its sender is told."""
-        logger.exception("a mail could not be handled")
-        reason = "".join(traceback.format_exception_only(error)).strip()
-        shunt_id = await self.db.write(
-            lambda tx: store.shunt(
-                tx,
-                digest=_digest(envelope, raw),
-                mail_from=envelope.mail_from,
-                rcpts=tuple(way.rcpt for way in envelope.routes),
-                reason=reason,
-                raw=raw,
-                now=self.clock.now(),
+    async def _note_refused(self, envelope: Envelope, msgid: str, raw: bytes, refused: Refused) -> None:
+        """Write down a mail that was refused whole: what it had done is undone, that it came is not."""
+        now, what = self.clock.now(), f"refused: {refused.reason}"
+        entries = [
+            _entry(
+                envelope,
+                way,
+                Outcome(way.rcpt, refused.code, refused.enhanced, refused.text, what),
+                msgid,
+                len(raw),
+                now,
             )
-        )
-        log.shunted(shunt_id=shunt_id, reason=reason)
+            for way in envelope.routes
+        ]
+
+        def note(tx: Tx) -> None:
+            for entry in entries:
+                journal.add(tx, entry)
+
+        with contextlib.suppress(Deferred):  # then the line in the log has to do
+            await self.db.write(note)
+
+    async def _shunt(self, envelope: Envelope, msgid: str, raw: bytes, error: Exception) -> Deferred:
+        """Keep a mail aside that we were not able to handle, and say what its sender is told."""
+        logger.exception("mail %s could not be handled", envelope.id)
+        reason = "".join(traceback.format_exception_only(error)).strip()
+        shunt_id = await self.db.write(partial(self._keep_aside, envelope, raw, msgid, reason))
+        log.shunted(mail=envelope.id, shunt_id=shunt_id, reason=reason)
         return Deferred(f"A fault of ours; your mail is kept, please try again later (S{shunt_id}).", reason)
 
+    def _keep_aside(self, envelope: Envelope, raw: bytes, msgid: str, reason: str, tx: Tx) -> int:
+        tx.mail, now = envelope.id, self.clock.now()
+        rcpts = tuple(way.rcpt for way in envelope.routes)
+        digest = _digest(envelope, raw)
+        shunt_id = store.shunt(
+            tx, digest=digest, mail_from=envelope.mail_from, rcpts=rcpts, reason=reason, raw=raw, now=now
+        )
+        for way in envelope.routes:
+            outcome = Outcome(way.rcpt, 451, "4.3.0", "", f"shunted S{shunt_id}: {reason}")
+            journal.add(tx, _entry(envelope, way, outcome, msgid, len(raw), now))
+        return shunt_id
 
-def _read(raw: bytes) -> tuple[Message, bytes]:
-    msg, raw = posts.parse(raw)
+
+async def _read(how: Callable[[T], R], what: T, size: int) -> R:
+    return how(what) if size < SMALL else await asyncio.to_thread(how, what)
+
+
+def _refuse_unreadable(msg: Message) -> None:
     if not (msg.get("Content-Type") or "text/plain").lower().startswith("text/"):
         mime.parts(msg)  # refuses what is nested too deep to be read
-    return msg, raw
 
 
 def _handle(tx: Tx, mail: Incoming) -> Outcome:
+    tx.mail = mail.envelope.id
     try:
         return dispatch.handle(tx, mail)
     except Refused as refused:
         return Outcome(mail.route.rcpt, refused.code, refused.enhanced, refused.text, f"refused: {refused.reason}")
+
+
+def _reason(outcome: Outcome) -> str:
+    return outcome.what.removeprefix("refused: ")
 
 
 def _told_by_mail(tx: Tx, mail: Incoming, outcome: Outcome) -> Outcome:
@@ -131,7 +177,7 @@ def _told_by_mail(tx: Tx, mail: Incoming, outcome: Outcome) -> Outcome:
     if outcome.code == 250:
         return outcome
     if policy.automatic(mail) or not notices.answer(tx, mail, "notice/refused", reason=outcome.text):
-        raise Refused(outcome.text, outcome.what, code=outcome.code, enhanced=outcome.enhanced)
+        raise Refused(outcome.text, _reason(outcome), code=outcome.code, enhanced=outcome.enhanced)
     return outcome
 
 
@@ -142,19 +188,43 @@ def _digest(envelope: Envelope, raw: bytes) -> bytes:
     return digest.digest()
 
 
+def _entry(envelope: Envelope, way: Route, outcome: Outcome, msgid: str, size: int, now: float) -> Entry:
+    return Entry(
+        mail=envelope.id,
+        at=now,
+        rcpt=outcome.rcpt,
+        what=outcome.what or "taken",
+        text=f"{outcome.enhanced} {outcome.text}",
+        code=outcome.code,
+        message_id=msgid,
+        mail_from=envelope.mail_from,
+        peer=envelope.peer,
+        size=size,
+        list_id=way.mlist.id if way.mlist else None,
+    )
+
+
 def _log_received(envelope: Envelope, msg: Message, raw: bytes) -> None:
     rcpts = ",".join(way.rcpt for way in envelope.routes)
-    log.received(msgid=msg.message_id, mail_from=envelope.mail_from, rcpt=rcpts, size=len(raw), peer=envelope.peer)
+    log.received(
+        mail=envelope.id,
+        msgid=msg.message_id,
+        mail_from=envelope.mail_from,
+        rcpt=rcpts,
+        size=len(raw),
+        peer=envelope.peer,
+    )
 
 
-def _log_outcome(outcome: Outcome, msg: Message, seconds: float) -> None:
+def _log_outcome(mail: str, outcome: Outcome, msg: Message, seconds: float) -> None:
     if outcome.code != 250:
         log.refused(
+            mail=mail,
             rcpt=outcome.rcpt,
             code=outcome.code,
             enhanced=outcome.enhanced,
-            reason=outcome.what,
+            reason=_reason(outcome),
             msgid=msg.message_id,
         )
     else:
-        log.handled(msgid=msg.message_id, rcpt=outcome.rcpt, what=outcome.what, seconds=seconds)
+        log.handled(mail=mail, msgid=msg.message_id, rcpt=outcome.rcpt, what=outcome.what, seconds=seconds)

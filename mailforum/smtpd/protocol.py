@@ -9,6 +9,7 @@ does, what is here ends in `HangUp`, and no cancel is ever sent to work on a mai
 from __future__ import annotations
 
 import asyncio
+import logging
 import secrets
 import ssl
 from collections.abc import Awaitable
@@ -73,6 +74,10 @@ class Wire(SMTP):
 
     def is_between_mails(self) -> bool:
         """Say whether the dialogue has no mail begun."""
+        raise NotImplementedError
+
+    def mail_id(self) -> str:
+        """Return the id of the mail that the dialogue is about; "" between two."""
         raise NotImplementedError
 
     # -- coming and going
@@ -179,7 +184,7 @@ class Wire(SMTP):
     async def handle_exception(self, error: Exception) -> str:
         """Log our own fault with an id and return what the client hears of it: 451 and that id."""
         fault = secrets.token_hex(4)
-        log.logger.exception("event=fault id=%s peer=%s", fault, self.peer, exc_info=error)
+        log.event("fault", logging.ERROR, error, id=fault, mail=self.mail_id(), peer=self.peer)
         return reply(451, "4.3.0", f"Something went wrong on our side, please try again later (id {fault})")
 
     def count_junk(self) -> None:

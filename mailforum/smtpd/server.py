@@ -9,7 +9,7 @@ import asyncio
 import errno
 import logging
 import ssl
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
 from mailforum import log
@@ -30,15 +30,22 @@ _GOING_DOWN = "421 4.3.2 The server is going down, try again later"
 class Server:
     """SMTP and LMTP on the addresses of `[smtp] listen` and `lmtp`; each mail goes to `intake`.
 
-    `hostname` is what greetings say. Raises ConfigError for a certificate that cannot be used.
+    `hostname` is what greetings say, `new_id` names each mail. Raises ConfigError for a certificate
+    that cannot be used.
     """
 
     def __init__(
-        self, config: Config, intake: Intake, hostname: str, clock: Clock, limits: Limits | None = None
+        self,
+        config: Config,
+        intake: Intake,
+        hostname: str,
+        clock: Clock,
+        limits: Limits | None = None,
+        new_id: Callable[[], str] = str,
     ) -> None:
         self._config = config
         self._intake = intake
-        self._shared = Shared(config, hostname, self._certificate(), clock, limits or Limits())
+        self._shared = Shared(config, hostname, self._certificate(), clock, limits or Limits(), new_id)
         self._smtp: list[asyncio.Server] = []
         self._lmtp: list[asyncio.Server] = []
         self._short_at = float("-inf")
@@ -52,6 +59,11 @@ class Server:
     def lmtp_addresses(self) -> tuple[Address, ...]:
         """Where LMTP is spoken."""
         return tuple(_bound(self._lmtp))
+
+    @property
+    def connections(self) -> int:
+        """How many clients are connected."""
+        return len(self._shared.inside)
 
     async def start(self) -> None:
         """Listen everywhere, or nowhere: raises ConfigError when one of the addresses is not to be had."""

@@ -52,9 +52,11 @@ class Intake(Protocol):
 class Transaction:
     """What one mail has so far. `mail_from` is None before MAIL, and "" for the null sender.
 
-    `rcpts` are the keys of the accepted RCPT commands, repeated ones too; each leads into `routes`.
+    `id` is the mail's name in the log. `rcpts` are the keys of the accepted RCPT commands, repeated ones
+    too; each leads into `routes`.
     """
 
+    id: str = ""
     mail_from: str | None = None
     smtputf8: bool = False
     rcpts: list[str] = field(default_factory=list)
@@ -145,8 +147,8 @@ class Dialogue(Wire):
         utf8 = self._check_mail_params(params)
         need_utf8(path, utf8)
         mail_from = address.envelope(path)
-        self._charge(self.shared.mails, "mails")
-        await self.intake.admit(mail_from)
+        self.mail.id = self.shared.new_id()
+        await self._admit(mail_from)
         self.mail.mail_from = mail_from
         self.mail.smtputf8 = utf8
         await self.push_soon("250 2.1.0 Sender ok")
@@ -170,6 +172,15 @@ class Dialogue(Wire):
         no_more(params)
         return utf8
 
+    async def _admit(self, mail_from: str) -> None:
+        """Say whether a mail may be sent now; whoever has to wait has a line in the log."""
+        try:
+            self._charge(self.shared.mails, "mails")
+            await self.intake.admit(mail_from)
+        except Deferred as error:
+            self._log_refused(self.mail, "", error, mail_from or "<>")
+            raise
+
     def _charge(self, rate: Rate, what: str) -> None:
         if not rate.take(self.client):
             self.count_junk()
@@ -185,7 +196,7 @@ class Dialogue(Wire):
         try:
             await self._recipient(path)
         except (Refused, Deferred) as error:
-            self._log_refused(path, error)
+            self._log_refused(self.mail, path, error)
             # A recipient that is not here is no misbehaviour: a post may go to twenty dead addresses.
             await self.push_soon(reply(error.code, error.enhanced, error.text))
         else:
@@ -245,6 +256,7 @@ class Dialogue(Wire):
             helo=self.helo,
             smtputf8=transaction.smtputf8,
             lmtp=self.lmtp,
+            id=transaction.id,
         )
         try:
             outcomes = await self._take(envelope, data)
@@ -267,11 +279,19 @@ class Dialogue(Wire):
 
     def _one_for_all(self, transaction: Transaction, error: Refused | Deferred) -> list[str]:
         for rcpt in transaction.routes:
-            self._log_refused(rcpt, error)
+            self._log_refused(transaction, rcpt, error)
         return [reply(error.code, error.enhanced, error.text)] * self._replies(transaction)
 
-    def _log_refused(self, rcpt: str, error: Refused | Deferred) -> None:
-        log.refused(rcpt=rcpt, code=error.code, enhanced=error.enhanced, reason=error.reason, peer=self.peer)
+    def _log_refused(self, transaction: Transaction, rcpt: str, error: Refused | Deferred, mail_from: str = "") -> None:
+        log.refused(
+            mail=transaction.id,
+            mail_from=mail_from,
+            rcpt=rcpt,
+            code=error.code,
+            enhanced=error.enhanced,
+            reason=error.reason,
+            peer=self.peer,
+        )
 
     def _replies(self, transaction: Transaction) -> int:
         """How many replies a dot gets: in LMTP one for each RCPT that was accepted, repeated ones too."""
@@ -311,6 +331,9 @@ class Dialogue(Wire):
 
     def is_between_mails(self) -> bool:
         return self.mail.mail_from is None
+
+    def mail_id(self) -> str:
+        return self.mail.id
 
 
 COMMANDS: dict[str, Callable[[Dialogue, str], Awaitable[None]]] = {

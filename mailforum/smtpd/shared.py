@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import ssl
 from collections import Counter
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -58,8 +59,17 @@ class Guest(Protocol):
 class Shared:
     """What all connections of a server have in common: its options, its certificate, who is inside."""
 
-    def __init__(self, config: Config, hostname: str, tls: ssl.SSLContext | None, clock: Clock, limits: Limits) -> None:
+    def __init__(
+        self,
+        config: Config,
+        hostname: str,
+        tls: ssl.SSLContext | None,
+        clock: Clock,
+        limits: Limits,
+        new_id: Callable[[], str],
+    ) -> None:
         self.options = config.smtp
+        self.new_id = new_id
         self.hostname = hostname
         self.tls = tls
         self.limits = limits

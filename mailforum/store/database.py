@@ -29,7 +29,12 @@ class Row(Protocol):
 
 
 class Tx(Protocol):
-    """A transaction under way. Queries are named `table.query`; their parameters are keywords."""
+    """A transaction under way. Queries are named `table.query`; their parameters are keywords.
+
+    `mail` is the id of the mail that the unit is about, which it sets: what is stored or queued carries it.
+    """
+
+    mail: str
 
     def run(self, query: str, /, **params: object) -> int:
         """Run a statement; return how many rows it touched."""
@@ -57,6 +62,16 @@ class Tx(Protocol):
 
 
 Unit = Callable[[Tx], T]
+
+
+def caused_by(mail: str, unit: Unit[T]) -> Unit[T]:
+    """Return `unit` so that what it stores and queues carries the id `mail`."""
+
+    def run(tx: Tx) -> T:
+        tx.mail = mail
+        return unit(tx)
+
+    return run
 
 
 class Database(Protocol):

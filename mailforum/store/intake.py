@@ -71,6 +71,7 @@ def hold(
         under=under,
         raw=blob.inline(raw),
         size=len(raw),
+        mail=tx.mail,
         now=now,
     )
     assert row is not None
@@ -156,6 +157,7 @@ def shunt(tx: Tx, *, digest: bytes, mail_from: str, rcpts: tuple[str, ...], reas
         reason=reason,
         raw=blob.inline(raw),
         size=len(raw),
+        mail=tx.mail,
         now=now,
     )
     assert row is not None

@@ -10,6 +10,8 @@ import msgspec
 from mailforum.model import ListSettings, MailingList, Member, MemberStatus, Mode, Role
 from mailforum.store.database import Row, Tx
 
+SOME = 500  # rows that are deleted in one transaction
+
 
 def _list(row: Row) -> MailingList:
     settings = msgspec.json.decode(row["settings"], type=ListSettings)
@@ -69,8 +71,17 @@ def change(tx: Tx, list_id: int, title: str, settings: ListSettings) -> None:
     tx.run("list.change", id=list_id, title=title, settings=_json(settings))
 
 
+def delete_some(tx: Tx, list_id: int) -> bool:
+    """Delete a part of what belongs to a list, so small that no mail has to wait; say if there was any.
+
+    Members go first, so that nobody gets mail of the list any more.
+    """
+    parts = ("members", "deliveries", "posts", "names")
+    return any(tx.run(f"list.delete_some_{part}", id=list_id, limit=SOME) for part in parts)
+
+
 def delete(tx: Tx, list_id: int) -> None:
-    """Delete a list with all that belongs to it."""
+    """Delete a list with all that belongs to it; of a big one `delete_some` is to be called before."""
     tx.run("list.delete_posts", id=list_id)
     tx.run("list.delete", id=list_id)
 

@@ -60,6 +60,7 @@ def _delivery(row: Row) -> Delivery:
         row["due_at"],
         row["enhanced"],
         row["reply"],
+        row["mail"],
     )
 
 
@@ -88,6 +89,7 @@ def add_mailing(
         mail_from=mail_from,
         raw=raw and blob.inline(raw),
         size=None if raw is None else len(raw),
+        mail=tx.mail,
         now=now,
     )
     assert row is not None
@@ -110,6 +112,7 @@ def mailing(tx: Tx, mailing_id: int) -> Mailing | None:
         reply_to=row["reply_to"],
         mail_from=row["mail_from"],
         created_at=row["created_at"],
+        mail=row["mail"],
     )
 
 
@@ -160,10 +163,11 @@ def go_on_fanning_out(tx: Tx) -> bool:
 
 class Outline(NamedTuple):
     """What has to be known of a mailing before it is made: whether each recipient gets a mail of their own, and
-    about how many bytes it has."""
+    about how many bytes it has; and the id of the mail that was the cause."""
 
     personal: bool
     size: int
+    mail: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -204,7 +208,7 @@ def take(tx: Tx, now: float, hand: Mapping[Run, int], want: int, part: Part = WH
 
 def _outline(tx: Tx, mailing_id: int) -> Outline:
     row = tx.one("queue.outline", id=mailing_id)
-    return Outline(bool(row["personal"]), row["size"]) if row else Outline(False, 0)
+    return Outline(bool(row["personal"]), row["size"], row["mail"]) if row else Outline(False, 0, "")
 
 
 def _turn(tx: Tx, taken: Taken, reached: dict[Run, int], run: Run, share: Mapping[str, int]) -> int:

@@ -44,6 +44,7 @@ class SqliteTx:
     """A transaction on one connection (see `Tx`)."""
 
     def __init__(self, connection: sqlite3.Connection, queries: Mapping[str, str]) -> None:
+        self.mail = ""
         self._connection = connection
         self._queries = queries
 
@@ -246,24 +247,23 @@ def _snapshot(queries: Mapping[str, str], unit: Unit[T], connection: sqlite3.Con
 
 def _commit(queries: Mapping[str, str], units: list[Unit[Any]], connection: sqlite3.Connection) -> list[Any]:
     """Run `units` in one transaction; if that fails, each in its own. Errors come back as values."""
-    tx = SqliteTx(connection, queries)
     if len(units) > 1:
         try:
             connection.execute("BEGIN IMMEDIATE")
-            results = [unit(tx) for unit in units]
+            results = [unit(SqliteTx(connection, queries)) for unit in units]
             connection.execute("COMMIT")
             return results
         except Exception as error:
             _rollback(connection)
             if isinstance(error, sqlite3.Error) and kind_of(error) == "BUSY":
                 return [unavailable(error) for _ in units]  # each alone would wait as long once more
-    return [_alone(tx, unit, connection) for unit in units]
+    return [_alone(queries, unit, connection) for unit in units]
 
 
-def _alone(tx: SqliteTx, unit: Unit[Any], connection: sqlite3.Connection) -> Any:
+def _alone(queries: Mapping[str, str], unit: Unit[Any], connection: sqlite3.Connection) -> Any:
     try:
         connection.execute("BEGIN IMMEDIATE")
-        result = unit(tx)
+        result = unit(SqliteTx(connection, queries))
         connection.execute("COMMIT")
         return result
     except Exception as error:

@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 
 from mailforum.config import Store
+from mailforum.store import journal
 from mailforum.store.database import Tx
 
 ROWS = 500  # of a step; some milliseconds
@@ -25,9 +26,11 @@ def steps(keep: Store, seen: float, now: float) -> Iterator[tuple[str, Step]]:
     yield "answers", _while(lambda tx: tx.run("upkeep.drop_answers", day=int(now // 86400) - 2, limit=ROWS))
     yield "requests", _up("requests", now - seen, ROWS)
     yield "deliveries", _up("deliveries", now - keep.keep_sent, ROWS)
+    yield "journal", _while(lambda tx: journal.prune(tx, now - keep.keep_log))
     yield "mailings", _up("mailings", now - keep.keep_sent, MAILS)
+    if keep.keep_held:
+        yield "held", _held(now - keep.keep_held, now)
     for name, seconds, limit in (
-        ("held", keep.keep_held, MAILS),
         ("shunts", keep.keep_shunted, MAILS),
         ("bounces", keep.keep_bounces, ROWS),
     ):
@@ -54,6 +57,19 @@ def _up(name: str, before: float, limit: int) -> Step:
         if row is None or row["last"] is None or row["oldest"] >= before:
             return None, 0
         return row["last"], tx.run(f"upkeep.drop_{name}", after=at, last=row["last"], before=before)
+
+    return step
+
+
+def _held(before: float, now: float) -> Step:
+    """Delete held posts, as `_up`, and write down that nobody has looked at them in time."""
+    delete = _up("held", before, MAILS)
+
+    def step(at: int, tx: Tx) -> tuple[int | None, int]:
+        row = tx.one("upkeep.held", after=at, limit=MAILS)
+        if row is not None and row["last"] is not None:
+            tx.run("journal.held_expired", after=at, last=row["last"], before=before, now=now)
+        return delete(at, tx)
 
     return step
 

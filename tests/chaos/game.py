@@ -286,7 +286,7 @@ def _under_way(one: People, person: str) -> bool:
 
 
 def _uncertain(log: Path) -> Iterator[tuple[int, str]]:
-    for found in re.finditer(r"event=uncertain delivery=\d+ mailing=(\d+) rcpt=(\S+)", log.read_text()):
+    for found in re.finditer(r"event=uncertain mail=\w+ delivery=\d+ mailing=(\d+) rcpt=(\S+)", log.read_text()):
         yield int(found[1]), found[2]
 
 

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import io
+import sqlite3
 
 import pytest
 
@@ -161,6 +162,29 @@ def test_list_delete_takes_everything_with_it(pmo: Forum) -> None:
     assert pmo.run("list", "delete", "pmo").out == "deleted pmo@lists.example.test with 2 members and 1 post\n"
     assert pmo.rows("list", "ls") == []
     assert pmo.rows("queue", "ls") == []
+
+
+def test_a_big_list_is_deleted_in_small_steps(pmo: Forum, monkeypatch: pytest.MonkeyPatch) -> None:
+    from mailforum.store import lists
+
+    pmo.run("list", "create", "other")
+    pmo.run("member", "add", "other", "ada@example.org", "--no-welcome")
+    for number in range(5):
+        pmo.post(f"{number}@example.org", reply_to=f"{number - 1}@example.org" if number else "")
+    steps: list[int] = []
+    real = lists.delete_some
+    monkeypatch.setattr(lists, "SOME", 2)
+    monkeypatch.setattr(lists, "delete_some", lambda tx, list_id: steps.append(1) or real(tx, list_id))
+    pmo.run("list", "delete", "pmo")
+    assert len(steps) == 1 + 5 + 3 + 3 + 1, "members, deliveries, posts, names, and nothing more"
+    assert [row["address"] for row in pmo.rows("list", "ls")] == ["other@lists.example.test"]
+    assert len(pmo.rows("member", "ls", "other")) == 1
+    assert "error" not in pmo.run("check").out
+    with sqlite3.connect(pmo.folder / "mailforum.db") as connection:
+        tables = ("post", "body", "thread", "message_id", "reference", "mailing", "delivery")
+        left = {table: connection.execute(f"SELECT count(*) FROM {table}").fetchone()[0] for table in tables}
+    connection.close()
+    assert left == dict.fromkeys(tables, 0)
 
 
 @pytest.mark.parametrize(("said", "deleted"), [("y\n", True), ("\n", False), ("no\n", False), ("", False)])

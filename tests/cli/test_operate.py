@@ -188,6 +188,7 @@ def test_serve_is_ready_serves_reloads_and_ends_cleanly(pmo: Forum) -> None:
             line = ready(process)
             assert line.startswith("mailforum is ready: SMTP on 127.0.0.1:")
             assert systemd.recv(100) == b"READY=1"
+            assert systemd.recv(1000).startswith(b"WATCHDOG=1\nSTATUS=0 to be sent; 0 clients, ")
             port = int(line.partition("SMTP on 127.0.0.1:")[2].partition(";")[0])
             with smtplib.SMTP("127.0.0.1", port, local_hostname="client.example.org", timeout=30) as client:
                 client.sendmail("ada@example.org", "pmo@lists.example.test", "From: ada@example.org\r\n\r\nhi\r\n")
@@ -203,6 +204,9 @@ def test_serve_is_ready_serves_reloads_and_ends_cleanly(pmo: Forum) -> None:
             Path(pmo.config).write_text(good)
             process.send_signal(signal.SIGHUP)
             wait_for(lambda: "event=reloaded" in logged(pmo))
+            for _ in range(2):  # a configuration that was not taken over ends a reload, too
+                assert systemd.recv(1000).startswith(b"RELOADING=1\nMONOTONIC_USEC=")
+                assert systemd.recv(100) == b"READY=1"
             process.send_signal(signal.SIGTERM)
             assert process.wait(30) == 0
             assert systemd.recv(100) == b"STOPPING=1"

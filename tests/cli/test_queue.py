@@ -44,15 +44,26 @@ def states(forum: Forum) -> dict[int, str]:
 
 
 def test_queue_stats_counts_every_state(pmo: Forum) -> None:
-    empty = {"queued": 0, "sent": 0, "deferred": 0, "failed": 0, "oldest_seconds": None}
-    assert pmo.rows("queue", "stats") == [empty]
+    empty = dict.fromkeys(("queued", "to_come", "deferred", "paused", "failed", "sent"), 0)
+    assert pmo.rows("queue", "stats") == [
+        {**empty, "oldest_seconds": None, "next_due": None, "domains": [], "lists": []}
+    ]
 
 
 def test_queue_stats_says_how_old_the_oldest_is(mixed: Forum) -> None:
     row = mixed.rows("queue", "stats")[0]
-    assert 0 <= row.pop("oldest_seconds") < 60
-    assert row == {"queued": 1, "sent": 1, "deferred": 1, "failed": 1}
+    assert 0 <= row["oldest_seconds"] < 60
+    assert [row[state] for state in ("queued", "to_come", "sent", "deferred", "failed")] == [1, 0, 1, 1, 1]
     assert "deferred: 1" in lines(mixed.run("queue", "stats"))
+
+
+def test_queue_stats_says_what_waits_for_whom(mixed: Forum) -> None:
+    row = mixed.rows("queue", "stats")[0]
+    assert [(one["domain"], one["waiting"], one["deferred"]) for one in row["domains"]] == [("example.com", 2, 1)]
+    assert [(one["list"], one["waiting"]) for one in row["lists"]] == [("pmo@lists.example.test", 2)]
+    out = lines(mixed.run("queue", "stats"))
+    assert "DOMAIN WAITING DEFERRED OLDEST SECONDS" in out
+    assert any(line.startswith("pmo@lists.example.test 2 ") for line in out)
 
 
 def test_queue_ls_has_what_was_not_sent(mixed: Forum) -> None:

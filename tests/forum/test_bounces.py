@@ -132,7 +132,7 @@ class Office:
     async def tick(self, days: float = 0.0) -> None:
         """Let some days pass, and the clock do what is due."""
         self.clock.shift += days * 86400
-        await app.keep_bounces(self.core.db, self.core.site, self.clock.now())
+        await app.keep_bounces(self.core, self.clock.now())
 
     async def texts(self, to: str = "") -> list[str]:
         """Which texts have been queued, to one address or to all."""

@@ -57,15 +57,15 @@ async def test_a_list_that_was_quiet_for_days_sends_its_digest_at_its_next_hour_
         # Nine in the morning, five days later; the hour of the digest is seven.
         site.clock.shift += 5 * 86400 + (9 * 3600 - core.clock.now()) % 86400
         await site.send("ada@example.org", ["pmo@lists.example.test"], mail(name="one"))
-        await send_due_digests(core.db, core.clock.now())
+        await send_due_digests(core, core.clock.now())
         assert await core.db.read(lambda tx: digests.due(tx, core.clock.now())) == []
         site.clock.shift += 21 * 3600
-        await send_due_digests(core.db, core.clock.now())
+        await send_due_digests(core, core.clock.now())
         await site.quiet()
         assert site.sink.to("bob@example.com") == []
         site.clock.shift += 2 * 3600
         due = await core.db.read(lambda tx: digests.due(tx, core.clock.now()))
         assert [mlist.name for mlist in due] == ["pmo"]
-        await send_due_digests(core.db, core.clock.now())
+        await send_due_digests(core, core.clock.now())
         await site.quiet()
         assert len(site.sink.to("bob@example.com")) == 1

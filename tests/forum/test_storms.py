@@ -118,7 +118,7 @@ async def test_two_hundred_posts_with_one_forged_sender_are_a_notice_to_them_and
     async def later(seconds: float) -> list[Mail]:
         site.clock.shift += seconds
         for _ in range(3):
-            await tell_what_waits(site.service.core.db, site.service.core.site, site.clock.now())
+            await tell_what_waits(site.service.core, site.clock.now())
         await site.quiet()
         return site.sink.to("chair@example.org")
 

@@ -168,7 +168,7 @@ async def _delivered(site: Site) -> None:
 
 async def _digested(site: Site) -> None:
     site.clock.shift += 86400
-    await send_due_digests(site.service.core.db, site.clock.now())
+    await send_due_digests(site.service.core, site.clock.now())
     await _delivered(site)
 
 

@@ -38,10 +38,13 @@ class Server:
 
 
 @contextmanager
-def serving(folder: Path, **options: str) -> Iterator[Server]:
-    """Serve a list that anyone may post to; it has no members."""
-    file = write_config(folder, "smtp://127.0.0.1:1", smtp_lmtp="[]", web_listen="[]", **options)
+def serving(folder: Path, relay: str = "smtp://127.0.0.1:1", **options: str) -> Iterator[Server]:
+    """Serve a list that anyone may post to; it has no members where there is no relay."""
+    file = write_config(folder, relay, smtp_lmtp="[]", web_listen="[]", **options)
     for words in (["list", "create", "pmo"], ["list", "set", "pmo", "posting=anyone"]):
+        assert run_cli(["--config", str(file), *words]).code == 0
+    if not relay.endswith(":1"):
+        words = ["member", "add", "pmo", "bob@example.com", "cat@example.com", "--no-welcome"]
         assert run_cli(["--config", str(file), *words]).code == 0
     command = [sys.executable, "-m", "mailforum", "--config", str(file), "serve"]
     with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True) as process:

@@ -7,6 +7,7 @@ import sys
 import pytest
 
 from tests.smtpd.serving import Server, serving
+from tests.support.sink import Sink
 
 LINE = b"QUJD" * 19 + b"\r\n"
 PLAIN = b"From: ada@example.org\r\nMessage-ID: <plain@example.org>\r\nSubject: x\r\n\r\nHello.\r\n"
@@ -38,6 +39,20 @@ async def _send_large_mails(server: Server) -> None:
     assert {answer[:3] for answer in answers} <= {"250", "452"}
     assert server.memory("VmHWM") < 256
     assert server.memory("VmRSS") - idle < 64
+
+
+@pytest.mark.skipif(not sys.platform.startswith("linux"), reason="reads /proc")
+async def test_a_mail_of_25_mib_that_is_sent_on_costs_less_than_100(tmp_path):
+    async with Sink() as sink:
+        with contextlib.ExitStack() as stack:
+            server = await asyncio.to_thread(stack.enter_context, serving(tmp_path, sink.url))
+            assert (await server.send(PLAIN)).startswith("250")
+            await sink.wait(2)
+            idle = server.memory("VmRSS")
+            assert (await server.send(_large(0))).startswith("250")
+            large = (await sink.wait(4, timeout=60))[2:]
+            assert all(len(mail.data) > 25 * 1024**2 - 1000 for mail in large)
+            assert server.memory("VmHWM") - idle < 100
 
 
 @pytest.mark.skipif(not sys.platform.startswith("linux"), reason="reads /proc")

@@ -78,7 +78,7 @@ class Site:
 
     async def tick(self) -> None:
         """Let the clock do what is due about mail that comes back, as it does every twenty seconds."""
-        await keep_bounces(self.service.core.db, self.service.core.site, self.clock.now())
+        await keep_bounces(self.service.core, self.clock.now())
 
     async def quiet(self) -> None:
         """Wait until nothing is left to be sent now."""

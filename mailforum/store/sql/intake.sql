@@ -24,19 +24,20 @@ SELECT at FROM seen WHERE rcpt = :rcpt AND digest = :digest
 SELECT count(*) AS n FROM seen
 
 -- name: hold
-INSERT INTO held (list_id, mail_from, from_address, subject, message_id, reason, under, received_at, raw)
-VALUES (:list_id, :mail_from, :from_address, :subject, :message_id, :reason, :under, :now, coalesce(:raw, zeroblob(:size)))
+INSERT INTO held (list_id, mail_from, from_address, subject, message_id, reason, under, received_at, raw, mail)
+VALUES (:list_id, :mail_from, :from_address, :subject, :message_id, :reason, :under, :now,
+        coalesce(:raw, zeroblob(:size)), :mail)
 RETURNING id
 
 -- name: held
-SELECT id, list_id, mail_from, from_address, subject, message_id, reason, under, received_at, length(raw) AS size
+SELECT id, list_id, mail_from, from_address, subject, message_id, reason, under, received_at, length(raw) AS size, mail
 FROM held WHERE :list_id = 0 OR list_id = :list_id ORDER BY id
 
 -- name: held_by_list
 SELECT list_id, max(received_at) AS newest FROM held GROUP BY list_id
 
 -- name: held_by_id
-SELECT id, list_id, mail_from, from_address, subject, message_id, reason, under, received_at, length(raw) AS size
+SELECT id, list_id, mail_from, from_address, subject, message_id, reason, under, received_at, length(raw) AS size, mail
 FROM held WHERE id = :id
 
 -- name: held_raw
@@ -62,16 +63,16 @@ ON CONFLICT (day, list_id, key) DO UPDATE SET sent = answer.sent + 1
 RETURNING sent
 
 -- name: shunt
-INSERT INTO shunt (digest, mail_from, rcpts, reason, times, at, raw)
-VALUES (:digest, :mail_from, :rcpts, :reason, 1, :now, coalesce(:raw, zeroblob(:size)))
+INSERT INTO shunt (digest, mail_from, rcpts, reason, times, at, raw, mail)
+VALUES (:digest, :mail_from, :rcpts, :reason, 1, :now, coalesce(:raw, zeroblob(:size)), :mail)
 ON CONFLICT (digest) DO UPDATE SET times = shunt.times + 1, at = excluded.at, reason = excluded.reason
 RETURNING id
 
 -- name: shunts
-SELECT id, mail_from, rcpts, reason, times, at, length(raw) AS size FROM shunt ORDER BY id
+SELECT id, mail_from, rcpts, reason, times, at, length(raw) AS size, mail FROM shunt ORDER BY id
 
 -- name: shunt_by_id
-SELECT id, mail_from, rcpts, reason, times, at, length(raw) AS size FROM shunt WHERE id = :id
+SELECT id, mail_from, rcpts, reason, times, at, length(raw) AS size, mail FROM shunt WHERE id = :id
 
 -- name: shunt_raw
 SELECT raw FROM shunt WHERE id = :id

@@ -24,6 +24,20 @@ SELECT id, address, title, settings, created_at FROM list ORDER BY address
 -- name: change
 UPDATE list SET title = :title, settings = :settings WHERE id = :id
 
+-- name: delete_some_members
+DELETE FROM member WHERE id IN (SELECT id FROM member WHERE list_id = :id LIMIT :limit)
+
+-- name: delete_some_deliveries
+DELETE FROM delivery WHERE id IN (
+    SELECT delivery.id FROM mailing JOIN delivery ON delivery.mailing_id = mailing.id
+    WHERE mailing.list_id = :id LIMIT :limit)
+
+-- name: delete_some_posts
+DELETE FROM post WHERE id IN (SELECT id FROM post WHERE list_id = :id LIMIT :limit)
+
+-- name: delete_some_names
+DELETE FROM message_id WHERE id IN (SELECT id FROM message_id WHERE list_id = :id LIMIT :limit)
+
 -- name: delete_posts
 DELETE FROM post WHERE list_id = :id
 

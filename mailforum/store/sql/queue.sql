@@ -1,11 +1,11 @@
 -- name: add_mailing
-INSERT INTO mailing (list_id, kind, ref_id, template, data, reply_to, mail_from, raw, created_at)
+INSERT INTO mailing (list_id, kind, ref_id, template, data, reply_to, mail_from, raw, created_at, mail)
 VALUES (:list_id, :kind, :ref_id, :template, :data, :reply_to, :mail_from,
-        CASE WHEN :size IS NOT NULL THEN coalesce(:raw, zeroblob(:size)) END, :now)
+        CASE WHEN :size IS NOT NULL THEN coalesce(:raw, zeroblob(:size)) END, :now, :mail)
 RETURNING id
 
 -- name: mailing
-SELECT id, list_id, kind, ref_id, template, data, reply_to, mail_from, created_at FROM mailing WHERE id = :id
+SELECT id, list_id, kind, ref_id, template, data, reply_to, mail_from, created_at, mail FROM mailing WHERE id = :id
 
 -- name: mailing_raw
 SELECT raw FROM mailing WHERE id = :id
@@ -70,7 +70,7 @@ ORDER BY id LIMIT :limit
 
 -- name: outline
 SELECT mailing.kind IN ('post', 'digest') AND coalesce(json_extract(list.settings, '$.personal'), 1) AS personal,
-       coalesce(post.size, length(mailing.raw), 0) AS size
+       coalesce(post.size, length(mailing.raw), 0) AS size, mailing.mail
 FROM mailing LEFT JOIN list ON list.id = mailing.list_id
  LEFT JOIN post ON mailing.kind = 'post' AND post.id = mailing.ref_id
 WHERE mailing.id = :id
@@ -96,7 +96,7 @@ ON CONFLICT (lane) DO UPDATE SET deliveries = excluded.deliveries
 
 -- name: in_flight
 SELECT delivery.id, delivery.mailing_id, mailing.list_id, delivery.member_id, delivery.rcpt, delivery.state,
-       delivery.attempts, delivery.created_at, delivery.due_at, delivery.enhanced, delivery.reply
+       delivery.attempts, delivery.created_at, delivery.due_at, delivery.enhanced, delivery.reply, mailing.mail
 FROM delivery JOIN mailing ON mailing.id = delivery.mailing_id
 WHERE delivery.done_at IS NULL
   AND delivery.id IN (
@@ -120,13 +120,13 @@ DELETE FROM delivery WHERE done_at IS NULL AND id IN (SELECT value FROM json_eac
 
 -- name: of_state
 SELECT delivery.id, delivery.mailing_id, mailing.list_id, delivery.member_id, delivery.rcpt, delivery.state,
-       delivery.attempts, delivery.created_at, delivery.due_at, delivery.enhanced, delivery.reply
+       delivery.attempts, delivery.created_at, delivery.due_at, delivery.enhanced, delivery.reply, mailing.mail
 FROM delivery JOIN mailing ON mailing.id = delivery.mailing_id
 WHERE :state = '' OR delivery.state = :state ORDER BY delivery.id
 
 -- name: by_id
 SELECT delivery.id, delivery.mailing_id, mailing.list_id, delivery.member_id, delivery.rcpt, delivery.state,
-       delivery.attempts, delivery.created_at, delivery.due_at, delivery.enhanced, delivery.reply
+       delivery.attempts, delivery.created_at, delivery.due_at, delivery.enhanced, delivery.reply, mailing.mail
 FROM delivery JOIN mailing ON mailing.id = delivery.mailing_id
 WHERE delivery.id = :id
 

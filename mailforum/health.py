@@ -1,0 +1,193 @@
+"""Is it alive, is it ready, and how does it stand: for HTTP, for systemd, for Prometheus.
+
+Asking costs next to nothing, however long the queue is and however often somebody asks: what takes
+long to count is kept for many times as long as counting it took.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import shutil
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Generic, TypeVar
+
+from mailforum import __version__, log
+from mailforum.clock import Clock
+from mailforum.errors import MailforumError
+from mailforum.metrics import Labels, Metric, Value, by, one
+from mailforum.store import stats
+from mailforum.store.database import Database
+from mailforum.store.stats import Numbers
+
+T = TypeVar("T")
+
+PATIENCE = 5.0  # seconds in which the database has to answer
+FRESH = 1.0  # seconds for which a count is good in any case,
+SHARE = 30  # and times as long as it took
+DOWN_TOO_LONG = 900.0  # seconds that the relay may be down before we call ourselves not ready
+
+# Counted from the start on, so that a rate can be had from the first one.
+EVENTS = (
+    "received",
+    "handled",
+    "refused",
+    "shunted",
+    "fault",
+    "sent",
+    "deferred",
+    "failed",
+    "turned_away",
+    "database_trouble",
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Parts:
+    """What the running parts say of themselves.
+
+    Times are seconds. `digest_lag` is how long ago all digests that were due had been cut, which is
+    looked after three times a minute.
+    """
+
+    clients: int = 0
+    connections: int = 0
+    relay_down: float = 0.0
+    resting: int = 0
+    digest_lag: float = 0.0
+
+
+class Kept(Generic[T]):
+    """A value that takes a while to find out; `get` finds it out again when that is worth it."""
+
+    def __init__(self, ask: Callable[[], Awaitable[T]], monotonic: Callable[[], float]) -> None:
+        self._ask = ask
+        self._monotonic = monotonic
+        self._lock = asyncio.Lock()
+        self._until = float("-inf")
+        self._value: T
+
+    async def get(self) -> T:
+        """Return the value as it is now, or as it was a moment ago."""
+        async with self._lock:
+            started = self._monotonic()
+            if started >= self._until:
+                self._value = await self._ask()
+                now = self._monotonic()
+                self._until = now + max(FRESH, SHARE * (now - started))
+            return self._value
+
+
+class Health:
+    """How a service is. `room` says whether the disk has room for mail, `parts` what its parts say."""
+
+    def __init__(
+        self, db: Database, clock: Clock, database: Path, room: Callable[[], bool], parts: Callable[[], Parts]
+    ) -> None:
+        self._db = db
+        self._clock = clock
+        self._file = database
+        self._room = room
+        self._parts = parts
+        self._started = clock.monotonic()
+        self._numbers = Kept(lambda: db.read(stats.numbers), clock.monotonic)
+
+    async def alive(self) -> str:
+        """Return "" if the database answers, or why we are not alive. That we answer at all says the rest."""
+        try:
+            async with asyncio.timeout(PATIENCE):
+                await self._db.read(stats.alive)
+        except (MailforumError, TimeoutError) as error:
+            return f"the database does not answer: {type(error).__name__}"
+        return ""
+
+    async def ready(self) -> list[str]:
+        """Return why no mail can be taken in or sent just now; nothing if it can."""
+        found = [await self.alive(), await self._writable()]
+        if not self._room():
+            found.append("the disk is nearly full")
+        if self._parts().relay_down > DOWN_TOO_LONG:
+            found.append("the relay has been down for long")
+        return [problem for problem in found if problem]
+
+    async def _writable(self) -> str:
+        try:
+            async with asyncio.timeout(PATIENCE):
+                await self._db.write(lambda tx: None)
+        except (MailforumError, TimeoutError) as error:
+            return f"the database cannot be written: {type(error).__name__}"
+        return ""
+
+    async def status(self) -> str:
+        """Say in one line how we are. Raises MailforumError if the database does not answer."""
+        await self._db.read(stats.alive)
+        numbers, parts = await self._numbers.get(), self._parts()
+        text = f"{numbers.waiting} to be sent"
+        if numbers.oldest is not None:
+            text += f", the oldest for {max(0.0, self._clock.now() - numbers.oldest):.0f} s"
+        if parts.relay_down:
+            text += f"; the relay is down for {parts.relay_down:.0f} s"
+        return f"{text}; {parts.clients} clients, {parts.connections} connections to the relay"
+
+    async def metrics(self) -> list[Metric]:
+        """Return everything that is counted and measured (docs/observing.md says what it means)."""
+        return [*_counted(), *self._measured(await self._numbers.get()), *self._of_machine()]
+
+    def _measured(self, numbers: Numbers) -> list[Metric]:
+        parts, now = self._parts(), self._clock.now()
+        waiting = {"queued": numbers.queued, "deferred": numbers.deferred, "to_come": numbers.to_come}
+        ages = {
+            "any": _age(numbers.oldest, now),
+            "deferred": _age(numbers.oldest_deferred, now),
+        }
+        return [
+            by("deliveries", "gauge", "Deliveries that are still to be made, by state", "state", waiting),
+            by("oldest_seconds", "gauge", "Age of the oldest delivery that is still to be made", "state", ages),
+            one("failed_deliveries", "gauge", "Deliveries given up and still kept", numbers.failed),
+            one("paused_deliveries", "gauge", "Deliveries that wait for an admin since a restore", numbers.paused),
+            one("suspended_members", "gauge", "Members who get no mail because theirs came back", numbers.suspended),
+            one("held_posts", "gauge", "Posts that wait for a moderator", numbers.held),
+            one("shunted_mails", "gauge", "Mails kept aside because of a fault of ours", numbers.shunts),
+            one("digest_lag_seconds", "gauge", "How long ago all digests that were due had been cut", parts.digest_lag),
+            one("clients", "gauge", "Connections of clients that bring mail", parts.clients),
+            one("connections", "gauge", "Connections to the relay", parts.connections),
+            one("relay_down_seconds", "gauge", "For how long the relay has been down; 0: it is not", parts.relay_down),
+            one("resting_destinations", "gauge", "Destinations that are left alone for a while", parts.resting),
+        ]
+
+    def _of_machine(self) -> list[Metric]:
+        wal = self._file.with_name(f"{self._file.name}-wal")
+        uptime = self._clock.monotonic() - self._started
+        return [
+            by("info", "gauge", "Which mailforum this is", "version", {__version__: 1}),
+            one("uptime_seconds", "gauge", "For how long this process serves", uptime),
+            one("database_bytes", "gauge", "Size of the database file", _size(self._file)),
+            one("wal_bytes", "gauge", "Size of its write-ahead log", _size(wal)),
+            one("disk_free_bytes", "gauge", "Room on its disk", shutil.disk_usage(self._file.parent).free),
+        ]
+
+
+def _counted() -> list[Metric]:
+    events = dict.fromkeys(EVENTS, 0) | log.counters
+    refusals: dict[Labels, Value] = {
+        (("status", status), ("reason", reason)): times for (status, reason), times in log.refusals.items()
+    }
+    return [
+        by("events_total", "counter", "Lines in the log, by event", "event", events),
+        by("mails_total", "counter", "Mails dealt with, by what became of them", "what", log.outcomes),
+        Metric("refusals_total", "counter", "Senders told no or not now, by status and reason", refusals),
+        one("handling_seconds", "histogram", "From the end of a mail to its being on disk", log.handling),
+        one("arrival_seconds", "histogram", "From a mail being queued to the relay taking it", log.arrival),
+    ]
+
+
+def _age(since: float | None, now: float) -> float:
+    return max(0.0, now - since) if since is not None else 0.0
+
+
+def _size(file: Path) -> int:
+    try:
+        return file.stat().st_size
+    except OSError:
+        return 0

@@ -1,0 +1,42 @@
+-- name: alive
+SELECT 1 AS one
+
+-- name: waiting
+SELECT list.address, sum(run.deliveries) AS deliveries, min(mailing.created_at) AS oldest,
+       min(CASE WHEN run.due_at < :paused THEN run.due_at END) AS due_at
+FROM (SELECT due_at, mailing_id, count(*) AS deliveries
+      FROM delivery WHERE done_at IS NULL GROUP BY due_at, mailing_id) AS run  -- in the order of an index
+JOIN mailing ON mailing.id = run.mailing_id
+LEFT JOIN list ON list.id = mailing.list_id
+GROUP BY list.address ORDER BY deliveries DESC
+
+-- name: in_trouble
+SELECT (SELECT count(*) FROM delivery WHERE state = 'deferred') AS deferred,
+       (SELECT min(created_at) FROM delivery WHERE state = 'deferred') AS oldest,
+       (SELECT count(*) FROM delivery WHERE state = 'failed') AS failed,
+       (SELECT count(*) FROM member WHERE status = 'suspended') AS suspended,
+       (SELECT count(*) FROM held) AS held,
+       (SELECT count(*) FROM shunt) AS shunts
+
+-- name: to_come
+SELECT count(member.id) AS members
+FROM mailing JOIN member ON member.list_id = mailing.list_id
+ AND member.id > mailing.fan_after AND member.id <= mailing.fan_last AND member.status = 'active'
+ AND member.mode IN (SELECT value FROM json_each(mailing.fan_modes))
+WHERE mailing.fan_after < mailing.fan_last
+
+-- name: finished
+SELECT (SELECT count(*) FROM delivery) - (SELECT count(*) FROM delivery WHERE done_at IS NULL) AS finished
+
+-- name: domains
+SELECT lower(substr(rcpt, length(rtrim(rcpt, replace(rcpt, '@', ''))) + 1)) AS domain, count(*) AS waiting,
+       sum(CASE WHEN state = 'deferred' THEN 1 ELSE 0 END) AS deferred, min(created_at) AS oldest
+FROM delivery WHERE done_at IS NULL GROUP BY 1 ORDER BY waiting DESC, domain LIMIT :limit
+
+-- name: failures
+SELECT attempt.at, attempt.enhanced, attempt.reply,
+       lower(substr(rcpt, length(rtrim(rcpt, replace(rcpt, '@', ''))) + 1)) AS domain
+FROM attempt CROSS JOIN delivery  -- SQLite then begins with the attempts, which are few
+WHERE delivery.id = attempt.delivery_id
+  AND attempt.id > (SELECT coalesce(max(id), 0) FROM attempt) - :most AND attempt.at >= :since
+ORDER BY attempt.id
