@@ -152,7 +152,7 @@ async def test_nobody_is_waited_for_longer_than_ten_seconds_in_all(tmp_path: Pat
             started = time.monotonic()
             server.signal(signal.SIGTERM)
             assert await server.ended(30) == 0
-            assert 9 < time.monotonic() - started < 14
+            assert 9 < time.monotonic() - started < 18  # and not ten for each part
             assert (await client.read()).startswith("421")
 
 

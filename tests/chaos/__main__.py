@@ -61,9 +61,10 @@ def main() -> int:
         )
         result = asyncio.run(game)
     print(f"seed {args.seed}\n{table(result)}")
-    for line in result.bad[:50]:
+    never = [name for name, count in result.missed.items() if count > 2 and not result.kills[name]]
+    for line in [*result.bad[:50], *(f"never reached: {name}" for name in never)]:
         print(f"BROKEN: {line}")
-    return int(bool(result.bad))
+    return int(bool(result.bad or never))
 
 
 if __name__ == "__main__":

@@ -187,6 +187,7 @@ class Game:
         if stage.digest:
             await self._news()
             self._a_day_passes()
+        self.ledger.wish = stage.post_to
         await self._start(stage.moment(self.rng).environ() if stage.moment else {})
         reached = await self._reached(stage)
         await self.server.kill()

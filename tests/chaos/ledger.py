@@ -60,6 +60,7 @@ class Ledger:
     digests: dict[str, set[str]] = field(default_factory=dict)  # what stands in each, by Message-ID
     uncertain: dict[int, set[tuple[int, str]]] = field(default_factory=dict)  # by life: (mailing, recipient)
     owed: int = 0
+    wish: str = ""  # a list that the next mail is to be posted to
 
     def post(self, msgid: str, lists: tuple[List, ...], body: bytes) -> Post:
         """Write down a mail before it is tried."""

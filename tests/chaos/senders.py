@@ -124,6 +124,9 @@ class Author:
 
     def _choose(self) -> tuple[List, ...]:
         """Small lists more often than large ones; now and then two lists in one mail."""
+        if wished := [each for each in self.lists if each.name == self.ledger.wish]:
+            self.ledger.wish = ""
+            return tuple(wished)
         most = 20 if self.ledger.owed > self.backlog else 10**6
         lists = [each for each in self.lists if each.size <= most]
         weights = [1 / (1 + each.size / 20) for each in lists]

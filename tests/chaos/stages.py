@@ -67,13 +67,14 @@ Watch = Callable[[Scene], Awaitable[None]]
 class Stage:
     """A place in the server's life. Either `moment` or `watch` says when it is killed there.
 
-    `digest`: a digest must be due when the server starts.
+    `digest`: a digest must be due when the server starts. `post_to`: a list that somebody has to post to.
     """
 
     name: str
     moment: Callable[[random.Random], Moment] | None = None
     watch: Watch | None = None
     digest: bool = False
+    post_to: str = ""
 
 
 def _commit(when: str, among: str, most: int = 3) -> Callable[[random.Random], Moment]:
@@ -152,8 +153,8 @@ STAGES: tuple[Stage, ...] = (
     Stage("a post is committed, no 250 yet", _commit("after", POST)),
     Stage("the 250 has arrived", watch=_sender("250")),
     Stage("the log of the database grows", watch=_log_grows),
-    Stage("a large fan-out goes on", _commit("before", FAN, 2)),
-    Stage("a large fan-out has gone on", _commit("after", FAN, 2)),
+    Stage("a large fan-out goes on", _commit("before", FAN, 2), post_to="shared2500"),
+    Stage("a large fan-out has gone on", _commit("after", FAN, 2), post_to="shared2500"),
     Stage("what flies is written, not committed", _commit("before", "INTO in_flight", 9)),
     Stage("what flies is committed, no dot yet", _commit("after", "INTO in_flight", 9)),
     Stage("mail on its way to the relay", watch=_busy),
