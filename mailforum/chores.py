@@ -47,7 +47,7 @@ class Chores:
                 await tell_what_waits(self._core, self._core.clock.now())
                 await keep_bounces(self._core, self._core.clock.now())
                 if self._core.clock.monotonic() - cleaned > HOUSEKEEPING:
-                    await self._clean()
+                    await self.clean()
                     cleaned = self._core.clock.monotonic()
                 if log_size := await self._core.db.tidy():
                     log.event("log_large", logging.WARNING, bytes=log_size, what="a long read is under way")
@@ -60,7 +60,7 @@ class Chores:
             except TimeoutError:
                 continue
 
-    async def _clean(self) -> None:
+    async def clean(self) -> None:
         """Delete in small steps what is too old; others write between them."""
         now, keep = self._core.clock.now(), self._core.config.store
         for name, step in upkeep.steps(keep, REMEMBER, now):

@@ -52,7 +52,7 @@ async def test_an_archive_posted_over_smtp_is_the_archive_that_was_imported(site
     await site.cli("import", "old", str(tmp_path / "old.mbox"))
 
     refused = [answer for answer in answers if not answer.startswith("250")]
-    assert all(answer.startswith("550 5.6.0 A post needs one sender") for answer in refused), refused
+    assert {answer for answer in refused if not answer.startswith("550 5.6.0 A post needs one sender")} == set()
     live, old = await tree(site, "live"), await tree(site, "old")
     assert len(live) > COUNT * 0.8
     assert live == old

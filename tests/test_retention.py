@@ -19,7 +19,7 @@ def mail(number: int, answers: int = 0, sender: str = "Zoë Müller <zoe@example
 
 async def forget(site: Site, days: float) -> None:
     site.clock.shift += days * DAY
-    await site.service._clean()
+    await site.service.chores.clean()
 
 
 @pytest.fixture

@@ -37,7 +37,7 @@ def _same_text(tx: Tx, mail: Incoming) -> Verdict | None:
     mark, short = _mark(mail.msg)
     what, within, most = f"text {mail.mlist.address}", mail.site.same_text, mail.site.answers_per_ten_minutes
     new = not mark or intake.see_again(tx, what, mark, mail.now, within=within)
-    if new or not within or not _was_passed_on(mail):
+    if new or not within or not _was_passed_on(mail) or not _was_written_within(mail, within):
         return None
     if not short:
         text = "This list has just had the same text, as in a loop of mail. If you mean it, change a few words."
@@ -62,10 +62,15 @@ def _was_passed_on(mail: Incoming) -> bool:
     return address.key(mail.envelope.mail_from) != address.key(mail.sender)
 
 
+def _was_written_within(mail: Incoming, seconds: float) -> bool:
+    """Say whether its Date is of just now: an archive that is posted again is no loop and no storm."""
+    return mail.msg.date is None or abs(mail.now - mail.msg.date) <= seconds
+
+
 def _answers_others(tx: Tx, mail: Incoming) -> bool:
     """Say whether it answers, just now, what somebody else wrote. A robot does; a series of patches answers its
     own author, and what was written on a train bears the time when it was."""
-    if mail.msg.date is not None and abs(mail.now - mail.msg.date) > TEN_MINUTES:
+    if not _was_written_within(mail, TEN_MINUTES):
         return False
     named = msgid.references(mail.msg.get("In-Reply-To"), mail.msg.get("References"), limit=MOST_NAMES)
     for name in named:

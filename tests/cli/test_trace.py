@@ -207,7 +207,7 @@ async def test_what_is_older_than_keep_log_is_forgotten(tmp_path: Path) -> None:
             journal.add(tx, journal.Entry(late, now - 2 * 86400, PMO, "held 1: moderated list"))
 
         await db.write(add)
-        await site.service._clean()
+        await site.service.chores.clean()
         left = await db.read(lambda tx: {mail: len(found) for mail in mails if (found := journal.of_mail(tx, mail))})
         assert left == {late: 1, mails[-1]: 1}
 
@@ -218,7 +218,7 @@ async def test_a_held_post_that_nobody_looked_at_in_time_is_not_gone_without_a_w
         await site.cli("list", "set", "pmo", "posting=anyone", "moderated=on")
         await site.send("ada@example.org", [PMO], b"From: ada@example.org\r\nMessage-ID: <1@example.org>\r\n\r\nHi\r\n")
         site.clock.shift += 2 * 86400
-        await site.service._clean()
+        await site.service.chores.clean()
         found = "\n".join(await trace(site, "1@example.org"))
     assert f"expired {PMO} (held 1)" in found
     assert "now waits" not in found
