@@ -1,173 +1,34 @@
-"""Everything built from one Config, started, reloaded and stopped.
-
-Core      what the CLI needs: the database, the site, mail taken in by `inject`
-Service   a Core that also listens, delivers and keeps the clock: `mailforum serve`
-"""
+"""`mailforum serve`: everything built from one Config, started, reloaded and stopped."""
 
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import logging
-import os
-import secrets
-from collections.abc import AsyncIterator, Callable, Coroutine, Sequence
-from contextlib import AsyncExitStack, asynccontextmanager
-from dataclasses import dataclass
+from collections.abc import Callable, Coroutine, Sequence
+from contextlib import AsyncExitStack
 from datetime import UTC, datetime
-from functools import cache, partial
-from pathlib import Path
 
 from mailforum import log
+from mailforum.chores import Chores
 from mailforum.clock import Clock, SystemClock
-from mailforum.config import SECTIONS, Config, options
+from mailforum.core import Core, open_core, preparer_of, texts_of, token_keys, worker_of
 from mailforum.delivery.crew import Crew
-from mailforum.delivery.mailings import Preparer
-from mailforum.delivery.nexthop import transport_for
 from mailforum.delivery.render import Texts
-from mailforum.delivery.sign import Key, load_key
 from mailforum.delivery.worker import Worker
 from mailforum.errors import ConfigError, Deferred
-from mailforum.forum import digests, moderation, posts, restore, suspension
-from mailforum.forum.site import Site
+from mailforum.forum import restore
 from mailforum.health import Health, Parts
-from mailforum.ids import Ids
-from mailforum.mail.token import Signer, load_keys, new_key
-from mailforum.smtpd.backlog import Backlog
-from mailforum.smtpd.intake import Intake
+from mailforum.options import SECTIONS, Config, options
 from mailforum.smtpd.server import Server
-from mailforum.store import fence, upkeep
-from mailforum.store.database import Database, Tx, caused_by
+from mailforum.store import fence
+from mailforum.store.database import Tx
 from mailforum.store.lock import alone
 from mailforum.store.queue import Part
-from mailforum.store.sqlite import BUSY_SECONDS, open_sqlite
 from mailforum.web import Pages, listen
 
 logger = logging.getLogger("mailforum")
 
-TICK = 20.0  # seconds between looks at the clock
-HOUSEKEEPING = 3600.0
-REMEMBER = 14 * 86400.0  # how long a mail is known again, in seconds
 STOP = 10.0  # seconds that work under way may take when we stop, all of it together
-
-
-@dataclass(frozen=True, slots=True)
-class Core:
-    """The parts that every command works with."""
-
-    config: Config
-    db: Database
-    site: Site
-    clock: Clock
-    intake: Intake
-    ids: Ids
-
-
-@asynccontextmanager
-async def core(
-    config: Config,
-    clock: Clock | None = None,
-    *,
-    patience: float = BUSY_SECONDS,
-    reserve: int = 0,
-    served: bool = False,
-) -> AsyncIterator[Core]:
-    """Open the database and build what stands on it. Raises ConfigError or Deferred if that fails.
-
-    `patience`, `reserve` and `served` are as for `open_sqlite`.
-    """
-    clock = clock or SystemClock()
-    site = site_of(config)
-    db = await open_sqlite(config.database, patience=patience, reserve=reserve, served=served)
-    backlog = Backlog(db, clock, config.limits.queue_size)
-    try:
-        intake = Intake(db, site, clock, lambda: db.has_room(config.store.min_free), backlog)
-        yield Core(config, db, site, clock, intake, Ids(clock.now, secrets.randbits(20)))
-    finally:
-        await db.close()
-
-
-def site_of(config: Config) -> Site:
-    """Return the part of the configuration that decisions rest on, with the keys for tokens."""
-    return Site(
-        domain=config.site.domain.lower(),
-        admin=config.site.admin,
-        signer=Signer(token_keys(config, make=True)),
-        special_domains=config.site.special_domains,
-        answers_per_day=config.limits.answers_per_day,
-        answers_to_strangers=config.limits.answers_to_strangers,
-        strangers_per_hour=config.limits.strangers_per_hour,
-        same_text=config.limits.same_text,
-        answers_per_ten_minutes=config.limits.answers_per_ten_minutes,
-        owner_notices_per_day=config.limits.owner_notices_per_day,
-        storm=config.limits.bounce_storm,
-        confirm_seconds=config.limits.confirm_days * 86400,
-        max_size=config.smtp.max_size,
-    )
-
-
-def token_keys(config: Config, *, make: bool = False) -> tuple[bytes, ...]:
-    """Read the keys that sign tokens. With `make`, as the first start does, one is made if there is no file.
-
-    Raises ConfigError.
-    """
-    path = config.path(config.site.secret_file)
-    if make and not path.exists():
-        _make_key(path)
-    try:
-        return load_keys(path.read_text(encoding="ascii"))
-    except (OSError, UnicodeDecodeError) as error:
-        raise ConfigError(f"[site] secret_file: {path} cannot be read: {error}") from error
-
-
-def _make_key(path: Path) -> None:
-    """Make a key that only we may read: whole under its name, or not at all."""
-    new = path.with_name(f"{path.name}.{secrets.token_hex(4)}")
-    try:
-        with os.fdopen(os.open(new, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "w") as file:
-            file.write(new_key(secrets.token_bytes(32)) + "\n")
-            file.flush()
-            os.fsync(file.fileno())
-        with contextlib.suppress(FileExistsError):  # another process was faster
-            os.link(new, path)
-    except OSError as error:
-        raise ConfigError(f"[site] secret_file: {path} cannot be made: {error.strerror}") from error
-    finally:
-        new.unlink(missing_ok=True)
-
-
-def texts_of(config: Config) -> Texts:
-    """Return the texts, the site's own before the package's."""
-    return Texts([config.path(config.site.templates)])
-
-
-def keys_of(config: Config) -> Callable[[str], tuple[Key, ...]]:
-    """Return a function from a domain to the keys that sign for it. Raises ConfigError for a bad key."""
-    options = config.dkim
-    pairs = [(options.selector, options.key_file), (options.extra_selector, options.extra_key_file)]
-    try:
-        pems = [(selector, config.path(file).read_bytes()) for selector, file in pairs if file]
-    except OSError as error:
-        raise ConfigError(f"[dkim] key_file: {error.filename}: {error.strerror}") from error
-
-    @cache
-    def keys(domain: str) -> tuple[Key, ...]:
-        return tuple(load_key(pem, options.domain or domain, selector) for selector, pem in pems)
-
-    keys(config.site.domain)
-    return keys
-
-
-def preparer_of(site: Site, config: Config) -> Preparer:
-    """Return what makes mailings ready, with the texts and keys of `config`. Raises ConfigError for bad ones."""
-    return Preparer(site, texts_of(config), keys_of(config), config.web.url.rstrip("/"))
-
-
-def worker_of(core: Core, part: Part) -> Worker:
-    """Return a worker for a part of what is queued."""
-    config = core.config
-    mailings = preparer_of(core.site, config)
-    return Worker(core.db, transport_for(config), mailings, config.delivery, core.clock, part)
 
 
 class Service:
@@ -195,8 +56,8 @@ class Service:
         self.worker: Worker
         self.health: Health
         self.crew: Crew
+        self.chores: Chores
         self.web_addresses: tuple[str, ...] = ()
-        self._digests_cut = self._clock.monotonic()  # when all that were due had been cut
 
     async def __aenter__(self) -> Service:
         try:
@@ -217,7 +78,7 @@ class Service:
         """Build from the inside out: what is started last is stopped first."""
         lock = self._stack.enter_context(alone(self.config.database))
         self.core = await self._stack.enter_async_context(
-            core(self.config, self._clock, reserve=self.config.store.reserve, served=True)
+            open_core(self.config, self._clock, reserve=self.config.store.reserve, served=True)
         )
         await self._count_start()
         count = self.config.delivery.processes if self._sender else 1
@@ -230,7 +91,8 @@ class Service:
         self.crew = Crew(self._sender, count, [lock])
         self._background(self.crew.run(), self.crew.stop)
         self.core.db.on_commit(self.crew.look)
-        self._background(self._keep_time(), self._stop.set)
+        self.chores = Chores(self.core)
+        self._background(self.chores.run(), self.chores.stop)
         await self._start_web(texts_of(self.config))
         await self.server.start()
         self._stack.push_async_callback(lambda: self.server.stop(self._left()))
@@ -268,7 +130,7 @@ class Service:
             connections=self.worker.connections,
             relay_down=self.worker.down_for,
             resting=self.worker.resting,
-            digest_lag=self._clock.monotonic() - self._digests_cut,
+            digest_lag=self.chores.digest_lag,
         )
 
     async def _start_web(self, texts: Texts) -> None:
@@ -328,45 +190,6 @@ class Service:
         self.crew.reload()
         log.event("reloaded", needs_restart=", ".join(_only_at_start(self.config, config)) or None)
 
-    async def _keep_time(self) -> None:
-        """The clock's jobs: digests that are due, and what is too old to keep."""
-        cleaned = float("-inf")
-        while not self._stop.is_set():
-            try:
-                await send_due_digests(self.core, self._clock.now())
-                self._digests_cut = self._clock.monotonic()
-                await tell_what_waits(self.core, self._clock.now())
-                await keep_bounces(self.core, self._clock.now())
-                if self._clock.monotonic() - cleaned > HOUSEKEEPING:
-                    await self._clean()
-                    cleaned = self._clock.monotonic()
-                if log_size := await self.core.db.tidy():
-                    log.event("log_large", logging.WARNING, bytes=log_size, what="a long read is under way")
-            except (Deferred, OSError) as error:
-                logger.error(
-                    "the clock's jobs have to wait: %s", error.reason if isinstance(error, Deferred) else error
-                )
-            try:
-                await asyncio.wait_for(self._stop.wait(), TICK)
-            except TimeoutError:
-                continue
-
-    async def _clean(self) -> None:
-        """Delete in small steps what is too old; others write between them."""
-        now, keep = self._clock.now(), self.config.store
-        for name, step in upkeep.steps(keep, REMEMBER, now):
-            await self._do_steps(name, step)
-        if keep.keep_bodies:
-            await self._do_steps("bodies", posts.forget_bodies(now - keep.keep_bodies))
-
-    async def _do_steps(self, name: str, step: upkeep.Step) -> None:
-        at, rows = upkeep.BEGIN, 0
-        while at is not None and not self._stop.is_set():
-            at, done = await self.core.db.write(partial(step, at))
-            rows += done
-        if rows:
-            log.event("cleared", what=name, rows=rows)
-
 
 def _only_at_start(old: Config, new: Config) -> list[str]:
     """Name the options that have changed and are looked at only when the service starts."""
@@ -383,29 +206,3 @@ def _only_at_start(old: Config, new: Config) -> list[str]:
         if option.name in kept.get(section, (option.name,))
         and getattr(getattr(old, section), option.name) != getattr(getattr(new, section), option.name)
     ]
-
-
-async def send_due_digests(core: Core, now: float) -> None:
-    """Cut and queue the digest of every list for which it is due. Each has an id, as a mail has."""
-    await core.db.write(lambda tx: digests.clock_went_back(tx, now))
-    for mlist in await core.db.read(lambda tx: digests.due(tx, now)):
-        mail, cut_one = core.ids.new(), partial(digests.cut_if_due, list_id=mlist.id, now=now)
-        cut = await core.db.write(caused_by(mail, cut_one))
-        if cut:
-            issue, readers = cut
-            log.event("digest", mail=mail, list=mlist.address, issue=issue.number, posts=issue.posts, readers=readers)
-
-
-async def tell_what_waits(core: Core, now: float) -> None:
-    """Tell the owners of each list what has been held since they last heard of it, once an hour."""
-    for list_id in await core.db.read(lambda tx: moderation.untold(tx, now)):
-        tell = partial(moderation.tell_what_waits, site=core.site, list_id=list_id, now=now)
-        await core.db.write(caused_by(core.ids.new(), tell))
-
-
-async def keep_bounces(core: Core, now: float) -> None:
-    """Do what is due about mail that has come back: tests, suspensions, word to the owners."""
-    while await core.db.read(lambda tx: suspension.is_due(tx, core.site, now)):
-        keep = caused_by(mail := core.ids.new(), lambda tx: suspension.keep(tx, core.site, now))
-        for one in await core.db.write(keep):
-            log.event("bounces", mail=mail, list=one.list_address, what=one.what, about=one.about)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from mailforum.config import Dns
+from mailforum.options import Dns
 
 
 class Resolver:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from mailforum.config import SECTIONS, Config, options
+from mailforum.options import SECTIONS, Config, options
 from mailforum.units import Size
 
 

@@ -6,8 +6,8 @@ from contextlib import asynccontextmanager
 
 import pytest
 
-from mailforum.config import Dns
 from mailforum.dns import Resolver
+from mailforum.options import Dns
 from mailforum.units import Duration
 
 

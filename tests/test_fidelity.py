@@ -9,7 +9,7 @@ from pathlib import Path
 import dkim
 import pytest
 
-from mailforum.app import send_due_digests
+from mailforum.chores import send_due_digests
 from mailforum.delivery.sign import load_key, new_key
 from tests.support.author import sign, sign_every_way, verdicts
 from tests.support.mails import AUTHOR, mail, ordinary

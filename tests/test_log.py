@@ -24,14 +24,16 @@ def captured(formatter: logging.Formatter) -> Iterator[io.StringIO]:
     out = io.StringIO()
     handler = logging.StreamHandler(out)
     handler.setFormatter(formatter)
-    level = log.logger.level
+    level, propagate = log.logger.level, log.logger.propagate
     log.logger.addHandler(handler)
+    log.logger.propagate = False  # pytest-xdist cannot pass on what pytest would capture: half of a surrogate pair
     log.logger.setLevel(logging.INFO)
     try:
         yield out
     finally:
         log.logger.removeHandler(handler)
         log.logger.setLevel(level)
+        log.logger.propagate = propagate
 
 
 def logged(do: Callable[[], object], formatter: logging.Formatter | None = None) -> list[str]:

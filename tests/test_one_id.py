@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 
 from mailforum import ids, log
-from mailforum.app import send_due_digests
+from mailforum.chores import send_due_digests
 from tests.support.sink import Sink
 from tests.support.site import Site, running_site
 

@@ -16,8 +16,9 @@ from pathlib import Path
 import pytest
 
 from mailforum import config
-from mailforum.app import core, site_of
-from mailforum.model import Envelope, ListSettings, Mode, Role
+from mailforum.core import open_core, site_of
+from mailforum.model import Envelope, Mode, Role
+from mailforum.settings import ListSettings
 from mailforum.store import lists
 from mailforum.store.database import Tx
 from mailforum.store.migrate import migrate, steps
@@ -103,7 +104,7 @@ class Kept:
 
 async def _fill(file: Path) -> None:
     """Put 100 posts to a list of 1,000 into the queue, and make a small list."""
-    async with core(config.load(file, {})) as site:
+    async with open_core(config.load(file, {})) as site:
         big = await site.db.write(lambda tx: _list(tx, "big", READERS))
         await site.db.write(lambda tx: _list(tx, "small", 2))
         for number in range(POSTS):

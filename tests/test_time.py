@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from mailforum.app import send_due_digests
+from mailforum.chores import send_due_digests
 from mailforum.store import queue
 from tests.support.sink import Sink
 from tests.support.site import Site, running_site

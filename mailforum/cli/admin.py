@@ -29,7 +29,7 @@ from mailforum.cli.common import (
 from mailforum.errors import UsageError
 
 if TYPE_CHECKING:
-    from mailforum.app import Core
+    from mailforum.core import Core
     from mailforum.model import Held, MailingList, Post
     from mailforum.store.database import Tx
 

@@ -17,7 +17,7 @@ from mailforum.cli.common import Commands, add_list, find_list, progress, run_co
 from mailforum.errors import UsageError
 
 if TYPE_CHECKING:
-    from mailforum.app import Core
+    from mailforum.core import Core
     from mailforum.forum.archive import Mail, Report
 
 

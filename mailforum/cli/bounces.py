@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from mailforum.cli.common import Commands, add_list, emit, find_list, read, safe, show, when, with_json, write
 
 if TYPE_CHECKING:
-    from mailforum.app import Core
+    from mailforum.core import Core
     from mailforum.model import Failing, MailingList, Member
     from mailforum.store.bounces import Report
     from mailforum.store.database import Tx

@@ -13,9 +13,9 @@ from mailforum.cli.common import Commands, config_path, counted, explain, load_c
 from mailforum.errors import ConfigError, Deferred
 
 if TYPE_CHECKING:
-    from mailforum.app import Core
-    from mailforum.config import Config
+    from mailforum.core import Core
     from mailforum.delivery.sign import Key
+    from mailforum.options import Config
     from mailforum.store.database import Tx
 
 RELAY_PATIENCE = 10.0
@@ -120,11 +120,11 @@ def _open_to_all(folder: Path) -> bool:
 
 
 def _secret(config: Config) -> Findings:
-    from mailforum import app
+    from mailforum.core import site_of
 
     path = config.path(config.site.secret_file)
     fresh = not path.exists()
-    keys = app.site_of(config).signer.keys
+    keys = site_of(config).signer.keys
     if path.stat().st_mode & (stat.S_IRWXG | stat.S_IRWXO):
         yield Finding("error", f"{path}: others can read the key that proves our tokens; chmod 600 it")
     else:
@@ -134,9 +134,9 @@ def _secret(config: Config) -> Findings:
 
 
 def _texts(config: Config) -> Findings:
-    from mailforum import app
+    from mailforum.core import texts_of
 
-    problems = app.texts_of(config).check()
+    problems = texts_of(config).check()
     for problem in problems:
         yield Finding("error", problem)
     if not problems:
@@ -146,9 +146,9 @@ def _texts(config: Config) -> Findings:
 def _dkim(config: Config) -> Findings:
     import asyncio
 
-    from mailforum import app
+    from mailforum.core import keys_of
 
-    keys = app.keys_of(config)(config.site.domain)
+    keys = keys_of(config)(config.site.domain)
     for key in keys:
         yield asyncio.run(_key_in_dns(config, key))
     for name in filter(None, (config.dkim.key_file, config.dkim.extra_key_file)):

@@ -20,9 +20,9 @@ from typing import TYPE_CHECKING, Any, NoReturn, TypeAlias, TypeVar
 from mailforum.errors import ConfigError, Deferred, MailforumError, Refused, UsageError
 
 if TYPE_CHECKING:
-    from mailforum.app import Core
-    from mailforum.config import Config
+    from mailforum.core import Core
     from mailforum.model import MailingList
+    from mailforum.options import Config
     from mailforum.store.database import Tx
 
 T = TypeVar("T")
@@ -86,13 +86,13 @@ def run_core(args: argparse.Namespace, unit: Callable[[Core], Awaitable[T]]) -> 
     import asyncio
     import logging
 
-    from mailforum import app
+    from mailforum.core import open_core
 
     if not logging.getLogger("mailforum").handlers:  # commands say themselves what there is to say
         logging.getLogger("mailforum").addHandler(logging.NullHandler())
 
     async def run() -> T:
-        async with app.core(load_config(args), patience=PATIENCE) as core:
+        async with open_core(load_config(args), patience=PATIENCE) as core:
             return await unit(core)
 
     return asyncio.run(run())

@@ -26,7 +26,7 @@ from mailforum.cli.posts import print_body, readable, write_bytes
 from mailforum.errors import Deferred, Refused, UsageError
 
 if TYPE_CHECKING:
-    from mailforum.app import Core
+    from mailforum.core import Core
     from mailforum.model import Outcome, Route, Shunted
     from mailforum.store.database import Tx
 

@@ -31,7 +31,7 @@ from mailforum.cli.common import (
 from mailforum.errors import Refused, UsageError
 
 if TYPE_CHECKING:
-    from mailforum.app import Core
+    from mailforum.core import Core
     from mailforum.forum.roster import Entry
     from mailforum.model import MailingList, Member
     from mailforum.store.database import Tx

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from mailforum.app import Service
-    from mailforum.config import Config
+    from mailforum.options import Config
 
 SPARE_FILES = 64  # for the database, the log, the web and what a library opens for a moment
 FALLBACK_DOMAIN = "lists.example.org"
@@ -61,7 +61,8 @@ def add(commands: Commands) -> None:
 
 def make_site(args: argparse.Namespace) -> None:
     """Make a folder with a commented configuration and a secret key; overwrites nothing."""
-    from mailforum import app, config, manual
+    from mailforum import config, manual
+    from mailforum.core import site_of
 
     folder = Path(args.dir)
     file = folder / "mailforum.toml"
@@ -75,7 +76,7 @@ def make_site(args: argparse.Namespace) -> None:
             out.write(text)
     except FileExistsError:
         raise UsageError(f"{file} is there already; nothing was changed") from None
-    app.site_of(config.load(file))  # makes the secret key
+    site_of(config.load(file))  # makes the secret key
     print(_next_steps(file, domain))
 
 
@@ -200,18 +201,18 @@ async def _send_a_part(args: argparse.Namespace, config: Config) -> int:
     import asyncio
     import signal
 
-    from mailforum import app
+    from mailforum.core import open_core, preparer_of, token_keys, worker_of
     from mailforum.delivery import crew
     from mailforum.store.queue import Part
 
     loop = asyncio.get_running_loop()
-    async with app.core(config, reserve=config.store.reserve, served=True) as core:
-        worker = app.worker_of(core, Part(args.part, config.delivery.processes))
+    async with open_core(config, reserve=config.store.reserve, served=True) as core:
+        worker = worker_of(core, Part(args.part, config.delivery.processes))
         for name in (signal.SIGTERM, signal.SIGINT):
             loop.add_signal_handler(name, worker.stop)
 
         def take_over(new: Config) -> None:
-            preparer, keys = app.preparer_of(core.site, new), app.token_keys(new)
+            preparer, keys = preparer_of(core.site, new), token_keys(new)
             core.site.signer.use(keys)
             worker.use(preparer, new.delivery)
 
@@ -245,9 +246,10 @@ def _reload(take_over: Callable[[Config], None], args: argparse.Namespace) -> No
 def show_config(args: argparse.Namespace) -> None:
     """Print the configuration in force as TOML."""
     from mailforum import config, manual
+    from mailforum.options import SECTIONS
 
     path = config_path(args)
-    overlaid = [name for section in config.SECTIONS for name in os.environ if _names_option(section, name)]
+    overlaid = [name for section in SECTIONS for name in os.environ if _names_option(section, name)]
     print(f"# {path.resolve()}")
     if overlaid:
         print(f"# and from the environment: {', '.join(sorted(overlaid))}")
@@ -255,9 +257,9 @@ def show_config(args: argparse.Namespace) -> None:
 
 
 def _names_option(section: str, variable: str) -> bool:
-    from mailforum import config
+    from mailforum.options import options
 
-    return any(variable == f"MAILFORUM_{section}_{option.name}".upper() for option in config.options(section))
+    return any(variable == f"MAILFORUM_{section}_{option.name}".upper() for option in options(section))
 
 
 def print_completion(args: argparse.Namespace) -> None:

@@ -23,7 +23,7 @@ from mailforum.cli.common import (
 from mailforum.errors import Refused, UsageError
 
 if TYPE_CHECKING:
-    from mailforum.app import Core
+    from mailforum.core import Core
     from mailforum.mail.body import Body
     from mailforum.model import MailingList, Post, Thread
     from mailforum.store.database import Tx

@@ -10,7 +10,7 @@ from mailforum.cli.common import Commands, add_list, counted, emit, find_list, r
 from mailforum.errors import Refused, UsageError
 
 if TYPE_CHECKING:
-    from mailforum.app import Core
+    from mailforum.core import Core
     from mailforum.forum.admin import Outlook
     from mailforum.model import Delivery, Mailing
     from mailforum.store.database import Tx

@@ -15,8 +15,8 @@ from mailforum.errors import Deferred
 if TYPE_CHECKING:
     import asyncio
 
-    from mailforum.app import Core
-    from mailforum.config import Config
+    from mailforum.core import Core
+    from mailforum.options import Config
     from mailforum.store.database import Tx
     from mailforum.store.stats import Failing, Numbers, OfList
 

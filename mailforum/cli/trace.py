@@ -22,7 +22,7 @@ from mailforum.cli.common import (
 from mailforum.errors import UsageError
 
 if TYPE_CHECKING:
-    from mailforum.app import Core
+    from mailforum.core import Core
     from mailforum.store.database import Tx
     from mailforum.store.journal import Entry
     from mailforum.store.trace import Life, Sending, Traced
@@ -119,6 +119,9 @@ def _of_life(tx: Tx, life: Life, whole: bool) -> Iterator[Line]:
         yield _line(life.mail, _NOW, "shunted", "the admin", f"kept aside as {shunt_id}: {reason}", shunt=shunt_id)
     for sending in life.sendings:
         yield from _sent(tx, life.mail, sending, whole)
+    for one in life.returned:
+        what = f"{one.kind}: {told(one.enhanced, one.diagnostic)}"
+        yield _line(life.mail, one.at, "returned", one.address, what, kind=one.kind)
 
 
 def _line(mail: str, at: float, event: str, who: str, what: str, **more: object) -> Line:

@@ -11,12 +11,12 @@ from dataclasses import dataclass
 
 from mailforum import log
 from mailforum.clock import Clock
-from mailforum.config import DeliveryOptions
 from mailforum.delivery.hand import Task
 from mailforum.delivery.pace import Opened, Pace
 from mailforum.errors import Deferred
 from mailforum.forum import bounces
 from mailforum.model import Due, State, Status
+from mailforum.options import DeliveryOptions
 from mailforum.store import queue
 from mailforum.store.database import Database, Tx
 from mailforum.store.group import Group

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from urllib.parse import urlsplit
 
-from mailforum.config import Config
 from mailforum.delivery.hello import Relay
 from mailforum.delivery.maildir import MaildirTransport
 from mailforum.delivery.smtp import SmtpTransport
 from mailforum.delivery.transport import Transport
+from mailforum.options import Config
 
 
 def transport_for(config: Config) -> Transport:

@@ -10,7 +10,8 @@ from datetime import UTC
 
 from mailforum.delivery.views import DigestAttachment, DigestPost, DigestThread, ListView, digest_values
 from mailforum.mail.body import Block
-from mailforum.model import ListSettings, MailingList
+from mailforum.model import MailingList
+from mailforum.settings import ListSettings
 
 _AT = 1_763_820_300.0
 _LIST = MailingList(1, "pmo@lists.example.org", "Project Management Office", ListSettings(), _AT)

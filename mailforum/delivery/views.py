@@ -7,7 +7,8 @@ from dataclasses import dataclass
 from datetime import datetime, tzinfo
 
 from mailforum.mail.body import Block, Body, fold_quotes
-from mailforum.model import ListSettings, MailingList, Post
+from mailforum.model import MailingList, Post
+from mailforum.settings import ListSettings
 
 LONGEST_TEXT = 20_000  # characters of one post in a digest; one long log file must not bury the others
 

@@ -22,7 +22,6 @@ from itertools import groupby
 
 from mailforum import log
 from mailforum.clock import Clock
-from mailforum.config import DeliveryOptions
 from mailforum.delivery.hand import Hand, Task
 from mailforum.delivery.making import JobMaker, Mailings
 from mailforum.delivery.marks import Ended, Marks
@@ -30,6 +29,7 @@ from mailforum.delivery.pace import Pace
 from mailforum.delivery.transport import Job, RelayDown, Transport
 from mailforum.errors import Deferred
 from mailforum.model import State, Status
+from mailforum.options import DeliveryOptions
 from mailforum.store import queue
 from mailforum.store.database import Database
 from mailforum.store.queue import WHOLE, Part

@@ -15,7 +15,8 @@ from mailforum.errors import UsageError
 from mailforum.forum import digests, members, route
 from mailforum.forum.site import Site
 from mailforum.mail import address, words
-from mailforum.model import ListSettings, MailingList, Member, MemberStatus, Mode, Role
+from mailforum.model import MailingList, Member, MemberStatus, Mode, Role
+from mailforum.settings import ListSettings
 from mailforum.store import lists, posts
 from mailforum.store.database import Tx
 from mailforum.units import Size

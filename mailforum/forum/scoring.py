@@ -10,7 +10,8 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from mailforum.model import Failing, ListSettings
+from mailforum.model import Failing
+from mailforum.settings import ListSettings
 
 DAY = 20 * 3600.0  # a list's mail goes out at about the same time each day
 POINTS = {"hard": 2, "soft": 1}

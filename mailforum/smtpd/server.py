@@ -14,8 +14,8 @@ from typing import Any
 
 from mailforum import log
 from mailforum.clock import Clock
-from mailforum.config import Config
 from mailforum.errors import ConfigError
+from mailforum.options import Config
 from mailforum.smtpd.session import Dialogue, Intake
 from mailforum.smtpd.shared import Limits, Shared
 from mailforum.units import Address

@@ -11,7 +11,7 @@ from typing import Protocol
 
 from mailforum import log
 from mailforum.clock import Clock
-from mailforum.config import Config
+from mailforum.options import Config
 from mailforum.smtpd.data import MailData
 from mailforum.smtpd.inbox import WINDOW
 from mailforum.smtpd.rates import Clients, Rate

@@ -7,7 +7,8 @@ from collections.abc import Iterable, Mapping
 
 import msgspec
 
-from mailforum.model import ListSettings, MailingList, Member, MemberStatus, Mode, Role
+from mailforum.model import MailingList, Member, MemberStatus, Mode, Role
+from mailforum.settings import ListSettings
 from mailforum.store.database import Row, Tx
 
 SOME = 500  # rows that are deleted in one transaction

@@ -71,6 +71,17 @@ class Stored:
 
 
 @dataclass(frozen=True, slots=True)
+class Returned:
+    """A report that a mail did not arrive, or was not wanted."""
+
+    at: float
+    address: str
+    kind: str
+    enhanced: str
+    diagnostic: str
+
+
+@dataclass(frozen=True, slots=True)
 class Life:
     """A mail. `posts` are told where `entries` are no longer kept. `held` and `shunts` wait now: (id, reason)."""
 
@@ -80,6 +91,7 @@ class Life:
     held: tuple[tuple[int, str], ...]
     shunts: tuple[tuple[int, str], ...]
     sendings: tuple[Sending, ...]
+    returned: tuple[Returned, ...]
 
 
 def mails_of(tx: Tx, message_id: str) -> list[str]:
@@ -102,15 +114,25 @@ def mail_of_post(tx: Tx, post_id: int) -> str:
 def life(tx: Tx, mail: str) -> Life | None:
     """Return what is known of a mail; None if that is nothing (any more)."""
     entries = tuple(journal.of_mail(tx, mail))
+    posts = () if entries else tuple(_stored(row) for row in tx.all("trace.posts", mail=mail))
     found = Life(
         mail,
         entries=entries,
-        posts=() if entries else tuple(_stored(row) for row in tx.all("trace.posts", mail=mail)),
+        posts=posts,
         held=tuple((held.id, held.reason) for held in intake.held(tx) if held.mail == mail),
         shunts=tuple((shunt.id, shunt.reason) for shunt in intake.shunts(tx) if shunt.mail == mail),
         sendings=tuple(_sending(tx, row) for row in tx.all("trace.mailings", mail=mail)),
+        returned=_returned(tx, {each.message_id for each in entries} | {post.message_id for post in posts}),
     )
     return found if any((found.entries, found.posts, found.held, found.shunts, found.sendings)) else None
+
+
+def _returned(tx: Tx, message_ids: set[str]) -> tuple[Returned, ...]:
+    return tuple(
+        Returned(row["at"], row["address"], row["kind"], row["enhanced"], row["diagnostic"])
+        for message_id in message_ids
+        for row in tx.all("trace.bounces", message_id=message_id)
+    )
 
 
 def _stored(row: Row) -> Stored:

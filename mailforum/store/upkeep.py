@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 
-from mailforum.config import Store
+from mailforum.options import Store
 from mailforum.store import journal
 from mailforum.store.database import Tx
 

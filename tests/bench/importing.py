@@ -26,7 +26,8 @@ from mailforum.clock import SystemClock
 from mailforum.forum import archive
 from mailforum.forum.archive import Mail
 from mailforum.mail import mbox
-from mailforum.model import ListSettings, MailingList
+from mailforum.model import MailingList
+from mailforum.settings import ListSettings
 from mailforum.store import lists
 from mailforum.store.database import Database
 from mailforum.store.sqlite import open_sqlite

@@ -22,9 +22,10 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from mailforum import config
-from mailforum.app import core
+from mailforum.core import open_core
 from mailforum.delivery.sign import new_key
-from mailforum.model import ListSettings, Mode, Role
+from mailforum.model import Mode, Role
+from mailforum.settings import ListSettings
 from mailforum.store import lists
 from mailforum.store.database import Tx
 from tests.bench.references import sink, tool
@@ -175,7 +176,7 @@ async def _make_lists(file: Path, settings: ListSettings, sizes: dict[str, int])
                 reader = f"reader{number}@example.org"
                 lists.add_member(tx, list_id, reader, reader, "", Role.MEMBER, Mode.EACH, 0.0)
 
-    async with core(config.load(file, {})) as site:
+    async with open_core(config.load(file, {})) as site:
         await site.db.write(fill)
 
 

@@ -8,8 +8,8 @@ import time
 from pathlib import Path
 
 from mailforum import config
-from mailforum.app import core
-from mailforum.model import ListSettings
+from mailforum.core import open_core
+from mailforum.settings import ListSettings
 from mailforum.store import lists
 from tests.bench.place import NOWHERE, make_site, serving
 from tests.bench.table import Row, at_most
@@ -39,7 +39,7 @@ def idle(folder: Path, more_lists: int, starts: int, seconds: float) -> list[Row
 
 
 async def _add_lists(file: Path, count: int) -> None:
-    async with core(config.load(file, {})) as site:
+    async with open_core(config.load(file, {})) as site:
         await site.db.write(
             lambda tx: [
                 lists.add(tx, f"list{number}@{DOMAIN}", "A list", ListSettings(), time.time())

@@ -7,7 +7,7 @@ import pytest
 
 from mailforum.cli import admin as commands
 from mailforum.forum import admin
-from mailforum.model import ListSettings
+from mailforum.settings import ListSettings
 from tests.cli.conftest import Forum, lines
 
 

@@ -14,6 +14,7 @@ from mailforum.store import journal
 from mailforum.store.database import Tx
 from tests.cli.conftest import Forum, lines
 from tests.cli.test_queue import settle
+from tests.forum.test_bounces import DSN, GONE
 from tests.support.sink import Sink
 from tests.support.site import Site, running_site
 
@@ -161,6 +162,27 @@ async def test_a_mail_for_two_lists_that_nobody_took_has_an_answer_for_each(tmp_
         ("refused", PMO),
     ]
     assert all(what.startswith("not a member; told 550 5.7.1 Only members") for _, _, what in rows[1:])
+
+
+async def test_what_came_back_later_is_told_too(tmp_path: Path) -> None:
+    async with running_site(tmp_path) as site:
+        await site.cli("list", "create", "pmo")
+        await site.cli("list", "set", "pmo", "posting=anyone")
+        await site.cli("member", "add", "pmo", "bob@example.com", "--no-welcome")
+        await site.send("ada@example.org", [PMO], b"From: ada@example.org\r\nMessage-ID: <1@example.org>\r\n\r\nHi\r\n")
+        await site.sink.wait(1)
+        report = DSN.format(
+            n=1,
+            rcpt="bob@example.com",
+            action="failed",
+            status="5.1.1",
+            reply=GONE,
+            returned="Message-ID: <1@example.org>",
+        )
+        path = site.sink.mails[0].mail_from
+        assert (await site.send("", [path], report.replace("\n", "\r\n").encode())).startswith("250")
+        found = "\n".join(await trace(site, "1@example.org"))
+    assert f"returned bob@example.com hard: {GONE}" in found
 
 
 async def until(holds: Any) -> None:

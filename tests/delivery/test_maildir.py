@@ -5,11 +5,11 @@ from pathlib import Path
 
 import pytest
 
-from mailforum.config import Config, DeliveryOptions
 from mailforum.delivery.maildir import MaildirTransport
 from mailforum.delivery.nexthop import transport_for
 from mailforum.delivery.transport import Content, Job, RelayDown
 from mailforum.model import State, Status
+from mailforum.options import Config, DeliveryOptions
 
 SENDER = "pmo-bounces@lists.example.org"
 BODY = b"From: ann@example.org\r\nSubject: Budget\r\n\r\n.\r\nFrom here on.\r\n"

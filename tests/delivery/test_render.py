@@ -33,7 +33,8 @@ from mailforum.delivery.views import (
     size_text,
 )
 from mailforum.mail.body import Attachment, Block, Body
-from mailforum.model import ListSettings, MailingList, Post
+from mailforum.model import MailingList, Post
+from mailforum.settings import ListSettings
 
 MLIST = MailingList(1, "pmo@lists.example.org", "Project Management Office", ListSettings(), 0.0)
 POST = Post(9, 1, 48, "48.3", None, None, "<a@b>", "ann@example.org", "", "Hi", 1_763_820_300.0, 0.0, 10)

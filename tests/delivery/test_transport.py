@@ -17,13 +17,13 @@ from cryptography.x509.oid import NameOID
 from hypothesis import given
 from hypothesis import strategies as st
 
-from mailforum.config import Config, DeliveryOptions, Site
 from mailforum.delivery.hello import Relay, Session
 from mailforum.delivery.nexthop import transport_for
 from mailforum.delivery.smtp import SmtpTransport
 from mailforum.delivery.transport import Content, Job, RelayDown
 from mailforum.delivery.wire import CHUNK, KEPT, MOST_LINES, Reply, Wire
 from mailforum.model import State, Status
+from mailforum.options import Config, DeliveryOptions, Site
 from tests.support.sink import Sink
 
 SENDER = "pmo-bounces@lists.example.org"

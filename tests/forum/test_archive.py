@@ -14,7 +14,8 @@ from mailforum.errors import Deferred
 from mailforum.forum import archive, digests, posts
 from mailforum.forum.archive import Mail, Report
 from mailforum.mail import mbox
-from mailforum.model import ListSettings, MailingList, Mode, Post, Role
+from mailforum.model import MailingList, Mode, Post, Role
+from mailforum.settings import ListSettings
 from mailforum.store import intake, lists, queue
 from mailforum.store import posts as rows
 from mailforum.store.database import Database

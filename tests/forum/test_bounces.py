@@ -10,8 +10,9 @@ from types import ModuleType
 
 import pytest
 
-from mailforum import app, config
-from mailforum.app import Core
+from mailforum import config
+from mailforum.chores import keep_bounces
+from mailforum.core import Core, open_core
 from mailforum.forum import bounces, members
 from mailforum.mail import address, verp
 from mailforum.model import (
@@ -132,7 +133,7 @@ class Office:
     async def tick(self, days: float = 0.0) -> None:
         """Let some days pass, and the clock do what is due."""
         self.clock.shift += days * 86400
-        await app.keep_bounces(self.core, self.clock.now())
+        await keep_bounces(self.core, self.clock.now())
 
     async def texts(self, to: str = "") -> list[str]:
         """Which texts have been queued, to one address or to all."""
@@ -146,7 +147,7 @@ class Office:
 @pytest.fixture
 async def core(tmp_path: Path) -> AsyncIterator[tuple[Core, ShiftedClock]]:
     clock = ShiftedClock()
-    async with app.core(config.load(write_config(tmp_path, "maildir:outbox"), {}), clock) as opened:
+    async with open_core(config.load(write_config(tmp_path, "maildir:outbox"), {}), clock) as opened:
         yield opened, clock
 
 

@@ -6,10 +6,11 @@ from zoneinfo import ZoneInfo
 
 import pytest
 
-from mailforum.app import send_due_digests
+from mailforum.chores import send_due_digests
 from mailforum.forum import digests
 from mailforum.forum.digests import next_time
-from mailforum.model import ListSettings, MailingList
+from mailforum.model import MailingList
+from mailforum.settings import ListSettings
 from tests.support.mails import mail
 from tests.support.site import running_site
 

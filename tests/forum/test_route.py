@@ -8,7 +8,8 @@ import pytest
 
 from mailforum.errors import Refused
 from mailforum.forum import route
-from mailforum.model import ListSettings, RouteRole
+from mailforum.model import RouteRole
+from mailforum.settings import ListSettings
 from mailforum.store import lists
 from mailforum.store.connection import connect
 from mailforum.store.database import Tx, load_queries

@@ -5,7 +5,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from mailforum.forum import scoring
-from mailforum.model import Failing, ListSettings
+from mailforum.model import Failing
+from mailforum.settings import ListSettings
 
 DAY = 86400.0
 START = 1_763_820_300.0

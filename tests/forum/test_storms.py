@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from mailforum.app import tell_what_waits
+from mailforum.chores import tell_what_waits
 from mailforum.mail import message, origin
 from mailforum.store import intake
 from mailforum.store.connection import connect

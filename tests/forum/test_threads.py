@@ -14,7 +14,8 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from mailforum.forum import posts, threads
-from mailforum.model import ListSettings, MailingList, Post
+from mailforum.model import MailingList, Post
+from mailforum.settings import ListSettings
 from mailforum.store import lists
 from mailforum.store import posts as rows
 from mailforum.store.connection import connect

@@ -12,8 +12,10 @@ from contextlib import AsyncExitStack
 from pathlib import Path
 from typing import Any, TypeVar
 
-from mailforum import app, config
-from mailforum.model import Envelope, ListSettings, Outcome, Route
+from mailforum import config
+from mailforum.core import open_core
+from mailforum.model import Envelope, Outcome, Route
+from mailforum.settings import ListSettings
 from mailforum.smtpd.intake import Intake
 from mailforum.smtpd.server import Server
 from mailforum.store import lists, posts
@@ -81,7 +83,7 @@ class House:
             "smtp_tls_key": '"tls.key"',
         }
         settings = config.load(write_config(folder, "smtp://127.0.0.1:1", **options), {})
-        self.core = await self.stack.enter_async_context(app.core(settings))
+        self.core = await self.stack.enter_async_context(open_core(settings))
         await self.core.db.write(self._make_lists)
         self.intake = RecordingIntake(self.core.intake)
         self.server = Server(settings, self.intake, DOMAIN, self.core.clock)

@@ -17,7 +17,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from mailforum.app import send_due_digests
+from mailforum.chores import send_due_digests
 from mailforum.cli.posts import show_post
 from mailforum.model import Shunted
 from mailforum.store import intake

@@ -18,14 +18,15 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from mailforum import app, config
-from mailforum.app import Core
+from mailforum import config
+from mailforum.core import Core, open_core
 from mailforum.delivery.mailings import Preparer
 from mailforum.delivery.render import Texts
 from mailforum.errors import Refused
 from mailforum.forum import digests, members
 from mailforum.mail.message import normalise
-from mailforum.model import Envelope, Kind, ListSettings, Mailing, MailingList, Mode, Outcome, Role, State, Status
+from mailforum.model import Envelope, Kind, Mailing, MailingList, Mode, Outcome, Role, State, Status
+from mailforum.settings import ListSettings
 from mailforum.store import intake, lists, queue
 from mailforum.store.database import Tx
 from tests.hostile.nasty import table
@@ -104,7 +105,7 @@ class Forum:
         self.loop = asyncio.new_event_loop()
         self.stack = AsyncExitStack()
         options = config.load(write_config(folder, "smtp://127.0.0.1:1"), {})
-        self.core: Core = self.run(self.stack.enter_async_context(app.core(options)))
+        self.core: Core = self.run(self.stack.enter_async_context(open_core(options)))
         self.preparer = Preparer(self.core.site, Texts([]), lambda domain: ())
         self.run(self.core.db.write(self._set_up))
 

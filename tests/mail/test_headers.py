@@ -8,7 +8,8 @@ from hypothesis import strategies as st
 
 from mailforum.mail import headers, words
 from mailforum.mail.message import Header, Message, parse
-from mailforum.model import ListSettings, MailingList
+from mailforum.model import MailingList
+from mailforum.settings import ListSettings
 
 BOB = "bob@example.org"
 OWN = ("pmo.lists.example.org", "other.lists.example.org")

@@ -9,10 +9,10 @@ import msgspec
 import pytest
 
 from mailforum.clock import SystemClock
-from mailforum.config import Config, Smtp
-from mailforum.config import Limits as RateLimits
 from mailforum.errors import Deferred, Refused
 from mailforum.model import Envelope, Outcome, Route, RouteRole
+from mailforum.options import Config, Smtp
+from mailforum.options import Limits as RateLimits
 from mailforum.smtpd.server import Server
 from mailforum.smtpd.shared import Limits
 from mailforum.units import Address, Duration, Size

@@ -4,7 +4,7 @@ import tracemalloc
 
 import pytest
 
-from mailforum.config import Limits
+from mailforum.options import Limits
 from mailforum.smtpd.rates import Clients, Rate
 from mailforum.units import Network
 from tests.smtpd.conftest import StoppedClock

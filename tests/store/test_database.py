@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from mailforum.errors import ConfigError, Deferred
-from mailforum.model import ListSettings
+from mailforum.settings import ListSettings
 from mailforum.store import intake, lists
 from mailforum.store.database import Database, Tx, load_queries
 from mailforum.store.migrate import steps

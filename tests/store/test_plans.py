@@ -12,7 +12,8 @@ from mailforum.forum import dispatch, posts, route
 from mailforum.forum.site import Incoming, Site
 from mailforum.mail import address
 from mailforum.mail.token import Signer
-from mailforum.model import Envelope, ListSettings, Mode, Role
+from mailforum.model import Envelope, Mode, Role
+from mailforum.settings import ListSettings
 from mailforum.store import intake, lists
 from mailforum.store.connection import connect
 from mailforum.store.database import load_queries

@@ -10,7 +10,7 @@ from pathlib import Path
 import msgspec
 import pytest
 
-from mailforum.config import Store
+from mailforum.options import Store
 from mailforum.store import intake, upkeep
 from mailforum.store.connection import connect
 from mailforum.store.database import load_queries

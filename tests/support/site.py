@@ -19,7 +19,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from mailforum import config, manual
-from mailforum.app import Service, keep_bounces
+from mailforum.app import Service
+from mailforum.chores import keep_bounces
 from mailforum.cli.main import main
 from mailforum.store import queue
 from tests.support.clock import ShiftedClock

@@ -12,6 +12,7 @@ from pathlib import Path
 
 from mailforum import config, manual
 from mailforum.errors import UsageError
+from mailforum.options import Config
 
 HOST = "127.0.0.1"
 CONFIG = "mailforum.toml"
@@ -89,7 +90,7 @@ def _remove(path: Path) -> None:
         path.unlink(missing_ok=True)
 
 
-def write_config(folder: Path, domain: str, wanted_port: int) -> config.Config:
+def write_config(folder: Path, domain: str, wanted_port: int) -> Config:
     """Write the demo's configuration, with ports that are free, and read it.
 
     The environment is left out: a relay named there must not get the demo's mail.

@@ -21,7 +21,8 @@ from mailforum.cli.demo.screen import Screen
 from mailforum.cli.demo.story import Chooses, Person, Sends
 from mailforum.delivery.views import date_text
 from mailforum.forum import digests, threads
-from mailforum.model import ListSettings, MailingList, Mode, Post, State
+from mailforum.model import MailingList, Mode, Post, State
+from mailforum.settings import ListSettings
 from mailforum.store import lists, queue
 from mailforum.store import posts as post_rows
 from mailforum.store.database import Tx

@@ -16,8 +16,8 @@ from mailforum.cli.demo import folder, hints, story
 from mailforum.cli.demo.play import Play
 from mailforum.cli.demo.post_office import NotArrived, Outbox
 from mailforum.cli.demo.screen import Screen
-from mailforum.config import Config
 from mailforum.errors import MailforumError
+from mailforum.options import Config
 
 _INTERRUPTED = 130
 

@@ -38,3 +38,6 @@ SELECT at, enhanced, reply FROM attempt WHERE delivery_id = :delivery_id ORDER B
 
 -- name: mail_of_post
 SELECT mail FROM post WHERE id = :id
+
+-- name: bounces
+SELECT at, address, kind, enhanced, diagnostic FROM bounce WHERE about = :message_id AND about <> '' ORDER BY at, id

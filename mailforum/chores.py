@@ -1,0 +1,103 @@
+"""What the clock has to do: digests that are due, word to the owners, bounces, and what is too old to keep."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from functools import partial
+
+from mailforum import log
+from mailforum.core import Core
+from mailforum.errors import Deferred
+from mailforum.forum import digests, moderation, posts, suspension
+from mailforum.store import upkeep
+from mailforum.store.database import caused_by
+
+logger = logging.getLogger("mailforum")
+
+TICK = 20.0  # seconds between looks at the clock
+HOUSEKEEPING = 3600.0
+REMEMBER = 14 * 86400.0  # how long a mail is known again, in seconds
+
+
+class Chores:
+    """Does them until `stop`. `digest_lag`: seconds since all digests that were due had been cut."""
+
+    def __init__(self, core: Core) -> None:
+        self._core = core
+        self._stop = asyncio.Event()
+        self._digests_cut = core.clock.monotonic()
+
+    @property
+    def digest_lag(self) -> float:
+        """Seconds since all digests that were due had been cut."""
+        return self._core.clock.monotonic() - self._digests_cut
+
+    def stop(self) -> None:
+        """Have `run` return soon."""
+        self._stop.set()
+
+    async def run(self) -> None:
+        """Look at the clock every 20 seconds, and do what is due."""
+        cleaned = float("-inf")
+        while not self._stop.is_set():
+            try:
+                await send_due_digests(self._core, self._core.clock.now())
+                self._digests_cut = self._core.clock.monotonic()
+                await tell_what_waits(self._core, self._core.clock.now())
+                await keep_bounces(self._core, self._core.clock.now())
+                if self._core.clock.monotonic() - cleaned > HOUSEKEEPING:
+                    await self._clean()
+                    cleaned = self._core.clock.monotonic()
+                if log_size := await self._core.db.tidy():
+                    log.event("log_large", logging.WARNING, bytes=log_size, what="a long read is under way")
+            except (Deferred, OSError) as error:
+                logger.error(
+                    "the clock's jobs have to wait: %s", error.reason if isinstance(error, Deferred) else error
+                )
+            try:
+                await asyncio.wait_for(self._stop.wait(), TICK)
+            except TimeoutError:
+                continue
+
+    async def _clean(self) -> None:
+        """Delete in small steps what is too old; others write between them."""
+        now, keep = self._core.clock.now(), self._core.config.store
+        for name, step in upkeep.steps(keep, REMEMBER, now):
+            await self._do_steps(name, step)
+        if keep.keep_bodies:
+            await self._do_steps("bodies", posts.forget_bodies(now - keep.keep_bodies))
+
+    async def _do_steps(self, name: str, step: upkeep.Step) -> None:
+        at, rows = upkeep.BEGIN, 0
+        while at is not None and not self._stop.is_set():
+            at, done = await self._core.db.write(partial(step, at))
+            rows += done
+        if rows:
+            log.event("cleared", what=name, rows=rows)
+
+
+async def send_due_digests(core: Core, now: float) -> None:
+    """Cut and queue the digest of every list for which it is due. Each has an id, as a mail has."""
+    await core.db.write(lambda tx: digests.clock_went_back(tx, now))
+    for mlist in await core.db.read(lambda tx: digests.due(tx, now)):
+        mail, cut_one = core.ids.new(), partial(digests.cut_if_due, list_id=mlist.id, now=now)
+        cut = await core.db.write(caused_by(mail, cut_one))
+        if cut:
+            issue, readers = cut
+            log.event("digest", mail=mail, list=mlist.address, issue=issue.number, posts=issue.posts, readers=readers)
+
+
+async def tell_what_waits(core: Core, now: float) -> None:
+    """Tell the owners of each list what has been held since they last heard of it, once an hour."""
+    for list_id in await core.db.read(lambda tx: moderation.untold(tx, now)):
+        tell = partial(moderation.tell_what_waits, site=core.site, list_id=list_id, now=now)
+        await core.db.write(caused_by(core.ids.new(), tell))
+
+
+async def keep_bounces(core: Core, now: float) -> None:
+    """Do what is due about mail that has come back: tests, suspensions, word to the owners."""
+    while await core.db.read(lambda tx: suspension.is_due(tx, core.site, now)):
+        keep = caused_by(mail := core.ids.new(), lambda tx: suspension.keep(tx, core.site, now))
+        for one in await core.db.write(keep):
+            log.event("bounces", mail=mail, list=one.list_address, what=one.what, about=one.about)
