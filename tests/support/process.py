@@ -32,7 +32,7 @@ class Server:
                 *command,
                 stdout=asyncio.subprocess.PIPE,
                 stderr=log,
-                env={**os.environ, **(environ or {})},
+                env={**os.environ, "PYTHONFAULTHANDLER": "1", **(environ or {})},
                 start_new_session=True,
             )
         assert self.process.stdout
@@ -57,10 +57,15 @@ class Server:
             self.process.send_signal(number)
 
     async def ended(self, seconds: float = 60) -> int:
-        """Wait for its end, and return the exit status."""
+        """Wait for its end, and return the exit status. If it does not end, its log says where it hangs."""
         assert self.process and self.said
-        async with asyncio.timeout(seconds):
-            code = await self.process.wait()
+        try:
+            async with asyncio.timeout(seconds):
+                code = await self.process.wait()
+        except TimeoutError:
+            self.signal(signal.SIGABRT)
+            await self.process.wait()
+            raise AssertionError(f"not ended after {seconds} seconds:\n{self.log[-5000:]}") from None
         await self.said
         return code
 
