@@ -193,9 +193,11 @@ class Worker:
 
     async def _put_off(self, now: float) -> None:
         """Give back to the queue what its destination will not take for some time."""
-        for domain, wait, tasks in self._hand.overdue(now):
-            for task in tasks:  # if they cannot be put off they are due as before, and are taken again
+        overdue = self._hand.overdue(now)
+        for _, _, tasks in overdue:  # all of them first: who cannot be put off is due as before, and is taken again
+            for task in tasks:
                 self._hand.done(task)
+        for domain, wait, tasks in overdue:
             ids, due_at = [due.id for task in tasks for due in task.deliveries], self._clock.now() + wait
             await self._db.write(lambda tx, ids=ids, due_at=due_at: queue.put_off(tx, ids, due_at))  # type: ignore[misc]
             log.event("put_off", domain=domain, deliveries=len(ids), seconds=round(wait))
@@ -244,10 +246,10 @@ class Worker:
         while not self._stopping:
             now = self._clock.monotonic()
             task = self._hand.next(now)
-            if not self._has_enough():
-                self._look.set()
             if task:
                 self.pace.begin(task.domain, now)
+                if not self._has_enough():
+                    self._look.set()
             if task or not wait or now >= until:
                 return task
             await self._wait_for_work(until - now)
