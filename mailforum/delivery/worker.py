@@ -64,7 +64,7 @@ class Worker:
         self.pace = Pace({limit.domain: limit for limit in options.limits}, options.connections)
         self._hand = Hand(self.pace)
         self._jobs = JobMaker(db, mailings)
-        self._marks = Marks(db, self.pace, options, clock)
+        self._marks = Marks(db, self.pace, options, clock, self._rest)
         self._look = asyncio.Event()
         self._fan = asyncio.Event()
         self._lanes: set[asyncio.Task[None]] = set()
@@ -281,7 +281,7 @@ class Worker:
 
     async def settle(self, ended: Ended, seconds: float) -> None:
         """Write down how a task ended, after `seconds`; returns when that is durable."""
-        opened = await self._marks.settle(ended)
+        await self._marks.settle(ended)
         self.pace.end(ended.task.domain, seconds, self._clock.monotonic())
         self._hand.done(ended.task)
         if any(status.state is State.SENT for status in ended.statuses[:1]):
@@ -292,22 +292,19 @@ class Worker:
                 self._open_lanes()
         if self._waiting:
             self._wake()
-        for breaker in opened:
-            if breaker.anew and not breaker.domain:
-                await self._rest(breaker.pause)
 
     # -- when the relay cannot be reached
 
-    async def relay_is_down(self, down: RelayDown) -> None:
+    def relay_is_down(self, down: RelayDown) -> None:
         """Put back what is not under way, and leave the relay alone for a while, each time longer."""
         if self._clock.monotonic() < self._resume_at:
             return
         first, longest = PAUSE
         pause = min(self._pause * 2, longest) or first
         log.event("relay_down", logging.WARNING, reason=down.text, next_try_in=pause)
-        await self._rest(pause)
+        self._rest(pause)
 
-    async def _rest(self, pause: float) -> None:
+    def _rest(self, pause: float) -> None:
         now = self._clock.monotonic()
         self._pause = self._marks.pause = pause
         self._resume_at = now + pause
@@ -336,7 +333,7 @@ class Lane:
         try:
             await self._worker.transport.run(self._take, self._settle)
         except RelayDown as down:
-            await self._worker.relay_is_down(down)
+            self._worker.relay_is_down(down)
         finally:
             self._worker.put_back(self._in_hand.values())
 
