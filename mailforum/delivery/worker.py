@@ -42,6 +42,7 @@ BEGIN = 8  # connections that are opened at first, or after trouble; one more fo
 FIRST_READERS = 0.02  # seconds in which the first readers' mail leaves before a fan-out goes on
 IDLE = 3.0  # seconds without work after which a connection is given up
 LOOK = 1.0  # seconds between looks for work that another process has queued
+CROWDED = 30.0  # seconds before a relay that wanted no more connections is asked for more
 PAUSE = (2.0, 300.0)  # first and longest wait, in seconds, before a relay that is down is tried again
 
 
@@ -71,7 +72,7 @@ class Worker:
         self._numbers: set[int] = set()  # of the lanes that are open
         self._waiting: list[asyncio.Future[None]] = []  # lanes with nothing to do
         self._want, self._filled_at = WANT[0], 0.0
-        self._most = BEGIN
+        self._most, self._grow_at = BEGIN, 0.0
         self._stopping = False
         self._pause = 0.0
         self._resume_at = 0.0
@@ -107,8 +108,7 @@ class Worker:
     def _look_around(self) -> None:
         """Time has passed: who stood aside may go now, and where all connections are busy more are opened."""
         if self._hand.size and not self._pause:
-            self._most = min(self._most + BEGIN, self._options.connections)
-            self._open_lanes()
+            self._grow(BEGIN)
 
     def look(self) -> None:
         """Something may have been queued; that matters only to empty hands."""
@@ -225,6 +225,11 @@ class Worker:
             lane.add_done_callback(lambda ended, number=number: self._lane_ended(ended, number))  # type: ignore[misc]
         self._wake(self._hand.size)
 
+    def _grow(self, by: int) -> None:
+        if self._clock.monotonic() >= self._grow_at:
+            self._most = min(self._most + by, self._options.connections)
+        self._open_lanes()
+
     def _lane_ended(self, lane: asyncio.Task[None], number: int) -> None:
         self._lanes.discard(lane)
         self._numbers.discard(number)
@@ -288,16 +293,24 @@ class Worker:
             self._pause = self._marks.pause = 0.0
             self._down_at = None
             if self._most < self._options.connections:
-                self._most += 1
-                self._open_lanes()
+                self._grow(1)
         if self._waiting:
             self._wake()
 
     # -- when the relay cannot be reached
 
     def relay_is_down(self, down: RelayDown) -> None:
-        """Put back what is not under way, and leave the relay alone for a while, each time longer."""
-        if self._clock.monotonic() < self._resume_at:
+        """Put back what is not under way, and leave the relay alone for a while, each time longer.
+
+        Not while other connections have mail under way: the relay may only want fewer of them. If it is
+        down, they will say so as well, the last one for all.
+        """
+        now = self._clock.monotonic()
+        if now < self._resume_at:
+            return
+        if self._hand.under_way:
+            self._most, self._grow_at = max(1, len(self._lanes) - 1), now + CROWDED
+            log.event("relay_crowded", logging.INFO, reason=down.text, connections=self._most)
             return
         first, longest = PAUSE
         pause = min(self._pause * 2, longest) or first

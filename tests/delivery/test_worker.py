@@ -157,6 +157,21 @@ async def test_a_relay_that_is_down_loses_nothing_and_gets_all_when_it_is_back(
             assert copies(back) == Counter(dict.fromkeys(addresses, 3))
 
 
+async def test_a_relay_that_wants_few_connections_is_sent_to_without_a_pause(tmp_path: Path) -> None:
+    async def dot(_: Mail) -> None:
+        await asyncio.sleep(0.01)
+
+    def greeting(_: int) -> str | None:
+        return "421 4.7.0 too many connections" if sink.open > 3 else None
+
+    sink = Sink(greeting=greeting, dot=dot)
+    async with running_site(tmp_path, sink) as site:
+        await make_list(site, members=60)
+        await post(site)
+        await sink.wait(40, timeout=4)
+        assert sink.connections < 20
+
+
 async def test_what_was_on_its_way_at_a_crash_is_sent_again_and_named(
     tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
