@@ -96,7 +96,7 @@ async def test_a_question_that_was_asked_before_can_be_answered_after_the_clock_
         (question,) = await site.sink.wait(1)
         confirm = question.data.partition(b"Reply-To: ")[2].partition(b"\r")[0].decode()
         site.clock.shift += 10 * DAY
-        await site.service.chores._clean()  # housekeeping sees it as long expired
+        await site.service.chores.clean()  # housekeeping sees it as long expired
         assert "expired" in await site.send("eve@example.org", [confirm], mail(2, "eve@example.org"))
         site.clock.shift -= 10 * DAY
         assert (await site.send("eve@example.org", [confirm], mail(3, "eve@example.org"))).startswith("250")

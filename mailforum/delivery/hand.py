@@ -64,6 +64,11 @@ class Hand:
         """How many deliveries there are to be sent, without those whose destination has trouble."""
         return self._total - (sum(self._stuck.values()) if self._stuck else 0)
 
+    @property
+    def under_way(self) -> int:
+        """How many deliveries connections have been given, and not settled or put back."""
+        return self._left.total() - self._total
+
     def add(self, tasks: Iterable[Task]) -> None:
         """Take tasks in hand, behind those that are there."""
         for task in tasks:

@@ -7,7 +7,9 @@ is sent, or it would be sent twice.
 from __future__ import annotations
 
 import logging
+from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 
 from mailforum import log
 from mailforum.clock import Clock
@@ -54,43 +56,54 @@ _Judged = tuple[Due, Status, float]
 class Marks:
     """Writes down what has been sent, deferred or failed, and what is about to be sent."""
 
-    def __init__(self, db: Database, pace: Pace, options: DeliveryOptions, clock: Clock) -> None:
+    def __init__(
+        self, db: Database, pace: Pace, options: DeliveryOptions, clock: Clock, rest: Callable[[float], None]
+    ) -> None:
+        """`rest` is told for how many seconds the relay is to be left alone, when it refuses all."""
         self._db = db
         self._pace = pace
         self._options = options
         self._clock = clock
-        self._group: Group[Ended | queue.Mark, list[Opened]] = Group(self._write_down, TOGETHER)
+        self._rest = rest
+        self._group: Group[Ended | queue.Mark, None] = Group(self._write_down, TOGETHER)
         self.pause = 0.0  # how long the relay is left alone, when it is
 
     def use(self, options: DeliveryOptions) -> None:
         """Go on with other options."""
         self._options = options
 
-    async def settle(self, ended: Ended) -> list[Opened]:
-        """Return when the end of a task is durable; what comes back are breakers that it has opened."""
-        return await self._group.add(ended)
+    async def settle(self, ended: Ended) -> None:
+        """Return when the end of a task is durable."""
+        await self._group.add(ended)
 
     async def take_off(self, lane: int, deliveries: tuple[int, ...]) -> None:
         """Return when it is durable that these deliveries may be on their way."""
         await self._group.add(queue.Mark(lane, (), deliveries))
 
-    async def _write_down(self, items: list[Ended | queue.Mark]) -> list[list[Opened]]:
+    async def _write_down(self, items: list[Ended | queue.Mark]) -> list[None]:
         now = self._clock.now()
         judged = [item if isinstance(item, queue.Mark) else self._mark(item, now) for item in items]
-        await self._write(judged, now)
-        _log(items, judged, now)
         opened = self._pace.learn(_lessons(items, judged), self._clock.monotonic())
-        for breaker in opened:
-            await self._open(breaker, now)
-        return [opened if item is items[0] else [] for item in items]
+        revived = await self._write(judged, opened, now)
+        _log(items, judged, now)
+        for breaker, count in zip(opened, revived, strict=True):
+            self._open(breaker, count)
+        return [None] * len(items)
 
-    async def _write(self, marks: list[queue.Mark], now: float) -> None:
+    async def _write(self, marks: list[queue.Mark], opened: list[Opened], now: float) -> list[int]:
+        """Write marks down as soon as that can be done; return how many deliveries each breaker has revived."""
+        counted = True
         while True:
             try:
-                return await self._db.write(lambda tx: _settle(tx, marks, now))
+                return await self._db.write(partial(_settle, marks=marks, opened=opened, now=now, counted=counted))
             except Deferred as error:
                 logger.error("marks cannot be written, sending waits: %s", error.reason)
                 await self._clock.sleep(AGAIN)
+            except Exception as error:  # our own fault; what was sent must have its mark, or it is sent again
+                if not counted:
+                    raise
+                logger.error("failures cannot be counted", exc_info=error)
+                counted = False
 
     def _mark(self, ended: Ended, now: float) -> queue.Mark:
         final = [
@@ -112,10 +125,8 @@ class Marks:
             return Status(State.FAILED, "4.4.7", f"given up; the last answer was: {status.reply}"), now
         return status, now + wait
 
-    async def _open(self, breaker: Opened, now: float) -> None:
+    def _open(self, breaker: Opened, revived: int) -> None:
         """A destination refuses nearly all for one reason: it is left alone, and nobody is held to blame."""
-        ids, due_at = breaker.refused, now + breaker.pause
-        revived = await self._db.write(lambda tx: queue.revive(tx, ids, due_at))
         if not breaker.anew:
             return
         log.event(
@@ -126,13 +137,16 @@ class Marks:
             next_try_in=round(breaker.pause),
             revived=revived,
         )
+        if not breaker.domain:
+            self._rest(breaker.pause)
 
 
-def _settle(tx: Tx, marks: list[queue.Mark], now: float) -> None:
+def _settle(tx: Tx, marks: list[queue.Mark], opened: list[Opened], now: float, counted: bool) -> list[int]:
     queue.settle(tx, marks, now)
     for due, status, _ in (one for mark in marks for one in mark.ended):
-        if status.state is State.FAILED:
+        if counted and status.state is State.FAILED:
             bounces.failed(tx, due.member_id, due.mailing_id, status, now)
+    return [queue.revive(tx, breaker.refused, now + breaker.pause) for breaker in opened]
 
 
 def _lessons(items: list[Ended | queue.Mark], marks: list[queue.Mark]) -> list[tuple[str, int, str, Status]]:

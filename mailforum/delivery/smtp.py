@@ -83,6 +83,11 @@ class _Jobs:
     def put_back(self, work: _Work) -> None:
         self.in_hand.appendleft(work)
 
+    @property
+    def first(self) -> _Work | None:
+        """What was put back and comes next."""
+        return self.in_hand[0] if self.in_hand else None
+
     async def next(self, *, wait: bool) -> _Work | None:
         if self.in_hand:
             return self.in_hand.popleft()
@@ -141,7 +146,7 @@ class _Dialogue:
         if not self.opened:
             self._drop_unsendable(work)
         if not work.todo:
-            await work.settle(self.settle, None)
+            await self._settle(work, None)
             return None
         replies = await self._open(work)
         accepted, ending = self._judge(work, replies)
@@ -157,8 +162,12 @@ class _Dialogue:
         answers = await self.wire.replies(count, self.relay.data_timeout)
         self._conclude(work, accepted, answers, handed_over)
         if not work.todo:
-            await work.settle(self.settle, following)
+            await self._settle(work, following)
         return following
+
+    async def _settle(self, work: _Work, following: _Work | None) -> None:
+        """Mark how `work` ended, and what comes next: also if that was taken by a connection that is gone."""
+        await work.settle(self.settle, following or self.jobs.first)
 
     async def _open(self, work: _Work) -> list[Reply]:
         """Send the envelope, unless that was done before; return its replies: MAIL, RCPT…, DATA."""

@@ -42,6 +42,7 @@ BEGIN = 8  # connections that are opened at first, or after trouble; one more fo
 FIRST_READERS = 0.02  # seconds in which the first readers' mail leaves before a fan-out goes on
 IDLE = 3.0  # seconds without work after which a connection is given up
 LOOK = 1.0  # seconds between looks for work that another process has queued
+CROWDED = 30.0  # seconds before a relay that wanted no more connections is asked for more
 PAUSE = (2.0, 300.0)  # first and longest wait, in seconds, before a relay that is down is tried again
 
 
@@ -64,14 +65,14 @@ class Worker:
         self.pace = Pace({limit.domain: limit for limit in options.limits}, options.connections)
         self._hand = Hand(self.pace)
         self._jobs = JobMaker(db, mailings)
-        self._marks = Marks(db, self.pace, options, clock)
+        self._marks = Marks(db, self.pace, options, clock, self._rest)
         self._look = asyncio.Event()
         self._fan = asyncio.Event()
         self._lanes: set[asyncio.Task[None]] = set()
         self._numbers: set[int] = set()  # of the lanes that are open
         self._waiting: list[asyncio.Future[None]] = []  # lanes with nothing to do
         self._want, self._filled_at = WANT[0], 0.0
-        self._most = BEGIN
+        self._most, self._grow_at = BEGIN, 0.0
         self._stopping = False
         self._pause = 0.0
         self._resume_at = 0.0
@@ -107,8 +108,7 @@ class Worker:
     def _look_around(self) -> None:
         """Time has passed: who stood aside may go now, and where all connections are busy more are opened."""
         if self._hand.size and not self._pause:
-            self._most = min(self._most + BEGIN, self._options.connections)
-            self._open_lanes()
+            self._grow(BEGIN)
 
     def look(self) -> None:
         """Something may have been queued; that matters only to empty hands."""
@@ -193,9 +193,11 @@ class Worker:
 
     async def _put_off(self, now: float) -> None:
         """Give back to the queue what its destination will not take for some time."""
-        for domain, wait, tasks in self._hand.overdue(now):
-            for task in tasks:  # if they cannot be put off they are due as before, and are taken again
+        overdue = self._hand.overdue(now)
+        for _, _, tasks in overdue:  # all of them first: who cannot be put off is due as before, and is taken again
+            for task in tasks:
                 self._hand.done(task)
+        for domain, wait, tasks in overdue:
             ids, due_at = [due.id for task in tasks for due in task.deliveries], self._clock.now() + wait
             await self._db.write(lambda tx, ids=ids, due_at=due_at: queue.put_off(tx, ids, due_at))  # type: ignore[misc]
             log.event("put_off", domain=domain, deliveries=len(ids), seconds=round(wait))
@@ -223,6 +225,11 @@ class Worker:
             lane.add_done_callback(lambda ended, number=number: self._lane_ended(ended, number))  # type: ignore[misc]
         self._wake(self._hand.size)
 
+    def _grow(self, by: int) -> None:
+        if self._clock.monotonic() >= self._grow_at:
+            self._most = min(self._most + by, self._options.connections)
+        self._open_lanes()
+
     def _lane_ended(self, lane: asyncio.Task[None], number: int) -> None:
         self._lanes.discard(lane)
         self._numbers.discard(number)
@@ -244,10 +251,10 @@ class Worker:
         while not self._stopping:
             now = self._clock.monotonic()
             task = self._hand.next(now)
-            if not self._has_enough():
-                self._look.set()
             if task:
                 self.pace.begin(task.domain, now)
+                if not self._has_enough():
+                    self._look.set()
             if task or not wait or now >= until:
                 return task
             await self._wait_for_work(until - now)
@@ -279,33 +286,38 @@ class Worker:
 
     async def settle(self, ended: Ended, seconds: float) -> None:
         """Write down how a task ended, after `seconds`; returns when that is durable."""
-        opened = await self._marks.settle(ended)
+        await self._marks.settle(ended)
         self.pace.end(ended.task.domain, seconds, self._clock.monotonic())
         self._hand.done(ended.task)
         if any(status.state is State.SENT for status in ended.statuses[:1]):
             self._pause = self._marks.pause = 0.0
             self._down_at = None
             if self._most < self._options.connections:
-                self._most += 1
-                self._open_lanes()
+                self._grow(1)
         if self._waiting:
             self._wake()
-        for breaker in opened:
-            if breaker.anew and not breaker.domain:
-                await self._rest(breaker.pause)
 
     # -- when the relay cannot be reached
 
-    async def relay_is_down(self, down: RelayDown) -> None:
-        """Put back what is not under way, and leave the relay alone for a while, each time longer."""
-        if self._clock.monotonic() < self._resume_at:
+    def relay_is_down(self, down: RelayDown) -> None:
+        """Put back what is not under way, and leave the relay alone for a while, each time longer.
+
+        Not while other connections have mail under way: the relay may only want fewer of them. If it is
+        down, they will say so as well, the last one for all.
+        """
+        now = self._clock.monotonic()
+        if now < self._resume_at:
+            return
+        if self._hand.under_way:
+            self._most, self._grow_at = max(1, len(self._lanes) - 1), now + CROWDED
+            log.event("relay_crowded", logging.INFO, reason=down.text, connections=self._most)
             return
         first, longest = PAUSE
         pause = min(self._pause * 2, longest) or first
         log.event("relay_down", logging.WARNING, reason=down.text, next_try_in=pause)
-        await self._rest(pause)
+        self._rest(pause)
 
-    async def _rest(self, pause: float) -> None:
+    def _rest(self, pause: float) -> None:
         now = self._clock.monotonic()
         self._pause = self._marks.pause = pause
         self._resume_at = now + pause
@@ -334,7 +346,7 @@ class Lane:
         try:
             await self._worker.transport.run(self._take, self._settle)
         except RelayDown as down:
-            await self._worker.relay_is_down(down)
+            self._worker.relay_is_down(down)
         finally:
             self._worker.put_back(self._in_hand.values())
 

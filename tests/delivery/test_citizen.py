@@ -8,7 +8,9 @@ from pathlib import Path
 import pytest
 
 from mailforum.delivery import hand, pace
+from mailforum.errors import Deferred
 from mailforum.store import queue
+from mailforum.store.database import Tx
 from tests.support.sink import Mail, Sink
 from tests.support.site import DOMAIN, Site, running_site
 
@@ -242,3 +244,48 @@ async def test_a_few_who_are_put_off_among_many_open_no_breaker(tmp_path: Path) 
         await site.quiet()
         assert len(site.sink.mails) == 30
         assert site.service.worker.pace.resting(site.clock.monotonic()) == []
+
+
+async def test_what_cannot_be_put_off_because_the_database_is_locked_is_sent_all_the_same(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(pace, "SLOW", 0.01)
+    monkeypatch.setattr(pace, "PUT_OFF", 0.1)
+    monkeypatch.setattr(hand, "ASIDE", 5)
+    put_off, locked = queue.put_off, []
+
+    def at_first_locked(tx: Tx, ids: list[int], due_at: float) -> None:
+        if not locked:
+            locked.append(ids)
+            raise Deferred("Not now.", "locked")
+        put_off(tx, ids, due_at)
+
+    async def dot(_: Mail) -> None:
+        await asyncio.sleep(0.02)
+
+    monkeypatch.setattr(queue, "put_off", at_first_locked)
+    members = [address for number in range(3) for address in at(f"slow{number}.example.com", 20)]
+    async with running_site(tmp_path, Sink(dot=dot)) as site:
+        await make_list(site, "pmo", members)
+        await post(site, "pmo")
+        await site.sink.wait(60)
+        assert locked
+        assert copies(site.sink) == Counter(members)
+
+
+async def test_who_has_to_wait_costs_no_time(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    looks, take = [], queue.take
+
+    def noted(*words: object, **more: object) -> queue.Taken:
+        looks.append(words)
+        return take(*words, **more)  # type: ignore[arg-type]
+
+    async def dot(_: Mail) -> None:
+        await asyncio.sleep(0.3)
+
+    monkeypatch.setattr(queue, "take", noted)
+    async with running_site(tmp_path, Sink(dot=dot)) as site:
+        await make_list(site, "pmo", at("example.com", 30))
+        await post(site, "pmo")
+        await site.sink.wait(30)
+        assert len(looks) < 200

@@ -24,7 +24,7 @@ from mailforum.delivery.transport import Content, Job, RelayDown
 from mailforum.delivery.wire import CHUNK, KEPT, MOST_LINES, Reply, Wire
 from mailforum.model import State, Status
 from mailforum.options import Config, DeliveryOptions, Site
-from tests.support.sink import Sink
+from tests.support.sink import Mail, Sink
 
 SENDER = "pmo-bounces@lists.example.org"
 BODY = b"From: ann@example.org\r\nSubject: Budget\r\n\r\nHello.\r\n"
@@ -45,12 +45,17 @@ class Desk:
     def __init__(self, *todo: Job) -> None:
         self.todo = deque(todo)
         self.ended: list[tuple[Job, tuple[Status, ...]]] = []
+        self.flying: Job | None = None  # what it is written down that it may be on its way
 
-    async def take(self, _: bool) -> Job | None:
-        return self.todo.popleft() if self.todo else None
+    async def take(self, wait: bool) -> Job | None:
+        job = self.todo.popleft() if self.todo else None
+        if wait:
+            self.flying = job
+        return job
 
-    async def settle(self, ended: Job, statuses: tuple[Status, ...], _: Job | None = None) -> None:
+    async def settle(self, ended: Job, statuses: tuple[Status, ...], following: Job | None = None) -> None:
         self.ended.append((ended, statuses))
+        self.flying = following
 
     async def run(self, sink: Sink, **options: object) -> None:
         relay = Relay(
@@ -563,8 +568,12 @@ async def test_a_connection_that_breaks_while_the_next_job_is_looked_for_leaves_
                 sink.hooks["greeting"] = "421 4.3.2 closed"
         return await Desk.take(desk, wait)
 
+    def dot(mail: Mail) -> None:
+        flying.append((mail.rcpts, desk.flying and desk.flying.rcpts))
+
+    flying: list[tuple[object, object]] = []
     monkeypatch.setattr(Wire, "connection_made", noted)
-    async with Sink(data=third_time) as sink:
+    async with Sink(data=third_time, dot=dot) as sink:
         desk = Desk(*jobs(5))
         desk.take = take
         if back:
@@ -575,6 +584,7 @@ async def test_a_connection_that_breaks_while_the_next_job_is_looked_for_leaves_
                 await desk.run(sink)
             assert desk.states == [State.SENT, State.SENT, State.DEFERRED, State.DEFERRED]
     assert [mail.rcpts[0] for mail in sink.seen] == [f"r{n}@example.com" for n in range(5 if back else 2)]
+    assert all(sent == written for sent, written in flying)
     assert sink.connections == 2
 
 

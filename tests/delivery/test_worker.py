@@ -99,6 +99,31 @@ async def test_a_deferred_delivery_is_tried_again_when_it_is_due(tmp_path: Path)
         assert await stats(site) == {"sent": 1, "deferred": 0, "failed": 0}
 
 
+async def test_what_is_tried_again_just_now_is_not_sent_twice_because_an_admin_asks_for_it_as_well(
+    tmp_path: Path,
+) -> None:
+    sink = Sink(rcpt="450 4.7.1 greylisted")
+    hurry = asyncio.Event()
+
+    async def dot(_: Mail) -> None:
+        await hurry.wait()
+
+    sink.hooks["dot"] = dot
+    async with running_site(tmp_path, sink, delivery_connections="2") as site:
+        addresses = await make_list(site, members=10)
+        await post(site)
+        await site.quiet()
+        sink.hooks["rcpt"] = None
+        site.clock.shift += 301
+        await until(lambda: len(sink.seen) == 2)
+        now, one = site.clock.now(), (await site.service.core.db.read(queue.deliveries))[5].id
+        retried = await site.service.core.db.write(lambda tx: queue.retry(tx, now) + queue.retry(tx, now, one))
+        hurry.set()
+        await site.quiet()
+        assert copies(sink) == Counter(addresses)
+        assert retried == 0
+
+
 async def test_a_delivery_is_given_up_after_five_days(tmp_path: Path) -> None:
     async with running_site(tmp_path, Sink(rcpt="450 4.2.1 mailbox busy")) as site:
         await make_list(site, members=1)
@@ -130,6 +155,21 @@ async def test_a_relay_that_is_down_loses_nothing_and_gets_all_when_it_is_back(
         async with Sink(port=down.port) as back:
             await back.wait(60)
             assert copies(back) == Counter(dict.fromkeys(addresses, 3))
+
+
+async def test_a_relay_that_wants_few_connections_is_sent_to_without_a_pause(tmp_path: Path) -> None:
+    async def dot(_: Mail) -> None:
+        await asyncio.sleep(0.01)
+
+    def greeting(_: int) -> str | None:
+        return "421 4.7.0 too many connections" if sink.open > 3 else None
+
+    sink = Sink(greeting=greeting, dot=dot)
+    async with running_site(tmp_path, sink) as site:
+        await make_list(site, members=60)
+        await post(site)
+        await sink.wait(40, timeout=4)
+        assert sink.connections < 20
 
 
 async def test_what_was_on_its_way_at_a_crash_is_sent_again_and_named(

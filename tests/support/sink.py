@@ -96,6 +96,11 @@ class Sink:
         """The address as `[delivery] relay` takes it."""
         return f"{'lmtp' if self.lmtp else 'smtp'}://{self.host}:{self.port}"
 
+    @property
+    def open(self) -> int:
+        """How many connections there are."""
+        return len(self._tasks)
+
     def to(self, rcpt: str) -> list[Mail]:
         """The mails kept for `rcpt`."""
         return [mail for mail in self.mails if rcpt in mail.rcpts]

@@ -131,12 +131,13 @@ FROM delivery JOIN mailing ON mailing.id = delivery.mailing_id
 WHERE delivery.id = :id
 
 -- name: retry
+-- What is due already may be in a worker's hand: with another due time it would be taken a second time.
 UPDATE delivery SET due_at = :now, state = 'queued', done_at = NULL
-WHERE id = :id AND (state IN ('deferred', 'failed') OR (state = 'queued' AND due_at >= :paused))
+WHERE id = :id AND (state = 'failed' OR (state = 'deferred' AND due_at > :now) OR due_at >= :paused)
 
 -- name: retry_all
 UPDATE delivery SET due_at = :now, state = 'queued'
-WHERE done_at IS NULL AND state = 'deferred' AND due_at < :paused
+WHERE done_at IS NULL AND state = 'deferred' AND due_at > :now AND due_at < :paused
 
 -- name: drop
 UPDATE delivery SET state = 'failed', done_at = :now, enhanced = '5.0.0', reply = 'dropped by the admin'
