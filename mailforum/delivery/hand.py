@@ -82,10 +82,11 @@ class Hand:
         task = self._next_aside(now) if self._aside else None
         while task is None and self.ready:
             first = self.ready.popleft()
-            if self._may_go(first, now):
+            resting = self.pace.resting_as(first.mailing_id, first.domain, now)
+            if not resting and self._may_go(first, now):
                 task = first
             else:
-                self._aside.setdefault(first.domain, deque()).append(first)
+                self._aside.setdefault(resting or first.domain, deque()).append(first)
         if task:
             self._give_out(task)
         return task
@@ -106,7 +107,7 @@ class Hand:
 
     def _next_aside(self, now: float) -> Task | None:
         for domain, tasks in self._aside.items():
-            if self._may_go(tasks[0], now):
+            if not self.pace.resting_as(tasks[0].mailing_id, tasks[0].domain, now) and self._may_go(tasks[0], now):
                 task = tasks.popleft()
                 self._count_stuck(domain, now)
                 return task

@@ -14,7 +14,7 @@ from functools import partial
 from mailforum import log
 from mailforum.clock import Clock
 from mailforum.delivery.hand import Task
-from mailforum.delivery.pace import Opened, Pace
+from mailforum.delivery.pace import Lesson, Opened, Pace
 from mailforum.errors import Deferred
 from mailforum.forum import bounces
 from mailforum.model import Due, State, Status
@@ -149,14 +149,15 @@ def _settle(tx: Tx, marks: list[queue.Mark], opened: list[Opened], now: float, c
     return [queue.revive(tx, breaker.refused, now + breaker.pause) for breaker in opened]
 
 
-def _lessons(items: list[Ended | queue.Mark], marks: list[queue.Mark]) -> list[tuple[str, int, str, Status]]:
-    """Return (domain, delivery, recipient, status) for what the pace can learn from: one where all went well."""
+def _lessons(items: list[Ended | queue.Mark], marks: list[queue.Mark]) -> list[Lesson]:
+    """Return what the pace can learn from: one lesson of a task in which all went well."""
     lessons = []
     for item, mark in zip(items, marks, strict=True):
         if isinstance(item, Ended):
             all_good = all(status.state is State.SENT for _, status, _ in mark.ended)
             some = mark.ended[:1] if all_good else mark.ended
-            lessons += [(item.task.domain or _domain(due.rcpt), due.id, due.rcpt, status) for due, status, _ in some]
+            domain, mailing = item.task.domain, item.task.mailing_id
+            lessons += [Lesson(domain or _domain(d.rcpt), d.id, mailing, d.rcpt, status) for d, status, _ in some]
     return lessons
 
 

@@ -4,7 +4,8 @@ A destination is a recipient's domain; "" is the relay itself, which all mail go
 with a few transactions at a time and is given more as they succeed. One that is slow gets fewer, and all
 slow ones together never more than half of the connections, so that nobody else waits for them. One
 that puts off (4yz) gets fewer as well. One that refuses (5yz) most of what it gets, always for the same
-reason, is left alone for a while: the circuit breaker. `[delivery] limits` sets bounds of the admin's own.
+reason, is left alone for a while: the circuit breaker. A mailing has one of its own: where it alone is
+refused it is what is wrong, and the others go on. `[delivery] limits` sets bounds of the admin's own.
 
 Times are monotonic seconds.
 """
@@ -13,8 +14,9 @@ from __future__ import annotations
 
 import re
 from collections import deque
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
+from typing import NamedTuple
 
 from mailforum.model import State, Status
 from mailforum.units import Limit
@@ -29,7 +31,7 @@ WINDOW = 50  # transactions that are remembered
 PAUSE = (300.0, 3600.0)  # first and longest rest of a destination whose breaker is open
 PATIENCE = 5.0  # seconds that mail to a destination may wait in hand
 PUT_OFF = 30.0  # seconds for which most of the mail to a slow destination is put back into the queue
-KNOWN = 10_000  # destinations that are remembered
+KNOWN = 5000  # destinations that are remembered
 
 _VARIES = re.compile(r"[\w.+=/-]*[@\d][\w.+=/@-]*+")
 
@@ -48,6 +50,25 @@ class Opened:
     anew: bool = True
 
 
+class Lesson(NamedTuple):
+    """How an attempt ended: to which domain, which delivery, of which mailing, to whom, and how."""
+
+    domain: str
+    delivery: int
+    mailing: int
+    rcpt: str
+    status: Status
+
+
+class _Seen(NamedTuple):
+    """What is remembered of an attempt; `reason` is why it was refused, "" if it was not."""
+
+    reason: str
+    delivery: int
+    domain: str
+    mailing: int
+
+
 class Destination:
     """What is known of one destination."""
 
@@ -60,8 +81,7 @@ class Destination:
         self.slow = False
         self.pause = self.resume_at = 0.0
         self.why = ""  # the breaker was opened
-        # Of the last mails: why refused, "" if not; the delivery; its domain.
-        self.recent: deque[tuple[str, int, str]] = deque(maxlen=WINDOW)
+        self.recent: deque[_Seen] = deque(maxlen=WINDOW)
         self.level, self.used_at = 0.0, now  # of the leaky bucket, in mails, and when that was
 
     def wait(self, now: float) -> float:
@@ -94,13 +114,22 @@ class Destination:
         self.slow = seconds > SLOW
         self.allowed = max(1.0, self.allowed / 2) if self.slow else min(self.allowed + 1, most)
 
-    def refused(self, reason: str, now: float, domains: int) -> tuple[float, tuple[int, ...], bool] | None:
-        """Look at the breaker after a refusal; return (pause, deliveries refused alike, anew) if it is open."""
+    def refused(
+        self, reason: str, now: float, domains: int, mailings: int
+    ) -> tuple[float, tuple[int, ...], bool] | None:
+        """Look at the breaker after a refusal; return (pause, deliveries refused alike, anew) if it is open.
+
+        It opens only for refusals of so many `domains` and `mailings`.
+        """
         if now < self.resume_at:
-            return (self.resume_at - now, (self.recent.pop()[1],), False) if reason == self.why else None
-        alike = {delivery: domain for why, delivery, domain in self.recent if why == reason}
+            return (self.resume_at - now, (self.recent.pop().delivery,), False) if reason == self.why else None
+        alike = [seen for seen in self.recent if seen.reason == reason]
         share = OWN_FAULT if reason.startswith("5.1.") else SHARE
-        enough = len(alike) >= max(ALIKE, share * len(self.recent)) and len(set(alike.values())) >= domains
+        enough = (
+            len(alike) >= max(ALIKE, share * len(self.recent))
+            and len({seen.domain for seen in alike}) >= domains
+            and len({seen.mailing for seen in alike}) >= mailings
+        )
         if not enough and not self.pause:  # after a rest the first refusal is enough
             return None
         first, longest = PAUSE
@@ -108,7 +137,7 @@ class Destination:
         self.resume_at = now + self.pause
         self.allowed, self.why = 1.0, reason
         self.recent.clear()
-        return self.pause, tuple(alike), True
+        return self.pause, tuple([seen.delivery for seen in alike]), True
 
 
 class Pace:
@@ -119,6 +148,7 @@ class Pace:
         self._connections = connections
         self._known: dict[str, Destination] = {}
         self._slow = 0  # transactions with slow destinations
+        self._resting: set[str] = set()  # whose breaker was opened
 
     def use(self, limits: Mapping[str, Limit], connections: int) -> None:
         """Go on with other limits."""
@@ -167,23 +197,36 @@ class Pace:
         if one.slow != was_slow:
             self._slow += one.active if one.slow else -one.active
 
-    def learn(self, results: Iterable[tuple[str, int, str, Status]], now: float) -> list[Opened]:
-        """Take notice of how attempts ended: (domain, delivery, recipient, status); return breakers that opened."""
-        opened = []
-        for domain, delivery, rcpt, status in results:
-            if status.state is State.DEFERRED:  # greylisting does that to each recipient once, and means no harm
-                one = self.of(domain, now)
-                one.allowed = max(1.0, one.allowed / 2)
-                continue
-            reason = "" if status.state is State.SENT else _reason(status, rcpt)
-            for key in ("", domain) if domain else ("",):
-                one = self.of(key, now)
-                one.recent.append((reason, delivery, domain))
-                if not reason:
-                    one.pause = 0.0
-                elif found := one.refused(reason, now, 1 if key else SEVERAL):
-                    opened.append(Opened(key, status.reply, *found))
-        return opened
+    def learn(self, lessons: Iterable[Lesson], now: float) -> list[Opened]:
+        """Take notice of how attempts ended; return the breakers that opened."""
+        return [opened for lesson in lessons for opened in self._learn(lesson, now)]
+
+    def _learn(self, lesson: Lesson, now: float) -> Iterator[Opened]:
+        domain, delivery, mailing, rcpt, status = lesson
+        if status.state is State.DEFERRED:  # greylisting does that to each recipient once, and means no harm
+            one = self.of(domain, now)
+            one.allowed = max(1.0, one.allowed / 2)
+            return
+        reason = "" if status.state is State.SENT else _reason(status, rcpt)
+        # Whose doing it may be, and how many domains and mailings must then be refused alike.
+        alone, whole = _names(mailing, domain)
+        for key, domains, mailings in ((alone, 1, 1), (whole, SEVERAL, 1), (domain, 1, 2), ("", SEVERAL, 2)):
+            one = self.of(key, now)
+            one.recent.append(_Seen(reason, delivery, domain, mailing))
+            if not reason:
+                one.pause = 0.0
+            elif found := one.refused(reason, now, domains, mailings):
+                self._resting.add(key)
+                yield Opened(key, status.reply, *found)
+
+    def resting_as(self, mailing: int, domain: str, now: float) -> str:
+        """Return under which name a mailing to `domain` is left alone, because nearly all refuse it; "": it is not."""
+        for key in _names(mailing, domain) if self._resting else ():
+            if key in self._resting:
+                if self.of(key, now).resume_at > now:
+                    return key
+                self._resting.discard(key)
+        return ""
 
     def resting(self, now: float) -> list[tuple[str, float]]:
         """Return the destinations whose breaker is open, and for how many seconds more."""
@@ -196,6 +239,11 @@ class Pace:
         if wait > PATIENCE:
             return wait
         return PUT_OFF if one.slow else 0.0
+
+
+def _names(mailing: int, domain: str) -> tuple[str, str]:
+    """Under which names a mailing has its breakers, at one domain and at all; no domain is spelt like that."""
+    return f"mailing {mailing} to {domain}", f"mailing {mailing}"
 
 
 def _reason(status: Status, rcpt: str) -> str:

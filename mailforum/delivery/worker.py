@@ -135,7 +135,7 @@ class Worker:
     @property
     def resting(self) -> int:
         """How many destinations are left alone for a while."""
-        return sum(domain != "" for domain, _ in self.pace.resting(self._clock.monotonic()))
+        return sum(bool(domain) and " " not in domain for domain, _ in self.pace.resting(self._clock.monotonic()))
 
     def use(self, mailings: Mailings, options: DeliveryOptions) -> None:
         """Go on with other texts, keys and options."""

@@ -6,13 +6,13 @@ from pathlib import Path
 
 import pytest
 
-from mailforum.config import DeliveryOptions
 from mailforum.delivery.hand import Task
 from mailforum.delivery.marks import Ended, Marks
 from mailforum.delivery.pace import Pace
 from mailforum.errors import Deferred
 from mailforum.forum import bounces
 from mailforum.model import Due, Kind, State, Status
+from mailforum.options import DeliveryOptions
 from mailforum.store import queue
 from mailforum.store.database import Tx
 from mailforum.store.sqlite import SqliteDatabase, open_sqlite

@@ -92,10 +92,20 @@ def test_a_limit_says_how_long_to_wait():
 
 
 def learn(
-    p: Pace, status: Status, count: int, domain: str = "example.com", first: int = 0, now: float = 0.0
+    p: Pace,
+    status: Status,
+    count: int,
+    domain: str = "example.com",
+    first: int = 0,
+    now: float = 0.0,
+    mailing: int | None = None,
 ) -> list[pace.Opened]:
-    results = [(domain, first + n, f"m{first + n}@{domain}", status) for n in range(count)]
-    return [one for result in results for one in p.learn([result], now)]
+    """Let so many deliveries end so, of one mailing or (None) of two in turn; return what has opened."""
+    opened = []
+    for number in range(first, first + count):
+        one = number // 2 % 2 if mailing is None else mailing
+        opened += p.learn([pace.Lesson(domain, number, one, f"m{number}@{domain}", status)], now)
+    return opened
 
 
 def test_a_destination_that_refuses_all_for_one_reason_is_left_alone_and_the_refusals_come_back():
@@ -112,7 +122,8 @@ def test_refusals_that_differ_only_in_whom_they_name_are_one_reason():
         Status(State.FAILED, "5.7.1", f"550 5.7.1 <m{n}@example.com>: relaying denied (queue id 4F{n}A)")
         for n in range(20)
     ]
-    opened = [one for n, status in enumerate(texts) for one in p.learn([("a", n, f"m{n}@example.com", status)], 0.0)]
+    lessons = [pace.Lesson("a", n, n % 2, f"m{n}@example.com", status) for n, status in enumerate(texts)]
+    opened = p.learn(lessons, 0.0)
     assert opened
 
 
@@ -154,6 +165,26 @@ def test_a_destination_that_puts_off_gets_less_at_a_time_and_is_not_left_alone()
     assert not learn(p, later, 100)
     assert begun(p, "example.com") == 1
     assert p.resting(0.0) == []
+
+
+def test_a_mailing_that_alone_is_refused_rests_alone():
+    p = Pace({}, 32)
+    opened = learn(p, BLOCKED, 20, mailing=7)
+    assert [one.domain for one in opened] == ["mailing 7 to example.com"]
+    assert p.resting_as(7, "example.com", 1.0)
+    assert not p.resting_as(7, "example.net", 1.0)
+    assert not p.resting_as(8, "example.com", 1.0)
+    assert p.may_begin("example.com", 1.0)
+    assert not p.resting_as(7, "example.com", 301.0)
+
+
+def test_a_mailing_that_several_domains_refuse_rests_everywhere():
+    p = Pace({}, 32)
+    opened = [
+        one for n in range(21) for one in learn(p, BLOCKED, 1, domain=f"d{n % 3}.example.com", first=n, mailing=7)
+    ]
+    assert [one.domain for one in opened if one.anew] == ["mailing 7"]
+    assert p.resting_as(7, "else.example.net", 1.0) == "mailing 7"
 
 
 def test_what_is_known_of_destinations_is_bounded(monkeypatch: pytest.MonkeyPatch):

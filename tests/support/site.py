@@ -23,6 +23,7 @@ from mailforum.app import Service
 from mailforum.chores import keep_bounces
 from mailforum.cli.main import main
 from mailforum.store import queue
+from mailforum.store.database import Tx
 from tests.support.clock import ShiftedClock
 from tests.support.sink import Sink
 
@@ -89,11 +90,12 @@ class Site:
 
     async def _busy(self) -> bool:
         now = self.clock.now()
-        states = ("queued", "deferred")
-        rows = await self.service.core.db.read(
-            lambda tx: [row for each in states for row in queue.deliveries(tx, each)]
-        )
-        return any(row.due_at <= now for row in rows)
+
+        def busy(tx: Tx) -> bool:
+            waiting = [row for each in ("queued", "deferred") for row in queue.deliveries(tx, each)]
+            return any(row.due_at <= now for row in waiting) or tx.one("queue.fanning") is not None
+
+        return await self.service.core.db.read(busy)
 
 
 @contextlib.asynccontextmanager
