@@ -2,13 +2,17 @@
 
 import asyncio
 import json
+import time
 from collections import Counter
 from collections.abc import AsyncIterator, Callable
 from pathlib import Path
 
+import msgspec
 import pytest
 
+from mailforum.delivery import pace, smtp
 from mailforum.store import queue
+from mailforum.store.database import Tx
 from tests.support.sink import Mail, Sink
 from tests.support.site import Site, free_port, running_site
 
@@ -283,3 +287,58 @@ async def test_a_list_that_is_deleted_takes_its_deliveries_with_it(tmp_path: Pat
         await site.cli("list", "delete", "pmo", "--yes")
         assert await stats(site) == {"sent": 0, "deferred": 0, "failed": 0}
         assert await site.send("ada@example.org", ["pmo@lists.example.test"], POST) != "250"
+
+
+async def test_a_fault_of_ours_at_one_mail_is_tried_again_later_and_the_others_go_out(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    envelope, faults = smtp._Dialogue._envelope, []
+
+    def faulty(dialogue: smtp._Dialogue, work: smtp._Work) -> list[bytes]:
+        if work.job.rcpts == ("m1@example.com",):
+            faults.append(work)
+            raise ValueError("our own fault")
+        return envelope(dialogue, work)
+
+    monkeypatch.setattr(smtp._Dialogue, "_envelope", faulty)
+    async with running_site(tmp_path, delivery_connections="1") as site:
+        addresses = await make_list(site, members=5)
+        await post(site)
+        await site.quiet()
+        assert len(faults) == 1
+        assert (await stats(site))["deferred"] in (1, 2)  # the mail before it may have been with it in hand
+        assert set(copies(site.sink)) <= {*addresses} - {"m1@example.com"}
+
+
+async def test_a_reload_with_fewer_connections_closes_those_that_are_too_many(tmp_path: Path) -> None:
+    async def dot(_: Mail) -> None:
+        await asyncio.sleep(0.05)
+
+    async with running_site(tmp_path, Sink(dot=dot)) as site:
+        await make_list(site, members=100)
+        await post(site)
+        await site.sink.wait(10)
+        options = site.service.config.delivery
+        fewer = msgspec.structs.replace(site.service.config, delivery=msgspec.structs.replace(options, connections=2))
+        site.service.reload(fewer)
+        await until(lambda: site.service.worker.connections <= 2)
+        assert len(site.sink.mails) < 60
+        site.service.reload(site.service.config)
+        await site.sink.wait(100)
+
+
+async def test_a_slow_disk_makes_no_destination_slow(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    settle = queue.settle
+
+    def slowly(tx: Tx, marks: list[queue.Mark], now: float) -> None:
+        time.sleep(0.05)
+        settle(tx, marks, now)
+
+    monkeypatch.setattr(queue, "settle", slowly)
+    monkeypatch.setattr(pace, "SLOW", 0.04)
+    async with running_site(tmp_path, delivery_connections="1") as site:
+        await make_list(site, members=5)
+        await post(site)
+        await site.sink.wait(5)
+        await site.quiet()
+        assert not site.service.worker.pace.of("example.com", 0.0).slow
