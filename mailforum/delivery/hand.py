@@ -139,9 +139,9 @@ class Hand:
         """
         found = []
         for domain, tasks in list(self._aside.items()):
-            wait = self.pace.put_off_for(domain, now)
-            if wait and len(tasks) > ASIDE:
-                found.append((domain, wait, [tasks.pop() for _ in range(len(tasks) - ASIDE)]))
+            wait, stay = self.pace.put_off_for(domain, now), max(ASIDE, self.pace.passes(domain, now))
+            if wait and len(tasks) > stay:
+                found.append((domain, wait, [tasks.pop() for _ in range(len(tasks) - stay)]))
                 self._total -= len(found[-1][2])
             self._count_stuck(domain, now)
         return found

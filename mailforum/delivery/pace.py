@@ -28,7 +28,7 @@ SEVERAL = 3  # domains must be refused alike before it is the relay's doing
 WINDOW = 50  # transactions that are remembered
 PAUSE = (300.0, 3600.0)  # first and longest rest of a destination whose breaker is open
 PATIENCE = 5.0  # seconds that mail to a destination may wait in hand
-PUT_OFF = 30.0  # seconds for which most of the mail to a slow destination is put back into the queue
+PUT_OFF = 30.0  # seconds for which most of the mail to a slow or limited destination is put back into the queue
 KNOWN = 10_000  # destinations that are remembered
 
 _VARIES = re.compile(r"[\w.+=/-]*[@\d][\w.+=/@-]*+")
@@ -195,7 +195,11 @@ class Pace:
         wait = one.wait(now)
         if wait > PATIENCE:
             return wait
-        return PUT_OFF if one.slow else 0.0
+        return PUT_OFF if one.slow or one.limit.per_second else 0.0
+
+    def passes(self, domain: str, now: float) -> int:
+        """Return how many mails a rate limit lets through while the others are put off."""
+        return int(self.of(domain, now).limit.per_second * PUT_OFF)
 
 
 def _reason(status: Status, rcpt: str) -> str:
