@@ -158,8 +158,11 @@ class Pace:
             self._slow += 1
 
     def end(self, domain: str, seconds: float, now: float) -> None:
-        """A mail to `domain` has been sent, or not; that took `seconds`."""
-        one = self.of(domain, now)
+        """A mail to `domain` has been sent, or not; that took `seconds`.
+
+        One to many domains takes long because of the many, and says nothing of any.
+        """
+        one, seconds = self.of(domain, now), seconds if domain else 0.0
         if one.slow:
             self._slow -= 1
         was_slow = one.slow
