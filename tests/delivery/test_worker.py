@@ -128,6 +128,23 @@ async def test_what_is_tried_again_just_now_is_not_sent_twice_because_an_admin_a
         assert retried == 0
 
 
+async def test_what_an_admin_drops_while_it_is_tried_is_not_tried_again(tmp_path: Path) -> None:
+    hurry = asyncio.Event()
+
+    async def dot(_: Mail) -> str:
+        await hurry.wait()
+        return "450 4.2.0 come back later"
+
+    async with running_site(tmp_path, Sink(dot=dot)) as site:
+        await make_list(site, members=2)
+        await post(site)
+        await until(lambda: len(site.sink.seen) == 2)
+        await site.cli("queue", "drop", "1")
+        hurry.set()
+        await site.quiet()
+        assert await stats(site) == {"sent": 0, "deferred": 1, "failed": 1}
+
+
 async def test_a_delivery_is_given_up_after_five_days(tmp_path: Path) -> None:
     async with running_site(tmp_path, Sink(rcpt="450 4.2.1 mailbox busy")) as site:
         await make_list(site, members=1)
