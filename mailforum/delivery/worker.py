@@ -27,7 +27,7 @@ from mailforum.delivery.hand import Hand, Task
 from mailforum.delivery.making import JobMaker, Mailings
 from mailforum.delivery.marks import Ended, Marks
 from mailforum.delivery.pace import Pace
-from mailforum.delivery.transport import Job, RelayDown, Transport
+from mailforum.delivery.transport import Job, NoSession, RelayDown, Transport
 from mailforum.errors import Deferred
 from mailforum.model import State, Status
 from mailforum.store import queue
@@ -312,7 +312,9 @@ class Worker:
         if now < self._resume_at:
             return
         if self._hand.under_way:
-            self._most, self._grow_at = max(1, len(self._lanes) - 1), now + CROWDED
+            self._most = max(1, len(self._lanes) - 1)
+            if isinstance(down, NoSession):
+                self._grow_at = now + CROWDED
             log.event("relay_crowded", logging.INFO, reason=down.text, connections=self._most)
             return
         first, longest = PAUSE

@@ -178,6 +178,27 @@ async def test_a_relay_that_is_down_loses_nothing_and_gets_all_when_it_is_back(
             assert copies(back) == Counter(dict.fromkeys(addresses, 3))
 
 
+async def test_a_relay_that_goes_down_while_all_connections_are_busy_is_known_to_be_down(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def dot(_: Mail) -> None:
+        await asyncio.sleep(0.02)
+
+    monkeypatch.setattr("mailforum.delivery.worker.PAUSE", (0.1, 0.4))
+    async with running_site(tmp_path, Sink(dot=dot)) as site:
+        addresses = await make_list(site, members=200)
+        await post(site)
+        await site.sink.wait(40)
+        await site.sink.stop()
+        await until(lambda: site.service.worker.down_for > 0)
+        await site.sink.start()
+        await site.quiet()
+        site.clock.shift += 301  # of those that were under way it is not known what became
+        await site.quiet()
+        assert (await stats(site))["sent"] == 200
+        assert set(copies(site.sink)) == {*addresses}
+
+
 async def test_a_relay_that_wants_few_connections_is_sent_to_without_a_pause(tmp_path: Path) -> None:
     async def dot(_: Mail) -> None:
         await asyncio.sleep(0.01)
