@@ -28,7 +28,7 @@ SEVERAL = 3  # domains must be refused alike before it is the relay's doing
 WINDOW = 50  # transactions that are remembered
 PAUSE = (300.0, 3600.0)  # first and longest rest of a destination whose breaker is open
 PATIENCE = 5.0  # seconds that mail to a destination may wait in hand
-PUT_OFF = 30.0  # seconds for which most of the mail to a slow or limited destination is put back into the queue
+PUT_OFF = 30.0  # seconds for which most of the mail to a slow destination is put back into the queue
 KNOWN = 10_000  # destinations that are remembered
 
 _VARIES = re.compile(r"[\w.+=/-]*[@\d][\w.+=/@-]*+")

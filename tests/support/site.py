@@ -89,10 +89,10 @@ class Site:
     async def _busy(self) -> bool:
         now = self.clock.now()
         states = ("queued", "deferred")
-        rows, fanning = await self.service.core.db.read(
-            lambda tx: ([row for each in states for row in queue.deliveries(tx, each)], tx.one("queue.fanning"))
+        rows = await self.service.core.db.read(
+            lambda tx: [row for each in states for row in queue.deliveries(tx, each)]
         )
-        return fanning is not None or any(row.due_at <= now for row in rows)
+        return any(row.due_at <= now for row in rows)
 
 
 @contextlib.asynccontextmanager
