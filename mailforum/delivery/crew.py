@@ -46,6 +46,8 @@ class Crew:
                 *self._command, str(part), stdin=pipe, stdout=pipe, pass_fds=self._held
             )
             self._running[part] = process
+            if self._stop.is_set():  # while it was being started
+                self.stop()
             await self._listen(process)
             code = await process.wait()
             if not self._stop.is_set():

@@ -28,7 +28,7 @@ class Task:
     `mail` is the id of the mail that was the cause, for the log.
 
     Where signing takes long it is done ahead, for some tasks together: `signed` will hold the
-    recipients' own fields of this task at `place`.
+    recipients' own fields of this task at `place`, for the mailing as it was `prepared`.
     """
 
     mailing_id: int
@@ -38,6 +38,7 @@ class Task:
     given_out: bool = False
     mail: str = ""
     signed: asyncio.Future[list[bytes]] | None = None
+    prepared: object = None
     place: int = 0
 
     @property
@@ -140,9 +141,9 @@ class Hand:
         """
         found = []
         for domain, tasks in list(self._aside.items()):
-            wait = self.pace.put_off_for(domain, now)
-            if wait and len(tasks) > ASIDE:
-                found.append((domain, wait, [tasks.pop() for _ in range(len(tasks) - ASIDE)]))
+            wait, stay = self.pace.put_off_for(domain, now), max(ASIDE, self.pace.passes(domain, now))
+            if wait and len(tasks) > stay:
+                found.append((domain, wait, [tasks.pop() for _ in range(len(tasks) - stay)]))
                 self._total -= len(found[-1][2])
             self._count_stuck(domain, now)
         return found

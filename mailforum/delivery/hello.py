@@ -8,7 +8,7 @@ import ssl
 from dataclasses import dataclass, field
 from typing import Literal
 
-from mailforum.delivery.transport import RelayDown
+from mailforum.delivery.transport import NoSession, RelayDown
 from mailforum.delivery.wire import Reply, Wire
 
 Features = dict[str, str]
@@ -61,10 +61,17 @@ class _TlsBroken(RelayDown):
 
 
 async def connect(relay: Relay) -> Session:
-    """Open a session; RelayDown if there is none to be had.
+    """Open a session; NoSession if there is none to be had.
 
     With tls = "opportunistic", broken TLS is tried no further: a new connection goes on without.
     """
+    try:
+        return await _connect(relay)
+    except RelayDown as down:
+        raise NoSession(down.text, enhanced=down.enhanced) from down
+
+
+async def _connect(relay: Relay) -> Session:
     try:
         return await _open(relay, secure=relay.tls != "off")
     except _TlsBroken:

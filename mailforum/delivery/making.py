@@ -79,14 +79,14 @@ class JobMaker:
 
     async def _signed(self, task: Task, prepared: Prepared, others: deque[Task]) -> bytes:
         """Return the fields of a mail, signed in a thread together with some that come next."""
-        if task.signed is None:
+        if task.signed is None or task.prepared is not prepared:  # as after a reload: a footer may have changed
             alike = (one for one in islice(others, AHEAD - 1) if one.mailing_id == task.mailing_id and not one.signed)
             together = [task, *alike]
             firsts = [one.deliveries[0] for one in together]
             loop = asyncio.get_running_loop()
             signed = loop.run_in_executor(self._signers, lambda: [prepared.own(first) for first in firsts])
             for place, one in enumerate(together):
-                one.signed, one.place = signed, place
+                one.signed, one.prepared, one.place = signed, prepared, place
         assert task.signed is not None
         return (await task.signed)[task.place]
 

@@ -188,8 +188,11 @@ class Pace:
             self._slow += 1
 
     def end(self, domain: str, seconds: float, now: float) -> None:
-        """A mail to `domain` has been sent, or not; that took `seconds`."""
-        one = self.of(domain, now)
+        """A mail to `domain` has been sent, or not; that took `seconds`.
+
+        One to many domains takes long because of the many, and says nothing of any.
+        """
+        one, seconds = self.of(domain, now), seconds if domain else 0.0
         if one.slow:
             self._slow -= 1
         was_slow = one.slow
@@ -238,7 +241,11 @@ class Pace:
         wait = one.wait(now)
         if wait > PATIENCE:
             return wait
-        return PUT_OFF if one.slow else 0.0
+        return PUT_OFF if one.slow or one.limit.per_second else 0.0
+
+    def passes(self, domain: str, now: float) -> int:
+        """Return how many mails a rate limit lets through while the others are put off."""
+        return int(self.of(domain, now).limit.per_second * PUT_OFF)
 
 
 def _names(mailing: int, domain: str) -> tuple[str, str]:

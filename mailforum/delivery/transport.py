@@ -81,6 +81,10 @@ class RelayDown(Deferred):
     enhanced = "4.4.2"
 
 
+class NoSession(RelayDown):
+    """No connection could be had, or none on which mail may be sent."""
+
+
 class Transport(Protocol):
     """A way to the next hop."""
 

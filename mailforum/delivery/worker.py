@@ -26,7 +26,7 @@ from mailforum.delivery.hand import Hand, Task
 from mailforum.delivery.making import JobMaker, Mailings
 from mailforum.delivery.marks import Ended, Marks
 from mailforum.delivery.pace import Pace
-from mailforum.delivery.transport import Job, RelayDown, Transport
+from mailforum.delivery.transport import Job, NoSession, RelayDown, Transport
 from mailforum.errors import Deferred
 from mailforum.model import State, Status
 from mailforum.options import DeliveryOptions
@@ -248,7 +248,7 @@ class Worker:
     async def next_task(self, wait: bool) -> Task | None:
         """Hand a lane its next task; with `wait`, for as long as an idle connection is worth keeping."""
         until = self._clock.monotonic() + IDLE
-        while not self._stopping:
+        while not self._stopping and len(self._lanes) <= self._options.connections:
             now = self._clock.monotonic()
             task = self._hand.next(now)
             if task:
@@ -274,11 +274,14 @@ class Worker:
             return await self._jobs.job(task, self._hand.ready)
         except Exception as error:
             logger.error("a mail cannot be made", exc_info=error)
-            status = Status(State.DEFERRED, "4.3.0", f"the mail could not be made: {type(error).__name__}")
-            await self._marks.settle(Ended(task, (status,) * len(task.deliveries)))
-            self.pace.end(task.domain, 0, self._clock.monotonic())
-            self._hand.done(task)
+            await self.postpone(task, f"the mail could not be made: {type(error).__name__}")
             return None
+
+    async def postpone(self, task: Task, why: str) -> None:
+        """Have a task that a fault of ours has met tried again later, as if the relay had put it off."""
+        status = Status(State.DEFERRED, "4.3.0", why)
+        await self._marks.settle(Ended(task, (status,) * len(task.deliveries)))
+        self.put_back([task])
 
     async def take_off(self, lane: int, job: Job) -> None:
         """Write down that a job may be on its way; returns when that is durable."""
@@ -309,7 +312,9 @@ class Worker:
         if now < self._resume_at:
             return
         if self._hand.under_way:
-            self._most, self._grow_at = max(1, len(self._lanes) - 1), now + CROWDED
+            self._most = max(1, len(self._lanes) - 1)
+            if isinstance(down, NoSession):
+                self._grow_at = now + CROWDED
             log.event("relay_crowded", logging.INFO, reason=down.text, connections=self._most)
             return
         first, longest = PAUSE
@@ -326,7 +331,7 @@ class Worker:
         self._hand.take_back()
 
     def put_back(self, tasks: Iterable[Task]) -> None:
-        """Give tasks back to the queue that a lane has taken and not tried."""
+        """Let go of tasks that a lane has taken: those with no mark are due as before."""
         for task in tasks:
             self.pace.end(task.domain, 0, self._clock.monotonic())
             self._hand.done(task)
@@ -340,6 +345,7 @@ class Lane:
         self._number = number
         self._in_hand: dict[int, Task] = {}
         self._since = 0.0
+        self._time = asyncio.get_running_loop().time
 
     async def run(self) -> None:
         """Send until there has been nothing to send for a while, or the relay is down."""
@@ -347,6 +353,11 @@ class Lane:
             await self._worker.transport.run(self._take, self._settle)
         except RelayDown as down:
             self._worker.relay_is_down(down)
+        except Exception as error:  # our own fault; tried again at once, it would only come again
+            logger.error("a connection has failed", exc_info=error)
+            for number, task in list(self._in_hand.items()):
+                await self._worker.postpone(task, f"fault: {type(error).__name__}")
+                del self._in_hand[number]
         finally:
             self._worker.put_back(self._in_hand.values())
 
@@ -356,16 +367,16 @@ class Lane:
             if job is not None:
                 self._in_hand[job.ids[0]] = task
                 if wait:
-                    self._since = asyncio.get_running_loop().time()
                     await self._worker.take_off(self._number, job)
+                    self._since = self._time()
                 return job
         return None
 
     async def _settle(self, job: Job, statuses: tuple[Status, ...], following: Job | None) -> None:
-        now = asyncio.get_running_loop().time()
+        seconds = self._time() - self._since
         ended = Ended(self._in_hand[job.ids[0]], statuses, self._number, following.ids if following else ())
-        await self._worker.settle(ended, now - self._since)
-        self._since = now
+        await self._worker.settle(ended, seconds)
+        self._since = self._time()  # the next one's dot goes out now; no destination is slow because our disk is
         del self._in_hand[job.ids[0]]
 
 

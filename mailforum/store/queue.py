@@ -23,7 +23,7 @@ PAUSED = 1e11  # seconds that are added to the due time of what is paused: the y
 EVERYBODY = 2**62  # no member has so high an id
 STEP = 1000  # members to whom a mailing is queued in one transaction
 TURN = 100  # deliveries of one run that are taken before it is another's turn
-STEPS, NEWEST = 500, 50  # runs that are looked at, from the oldest and from the newest
+STEPS, NEWEST = 500, 50  # runs that are looked at, from the oldest that are not in hand and from the newest
 
 _STATES = {state.value: state for state in State}
 
@@ -192,9 +192,10 @@ def take(tx: Tx, now: float, hand: Mapping[Run, int], want: int, part: Part = WH
     reached = dict(hand)
     taken = Taken([], [], tx.one("queue.fanning") is not None, {})
     turn, share = max(TURN, want // 5), {"part": part.index, "parts": part.count}
+    steps = STEPS + part.count * len(hand)  # the other parts have about as much in hand
     while len(taken.due) < want:
         took = 0
-        for run in islice(_oldest(tx, now), STEPS):
+        for run in islice(_oldest(tx, now), steps):
             took += _turn(tx, taken, reached, run, share | {"limit": min(turn, want - len(taken.due))})
             if len(taken.due) >= want:
                 break

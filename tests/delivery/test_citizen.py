@@ -289,3 +289,16 @@ async def test_who_has_to_wait_costs_no_time(tmp_path: Path, monkeypatch: pytest
         await post(site, "pmo")
         await site.sink.wait(30)
         assert len(looks) < 200
+
+
+async def test_who_is_given_few_mails_a_second_does_not_keep_the_others_waiting(tmp_path: Path) -> None:
+    async with running_site(tmp_path, delivery_limits='["example.com 60/m"]') as site:
+        await make_list(site, "many", at("example.com", 150))
+        await make_list(site, "one", ["zoe@example.net"])
+        await post(site, "many")
+        await site.sink.wait(1)
+        await post(site, "one")
+        async with asyncio.timeout(5):
+            while not site.sink.to("zoe@example.net"):
+                await asyncio.sleep(0.01)
+        assert len(site.sink.mails) < 10

@@ -10,6 +10,7 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
 
+from mailforum.delivery.crew import Crew
 from tests.support.sink import Mail, Sink
 from tests.support.site import DOMAIN, _send, free_port, run_cli, write_config
 
@@ -111,3 +112,13 @@ async def test_the_senders_end_when_the_first_process_is_killed(tmp_path: Path) 
         site.process.kill()
         await site.process.wait()
         await until_gone(sender)
+
+
+async def test_a_sender_that_is_just_being_started_is_told_to_stop_as_well() -> None:
+    crew = Crew(["sh", "-c", "exec cat >/dev/null"], 2, [])
+    running = asyncio.create_task(crew.run())
+    for _ in range(3):  # now it is
+        await asyncio.sleep(0)
+    crew.stop()
+    async with asyncio.timeout(5):
+        await running

@@ -194,3 +194,14 @@ def test_what_is_known_of_destinations_is_bounded(monkeypatch: pytest.MonkeyPatc
         p.begin(f"d{number}.example.com", 0.0)
         p.end(f"d{number}.example.com", 0.0, 0.0)
     assert len(p._known) <= 100
+
+
+def test_long_transactions_to_many_domains_take_no_room_from_a_slow_domain():
+    p = Pace({}, 4)
+    p.begin("slow.example.com", 0.0)
+    p.end("slow.example.com", 5.0, 0.0)
+    for _ in range(4):
+        p.begin("", 0.0)
+        p.end("", 5.0, 0.0)
+        p.begin("", 0.0)
+    assert p.may_begin("slow.example.com", 0.0)

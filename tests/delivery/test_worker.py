@@ -2,13 +2,17 @@
 
 import asyncio
 import json
+import time
 from collections import Counter
 from collections.abc import AsyncIterator, Callable
 from pathlib import Path
 
+import msgspec
 import pytest
 
+from mailforum.delivery import pace, smtp
 from mailforum.store import queue
+from mailforum.store.database import Tx
 from tests.support.sink import Mail, Sink
 from tests.support.site import Site, free_port, running_site
 
@@ -124,6 +128,23 @@ async def test_what_is_tried_again_just_now_is_not_sent_twice_because_an_admin_a
         assert retried == 0
 
 
+async def test_what_an_admin_drops_while_it_is_tried_is_not_tried_again(tmp_path: Path) -> None:
+    hurry = asyncio.Event()
+
+    async def dot(_: Mail) -> str:
+        await hurry.wait()
+        return "450 4.2.0 come back later"
+
+    async with running_site(tmp_path, Sink(dot=dot)) as site:
+        await make_list(site, members=2)
+        await post(site)
+        await until(lambda: len(site.sink.seen) == 2)
+        await site.cli("queue", "drop", "1")
+        hurry.set()
+        await site.quiet()
+        assert await stats(site) == {"sent": 0, "deferred": 1, "failed": 1}
+
+
 async def test_a_delivery_is_given_up_after_five_days(tmp_path: Path) -> None:
     async with running_site(tmp_path, Sink(rcpt="450 4.2.1 mailbox busy")) as site:
         await make_list(site, members=1)
@@ -155,6 +176,27 @@ async def test_a_relay_that_is_down_loses_nothing_and_gets_all_when_it_is_back(
         async with Sink(port=down.port) as back:
             await back.wait(60)
             assert copies(back) == Counter(dict.fromkeys(addresses, 3))
+
+
+async def test_a_relay_that_goes_down_while_all_connections_are_busy_is_known_to_be_down(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def dot(_: Mail) -> None:
+        await asyncio.sleep(0.02)
+
+    monkeypatch.setattr("mailforum.delivery.worker.PAUSE", (0.1, 0.4))
+    async with running_site(tmp_path, Sink(dot=dot)) as site:
+        addresses = await make_list(site, members=200)
+        await post(site)
+        await site.sink.wait(40)
+        await site.sink.stop()
+        await until(lambda: site.service.worker.down_for > 0)
+        await site.sink.start()
+        await site.quiet()
+        site.clock.shift += 301  # of those that were under way it is not known what became
+        await site.quiet()
+        assert (await stats(site))["sent"] == 200
+        assert set(copies(site.sink)) == {*addresses}
 
 
 async def test_a_relay_that_wants_few_connections_is_sent_to_without_a_pause(tmp_path: Path) -> None:
@@ -283,3 +325,58 @@ async def test_a_list_that_is_deleted_takes_its_deliveries_with_it(tmp_path: Pat
         await site.cli("list", "delete", "pmo", "--yes")
         assert await stats(site) == {"sent": 0, "deferred": 0, "failed": 0}
         assert await site.send("ada@example.org", ["pmo@lists.example.test"], POST) != "250"
+
+
+async def test_a_fault_of_ours_at_one_mail_is_tried_again_later_and_the_others_go_out(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    envelope, faults = smtp._Dialogue._envelope, []
+
+    def faulty(dialogue: smtp._Dialogue, work: smtp._Work) -> list[bytes]:
+        if work.job.rcpts == ("m1@example.com",):
+            faults.append(work)
+            raise ValueError("our own fault")
+        return envelope(dialogue, work)
+
+    monkeypatch.setattr(smtp._Dialogue, "_envelope", faulty)
+    async with running_site(tmp_path, delivery_connections="1") as site:
+        addresses = await make_list(site, members=5)
+        await post(site)
+        await site.quiet()
+        assert len(faults) == 1
+        assert (await stats(site))["deferred"] in (1, 2)  # the mail before it may have been with it in hand
+        assert set(copies(site.sink)) <= {*addresses} - {"m1@example.com"}
+
+
+async def test_a_reload_with_fewer_connections_closes_those_that_are_too_many(tmp_path: Path) -> None:
+    async def dot(_: Mail) -> None:
+        await asyncio.sleep(0.05)
+
+    async with running_site(tmp_path, Sink(dot=dot)) as site:
+        await make_list(site, members=100)
+        await post(site)
+        await site.sink.wait(10)
+        options = site.service.config.delivery
+        fewer = msgspec.structs.replace(site.service.config, delivery=msgspec.structs.replace(options, connections=2))
+        site.service.reload(fewer)
+        await until(lambda: site.service.worker.connections <= 2)
+        assert len(site.sink.mails) < 60
+        site.service.reload(site.service.config)
+        await site.sink.wait(100)
+
+
+async def test_a_slow_disk_makes_no_destination_slow(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    settle = queue.settle
+
+    def slowly(tx: Tx, marks: list[queue.Mark], now: float) -> None:
+        time.sleep(0.05)
+        settle(tx, marks, now)
+
+    monkeypatch.setattr(queue, "settle", slowly)
+    monkeypatch.setattr(pace, "SLOW", 0.04)
+    async with running_site(tmp_path, delivery_connections="1") as site:
+        await make_list(site, members=5)
+        await post(site)
+        await site.sink.wait(5)
+        await site.quiet()
+        assert not site.service.worker.pace.of("example.com", 0.0).slow

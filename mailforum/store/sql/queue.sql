@@ -82,6 +82,7 @@ SELECT min(due_at) AS due_at FROM delivery WHERE done_at IS NULL
 UPDATE delivery
 SET state = :state, attempts = attempts + 1, due_at = :due_at, done_at = :done_at, enhanced = :enhanced, reply = :reply
 WHERE id IN (SELECT value FROM json_each(:ids))
+  AND (done_at IS NULL OR :state = 'sent') -- an admin may have given it up meanwhile
 
 -- name: tried
 INSERT INTO attempt (delivery_id, at, enhanced, reply)
