@@ -231,6 +231,8 @@ def explain(error: Exception) -> str:
     text = str(error)
     if isinstance(error, Refused | Deferred):
         text = error.text if error.reason in error.text else f"{error.text} ({error.reason})"
+        if error.reason.startswith("database: "):  # what a sender is told is about mail
+            text = f"the database cannot be used: {error.reason.removeprefix('database: ')}"
     elif isinstance(error, OSError):
         text = f"{error.filename}: {error.strerror}" if error.filename else error.strerror or text
     elif not isinstance(error, MailforumError):

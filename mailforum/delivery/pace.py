@@ -33,6 +33,8 @@ PATIENCE = 5.0  # seconds that mail to a destination may wait in hand
 PUT_OFF = 30.0  # seconds for which most of the mail to a slow destination is put back into the queue
 KNOWN = 5000  # destinations that are remembered
 
+OF_MAIL = ("5.6.", "5.3.4", "5.2.3")  # RFC 3463: the form of the mail, its size
+
 _VARIES = re.compile(r"[\w.+=/-]*[@\d][\w.+=/@-]*+")
 
 
@@ -210,6 +212,8 @@ class Pace:
             one = self.of(domain, now)
             one.allowed = max(1.0, one.allowed / 2)
             return
+        if status.enhanced.startswith(OF_MAIL) or status.reply.startswith("552"):
+            return  # it says nothing of who was to take the mail, however many mails are like that
         reason = "" if status.state is State.SENT else _reason(status, rcpt)
         # Whose doing it may be, and how many domains and mailings must then be refused alike.
         alone, whole = _names(mailing, domain)

@@ -58,7 +58,7 @@ def test_a_broken_text_is_an_error(pmo: Forum) -> None:
 
 def test_a_database_that_is_broken_is_an_error(pmo: Forum) -> None:
     pmo.file("mailforum.db", b"nothing that we know" * 1000)
-    assert found(pmo, "database: Mail cannot be stored") == "error"
+    assert found(pmo, "database: the database cannot be used: the file is damaged") == "error"
 
 
 def test_a_folder_that_is_not_there_is_an_error(forum: Forum) -> None:

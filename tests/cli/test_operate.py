@@ -19,7 +19,9 @@ import pytest
 
 from mailforum import config
 from mailforum.cli import operate
+from mailforum.cli.common import explain
 from mailforum.delivery.sign import load_key
+from mailforum.store.trouble import unavailable
 from tests.cli.conftest import Forum, as_process
 from tests.support.site import run_cli, write_config
 
@@ -112,6 +114,15 @@ def test_backup_is_a_whole_copy_and_overwrites_nothing(pmo: Forum) -> None:
     assert "is there already" in pmo.fails("backup", str(path))
     assert path.read_bytes() == before
     assert pmo.fails("backup", str(pmo.folder / "gone" / "copy.db")).endswith("No such file or directory")
+
+
+def test_a_database_that_cannot_be_written_is_named_and_no_mail_is_spoken_of() -> None:
+    error = unavailable(_Full("database or disk is full"))
+    assert explain(error) == "the database cannot be used: the disk is full (database or disk is full)"
+
+
+class _Full(sqlite3.OperationalError):
+    sqlite_errorname = "SQLITE_FULL"
 
 
 def test_a_backup_that_fails_leaves_nothing_behind(forum: Forum) -> None:

@@ -168,6 +168,22 @@ async def test_one_domain_that_refuses_everybody_is_left_alone_and_the_others_ar
         assert (await stats(site))["failed"] == 0
 
 
+async def test_a_relay_without_8bitmime_costs_only_the_mails_that_need_it(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    members = [*at("a.example.com", 10), *at("b.example.com", 10), *at("c.example.com", 10)]
+    async with running_site(tmp_path, Sink(features=("PIPELINING", "SIZE"))) as site:
+        await make_list(site, "pmo", members)
+        for number in (b"8bit.1", b"8bit.2"):
+            await site.send("ada@example.org", [f"pmo@{DOMAIN}"], POST % number + "Grüße\r\n".encode())
+        await post(site, "pmo")
+        await site.sink.wait(30)
+        await site.quiet()
+        assert copies(site.sink) == Counter(members)
+        assert (await stats(site))["failed"] == 60
+        assert events(caplog, "breaker") == []
+
+
 async def test_a_limit_of_the_admin_holds(tmp_path: Path) -> None:
     busy = most = 0
 

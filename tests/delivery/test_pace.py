@@ -159,6 +159,13 @@ def test_it_is_the_relay_that_refuses_when_several_domains_are_refused_alike():
     assert [one.anew for one in opened] == [True, False]
 
 
+@pytest.mark.parametrize("enhanced, words", [("5.6.3", "554 no"), ("5.3.4", "554 no"), ("5.0.0", "552 too big")])
+def test_mails_too_big_or_of_a_form_that_is_not_taken_open_no_breaker(enhanced: str, words: str):
+    p = Pace({}, 32)
+    assert not learn(p, Status(State.FAILED, enhanced, words), 100)
+    assert p.may_begin("example.com", 0.0)
+
+
 def test_a_destination_that_puts_off_gets_less_at_a_time_and_is_not_left_alone():
     p = Pace({}, 32)
     later = Status(State.DEFERRED, "4.7.1", "450 4.7.1 greylisted")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ipaddress
 import os
 import re
 import shutil
@@ -93,6 +94,11 @@ def test_what_the_container_is_made_of_is_there() -> None:
     assert copied
     for name in copied:
         assert (ROOT / name).exists(), name
+
+
+def test_what_docker_passes_on_from_its_host_is_not_counted_as_one_client() -> None:
+    read = config.load(DEPLOY / "docker" / "mailforum.toml", {})
+    assert any(ipaddress.ip_address("172.17.0.1") in ipaddress.ip_network(net) for net in read.smtp.trusted)
 
 
 def test_the_container_listens_where_it_says() -> None:
