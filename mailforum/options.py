@@ -117,7 +117,7 @@ class Smtp(_Section, frozen=True):
     ] = Size(1024**3)
     trusted: Annotated[
         tuple[Network, ...], Meta(description="Networks whose clients are not counted, here and in [limits]")
-    ] = (Network("127.0.0.0/8"), Network("::1/128"))
+    ] = tuple(map(Network, ("127.0.0.0/8", "::1/128", "10.0.0.0/8", "172.16.0.0/12", "192.168.0.0/16", "fc00::/7")))
 
 
 class DeliveryOptions(_Section, frozen=True):
@@ -237,11 +237,11 @@ class Limits(_Section, frozen=True):
     answers_per_ten_minutes: Annotated[
         int,
         Meta(
-            description="Most answers of one author to others on one list in ten minutes; a moderator reads what is "
-            "more. 0: no limit",
+            description="Most answers of one author to others on one list in ten minutes, and five in the same "
+            "words; a moderator reads what is more. 0: no limit",
             ge=0,
         ),
-    ] = 5
+    ] = 60
     owner_notices_per_day: Annotated[
         int,
         Meta(

@@ -26,7 +26,7 @@ SLOW = 1.0  # seconds a transaction; a destination that takes longer is slow
 ALIKE = 20  # refusals for one reason that open the breaker, if they are
 SHARE = 0.5  # that part of the last transactions, or,
 OWN_FAULT = 0.9  # where the reason is a mailbox that does not exist, this
-SEVERAL = 3  # domains must be refused alike before it is the relay's doing
+SEVERAL = 3  # domains must refuse alike before it is the relay's doing, and mailings before it is not a mailing's
 WINDOW = 50  # transactions that are remembered
 PAUSE = (300.0, 3600.0)  # first and longest rest of a destination whose breaker is open
 PATIENCE = 5.0  # seconds that mail to a destination may wait in hand
@@ -217,7 +217,12 @@ class Pace:
         reason = "" if status.state is State.SENT else _reason(status, rcpt)
         # Whose doing it may be, and how many domains and mailings must then be refused alike.
         alone, whole = _names(mailing, domain)
-        for key, domains, mailings in ((alone, 1, 1), (whole, SEVERAL, 1), (domain, 1, 2), ("", SEVERAL, 2)):
+        for key, domains, mailings in (
+            (alone, 1, 1),
+            (whole, SEVERAL, 1),
+            (domain, 1, SEVERAL),
+            ("", SEVERAL, SEVERAL),
+        ):
             one = self.of(key, now)
             one.recent.append(_Seen(reason, delivery, domain, mailing))
             if not reason:

@@ -21,7 +21,7 @@ class Site:
     answers_to_strangers: int = 5
     strangers_per_hour: int = 20
     same_text: float = 86400.0
-    answers_per_ten_minutes: int = 5
+    answers_per_ten_minutes: int = 60
     owner_notices_per_day: int = 50
     storm: int = 10
     confirm_seconds: float = 3 * 86400

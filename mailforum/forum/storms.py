@@ -19,6 +19,7 @@ from mailforum.store import intake, posts
 from mailforum.store.database import Tx
 
 TEN_MINUTES = 600.0
+SAME_WORDS = 5  # answers of one author in the same words in ten minutes
 SHORTEST = 40  # bytes without blanks; "Me too!" is said by many
 LONGEST = 64 * 1024  # bytes of a mail that are looked at; every other sender waits meanwhile
 MOST_NAMES = 5  # of the posts that a mail says it answers, the nearest ones
@@ -35,7 +36,8 @@ def judge(tx: Tx, mail: Incoming) -> Verdict | None:
 def _same_text(tx: Tx, mail: Incoming) -> Verdict | None:
     """A text that another server brings again is in a loop. Short ones are said by many, but not that often."""
     mark, short = _mark(mail.msg)
-    what, within, most = f"text {mail.mlist.address}", mail.site.same_text, mail.site.answers_per_ten_minutes
+    what, within = f"text {mail.mlist.address}", mail.site.same_text
+    most = min(mail.site.answers_per_ten_minutes, SAME_WORDS)
     new = not mark or intake.see_again(tx, what, mark, mail.now, within=within)
     if new or not within or not _was_passed_on(mail) or not _was_written_within(mail, within):
         return None
@@ -51,8 +53,10 @@ def _too_many_answers(tx: Tx, mail: Incoming) -> Verdict | None:
     most = mail.site.answers_per_ten_minutes
     if not most or not _answers_others(tx, mail):
         return None
-    author = address.key(mail.sender).encode("utf-8", "replace")
-    if intake.pace(tx, f"posts {mail.mlist.address}", author, mail.now, most=most, seconds=TEN_MINUTES):
+    what, author = f"answers {mail.mlist.address}", address.key(mail.sender).encode("utf-8", "replace")
+    any_words = intake.pace(tx, what, author, mail.now, most=most, seconds=TEN_MINUTES)
+    words = author + b" " + _mark(mail.msg)[0]
+    if intake.pace(tx, what, words, mail.now, most=min(most, SAME_WORDS), seconds=TEN_MINUTES) and any_words:
         return None
     return Verdict("hold", TOO_MANY, "You have answered many posts in a short time, so a moderator reads this first.")
 

@@ -62,6 +62,7 @@ class Transaction:
     rcpts: list[str] = field(default_factory=list)
     routes: dict[str, Route] = field(default_factory=dict)
     tries: int = 0
+    refused: bool = False  # the mail before it
 
 
 class Dialogue(Wire):
@@ -235,8 +236,8 @@ class Dialogue(Wire):
         data = await self.read_mail()
         # From here on the mail is ours: what the client does now must not stop it half-way.
         answers = await self.undisturbed(self._hand_over(transaction, data))
-        self.mail = Transaction()
-        if any(answer.startswith("2") for answer in answers):
+        self.mail = Transaction(refused=not any(answer.startswith("2") for answer in answers))
+        if not self.mail.refused:
             self.forgive()
         await self.push("\r\n".join(answers))
 
@@ -301,7 +302,8 @@ class Dialogue(Wire):
 
     async def smtp_RSET(self, arg: str) -> None:
         no_argument(arg)
-        self.count_junk()
+        if not self.mail.refused:  # clients say it behind a mail that was refused, and mean no harm
+            self.count_junk()
         self.mail = Transaction()
         await self.push("250 2.0.0 Ok")
 

@@ -56,7 +56,7 @@ async def desk(tmp_path: Path) -> AsyncIterator[Desk]:
 
 
 async def test_a_relay_that_refuses_all_is_left_alone_whatever_was_written_down_beside(desk: Desk) -> None:
-    await desk.refuse([*await desk.queued(13), *await desk.queued(12)])
+    await desk.refuse([due for _ in range(3) for due in await desk.queued(9)])
     assert desk.rests == [300.0]
     assert await desk.states() == {State.DEFERRED}
 

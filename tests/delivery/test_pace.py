@@ -103,7 +103,7 @@ def learn(
     """Let so many deliveries end so, of one mailing or (None) of two in turn; return what has opened."""
     opened = []
     for number in range(first, first + count):
-        one = number // 2 % 2 if mailing is None else mailing
+        one = number // 2 % 3 if mailing is None else mailing
         opened += p.learn([pace.Lesson(domain, number, one, f"m{number}@{domain}", status)], now)
     return opened
 
@@ -122,7 +122,7 @@ def test_refusals_that_differ_only_in_whom_they_name_are_one_reason():
         Status(State.FAILED, "5.7.1", f"550 5.7.1 <m{n}@example.com>: relaying denied (queue id 4F{n}A)")
         for n in range(20)
     ]
-    lessons = [pace.Lesson("a", n, n % 2, f"m{n}@example.com", status) for n, status in enumerate(texts)]
+    lessons = [pace.Lesson("a", n, n % 3, f"m{n}@example.com", status) for n, status in enumerate(texts)]
     opened = p.learn(lessons, 0.0)
     assert opened
 

@@ -7,12 +7,11 @@ import pytest
 from tests.support.flow import Flow
 from tests.support.site import running_site
 
-AS_SHIPPED = {"limits_answers_per_ten_minutes": "5", "limits_same_text": '"1d"'}
 IN_ORDER = {"delivery_connections": "1"}  # two would race
 FLOWS = sorted(path.parent for path in Path(__file__).parent.glob("*/flow.txt"))
 
 
 @pytest.mark.parametrize("folder", FLOWS, ids=lambda path: path.name)
 async def test_flow(folder: Path, tmp_path: Path) -> None:
-    async with running_site(tmp_path, **AS_SHIPPED, **IN_ORDER) as site:
+    async with running_site(tmp_path, **IN_ORDER) as site:
         await Flow(folder, site).play()

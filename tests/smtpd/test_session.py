@@ -10,6 +10,7 @@ from mailforum.errors import Deferred, Refused
 from mailforum.model import Outcome
 from mailforum.smtpd.shared import Limits
 from mailforum.smtpd.syntax import one_outcome, reply, split_path, words
+from tests.support.site import running_site
 
 MAIL = b"From: Ann <ann@example.com>\r\nSubject: Lunch\r\n\r\nAt noon?\r\n"
 LIST = "pmo@lists.example.org"
@@ -691,3 +692,15 @@ def test_any_bytes_are_a_command_or_refused(line):
         assert error.code == 501
     else:
         assert verb == verb.upper()
+
+
+async def test_any_number_of_mails_may_be_refused_on_one_connection(tmp_path):
+    """A mail server in front of us brings all that is meant for us, and clients say RSET behind a refusal."""
+    async with running_site(tmp_path) as site:
+        await site.cli("list", "create", "pmo")
+        mail = b"MAIL FROM:<eve@example.net>\r\nRCPT TO:<pmo@lists.example.test>\r\nDATA\r\n"
+        text = b"From: eve@example.net\r\nSubject: %d\r\n\r\nHello.\r\n.\r\nRSET\r\n"
+        dialogue = b"EHLO x\r\n" + b"".join(mail + text % number for number in range(40)) + b"QUIT\r\n"
+        answers = (await site.raw(dialogue)).split(b"\r\n")
+        assert sum(answer.startswith(b"550 5.7.1 Only members post") for answer in answers) == 40
+        assert answers[-2].startswith(b"221")

@@ -6,8 +6,9 @@ import pytest
 
 from mailforum.model import Kind
 from mailforum.store import queue
-from mailforum.store.database import Tx
-from mailforum.store.sqlite import open_sqlite
+from mailforum.store.connection import connect
+from mailforum.store.database import Tx, load_queries
+from mailforum.store.sqlite import SqliteTx, open_sqlite
 
 
 @pytest.mark.parametrize("part", [queue.WHOLE, queue.Part(0, 2)])
@@ -40,3 +41,21 @@ async def test_old_mail_that_stays_in_hand_keeps_no_new_mail_from_being_taken(
     found = await db.write(unit)
     await db.close()
     assert found == (["m40@example.com", "m41@example.com"] if part.count == 1 else ["m41@example.com"])
+
+
+async def test_the_next_run_costs_the_same_however_many_deliveries_are_passed_over(tmp_path: Path) -> None:
+    path = tmp_path / "db"
+    await (await open_sqlite(path)).close()
+    connection = connect(path)
+    many = [(1, "x@example.com", "queued", 1.0, 10.0)] * 5000 + [(2, "x@example.com", "queued", 1.0, 11.0)] * 5000
+    connection.execute("PRAGMA foreign_keys=OFF")
+    connection.executemany(
+        "INSERT INTO delivery (mailing_id, rcpt, state, created_at, due_at) VALUES (?, ?, ?, ?, ?)", many
+    )
+    steps = []
+    connection.set_progress_handler(lambda: steps.append(1), 1)
+    tx = SqliteTx(connection, load_queries())
+    assert list(queue._oldest(tx, 50.0)) == [(10.0, 1), (11.0, 2)]
+    assert list(queue._newest(tx, 50.0)) == [(11.0, 2), (10.0, 1)]
+    connection.close()
+    assert len(steps) < 1000

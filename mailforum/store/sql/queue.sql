@@ -51,14 +51,31 @@ FROM mailing JOIN member ON member.list_id = mailing.list_id
 WHERE mailing.fan_after < mailing.fan_last
 
 -- name: next_run
-SELECT due_at, mailing_id FROM delivery
-WHERE done_at IS NULL AND due_at <= :now AND (due_at, mailing_id) > (:due_at, :mailing_id)
-ORDER BY due_at, mailing_id LIMIT 1
+-- In two steps, for SQLite would look at every delivery of the run that a comparison of both columns is to pass over.
+SELECT due_at, mailing_id FROM (
+    SELECT * FROM (
+        SELECT due_at, mailing_id FROM delivery
+        WHERE done_at IS NULL AND due_at = :due_at AND mailing_id > :mailing_id AND due_at <= :now
+        ORDER BY mailing_id LIMIT 1) AS same_time
+    UNION ALL
+    SELECT * FROM (
+        SELECT due_at, mailing_id FROM delivery
+        WHERE done_at IS NULL AND due_at > :due_at AND due_at <= :now
+        ORDER BY due_at, mailing_id LIMIT 1) AS later
+) AS run LIMIT 1
 
 -- name: last_run
-SELECT due_at, mailing_id FROM delivery
-WHERE done_at IS NULL AND due_at <= :now AND (due_at, mailing_id) < (:due_at, :mailing_id)
-ORDER BY due_at DESC, mailing_id DESC LIMIT 1
+SELECT due_at, mailing_id FROM (
+    SELECT * FROM (
+        SELECT due_at, mailing_id FROM delivery
+        WHERE done_at IS NULL AND due_at = :due_at AND mailing_id < :mailing_id AND due_at <= :now
+        ORDER BY mailing_id DESC LIMIT 1) AS same_time
+    UNION ALL
+    SELECT * FROM (
+        SELECT due_at, mailing_id FROM delivery
+        WHERE done_at IS NULL AND due_at < :due_at AND due_at <= :now
+        ORDER BY due_at DESC, mailing_id DESC LIMIT 1) AS earlier
+) AS run LIMIT 1
 
 -- name: due_in_run
 SELECT id, member_id, rcpt, attempts, created_at,
