@@ -74,13 +74,26 @@ class _Seen(NamedTuple):
 class Destination:
     """What is known of one destination."""
 
-    __slots__ = ("active", "allowed", "level", "limit", "pause", "recent", "resume_at", "slow", "used_at", "why")
+    __slots__ = (
+        "active",
+        "allowed",
+        "level",
+        "limit",
+        "pause",
+        "recent",
+        "resume_at",
+        "since",
+        "slow",
+        "used_at",
+        "why",
+    )
 
     def __init__(self, limit: Limit, now: float) -> None:
         self.limit = limit
         self.active = 0
         self.allowed = BEGIN
         self.slow = False
+        self.since = now  # the last transaction ended, or the first began
         self.pause = self.resume_at = 0.0
         self.why = ""  # the breaker was opened
         self.recent: deque[_Seen] = deque(maxlen=WINDOW)
@@ -105,14 +118,17 @@ class Destination:
 
     def begin(self, now: float) -> None:
         """A transaction begins."""
+        if not self.active:
+            self.since = now
         self.active += 1
         if self.limit.per_second:
             self.level = max(0.0, self.level - (now - self.used_at) * self.limit.per_second) + 1
             self.used_at = now
 
-    def took(self, seconds: float, most: int) -> None:
+    def took(self, seconds: float, most: int, now: float) -> None:
         """A transaction has ended after `seconds`."""
         self.active -= 1
+        self.since = now
         self.slow = seconds > SLOW
         self.allowed = max(1.0, self.allowed / 2) if self.slow else min(self.allowed + 1, most)
 
@@ -159,7 +175,8 @@ class Pace:
             destination.limit = self._limit(domain)
 
     def _limit(self, domain: str) -> Limit:
-        return self._limits.get(domain) or (self._limits.get("*") if domain else None) or Limit()
+        named = domain and " " not in domain  # neither the relay nor a mailing
+        return self._limits.get(domain) or (self._limits.get("*") if named else None) or Limit()
 
     def of(self, domain: str, now: float) -> Destination:
         """Return what is known of `domain`."""
@@ -168,6 +185,8 @@ class Pace:
             if len(self._known) >= KNOWN:
                 self._forget(now)
             found = self._known[domain] = Destination(self._limit(domain), now)
+            if self._slow > self._connections // 4:  # many are slow: this one may be as well
+                found.allowed = 1.0
         return found
 
     def _forget(self, now: float) -> None:
@@ -198,9 +217,16 @@ class Pace:
         if one.slow:
             self._slow -= 1
         was_slow = one.slow
-        one.took(seconds, 2 * self._connections)  # on each the next one is begun before the last has ended
+        one.took(seconds, 2 * self._connections, now)  # on each the next one is begun before the last has ended
         if one.slow != was_slow:
             self._slow += one.active if one.slow else -one.active
+
+    def look_around(self, now: float) -> None:
+        """Find the destinations that keep transactions waiting and do not end them: they are slow."""
+        for domain, one in self._known.items():
+            if domain and one.active and not one.slow and now - one.since > SLOW:
+                one.slow, one.allowed = True, 1.0
+                self._slow += one.active
 
     def learn(self, lessons: Iterable[Lesson], now: float) -> list[Opened]:
         """Take notice of how attempts ended; return the breakers that opened."""

@@ -71,7 +71,7 @@ class Worker:
         self._lanes: set[asyncio.Task[None]] = set()
         self._numbers: set[int] = set()  # of the lanes that are open
         self._waiting: list[asyncio.Future[None]] = []  # lanes with nothing to do
-        self._want, self._filled_at = WANT[0], 0.0
+        self._want, self._filled_at, self._looked_at = WANT[0], 0.0, 0.0
         self._most, self._grow_at = BEGIN, 0.0
         self._stopping = False
         self._pause = 0.0
@@ -149,6 +149,9 @@ class Worker:
     async def _fill(self) -> bool:
         """Take in hand what is due, and open connections for it; False if there was nothing to take."""
         now = self._clock.monotonic()
+        if now - self._looked_at > LOOK:
+            self._looked_at = now
+            self.pace.look_around(now)
         try:
             await self._put_off(now)
             if self._has_enough() or now < self._resume_at:

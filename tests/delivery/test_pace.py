@@ -56,6 +56,20 @@ def test_all_slow_destinations_together_never_have_more_than_half_of_the_connect
     assert begun(p, "quick.example.com") == 4
 
 
+def test_destinations_that_do_not_end_what_was_begun_are_slow_before_it_ends():
+    p = Pace({}, 16)
+    hung = [f"h{number}.example.com" for number in range(3)]
+    assert [begun(p, domain) for domain in hung] == [4, 4, 4]
+    p.look_around(2.0)
+    assert begun(p, "h9.example.com", now=2.0) == 1  # of it nothing is known, and many are slow
+    p.look_around(4.0)
+    assert not p.may_begin("h0.example.com", 4.0)
+    for domain in hung:
+        for _ in range(4):
+            p.end(domain, 60.0, 60.0)
+    assert [begun(p, domain, now=60.0) for domain in hung] == [1, 1, 1]
+
+
 def test_a_destination_that_turns_slow_while_others_are_under_way_is_counted_right():
     p = Pace({}, 4)
     assert begun(p, "a.example.com") == 4
