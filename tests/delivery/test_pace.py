@@ -53,7 +53,7 @@ def test_all_slow_destinations_together_never_have_more_than_half_of_the_connect
         p.begin(domain, 0.0)
         p.end(domain, 10.0, 0.0)
     assert sum(begun(p, domain) for domain in domains) == 4
-    assert begun(p, "quick.example.com") == 4
+    assert begun(p, "quick.example.com") == 1  # one at first, while so many are slow
 
 
 def test_destinations_that_do_not_end_what_was_begun_are_slow_before_it_ends():
