@@ -6,6 +6,7 @@ a mail system has sent to a bounce address, and what it says counts little. It m
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from email import message_from_bytes
 
 from mailforum.errors import Refused
@@ -35,7 +36,7 @@ def find(msg: Message, raw: bytes, mail_from: str) -> Report | None:
     return Report("delivery" if recipients[0].action == "failed" else "delayed", recipients)
 
 
-def _recipients(found: set[bytes], action: str) -> list[ReportedRecipient]:
+def _recipients(found: Iterable[bytes], action: str) -> list[ReportedRecipient]:
     recipients = []
     for one in sorted(found):
         try:
