@@ -74,7 +74,6 @@ class Worker:
         self._want, self._filled_at, self._looked_at = WANT[0], 0.0, 0.0
         self._most, self._grow_at = BEGIN, 0.0
         self._stopping = False
-        self._pause = 0.0
         self._resume_at = 0.0
         self._down_at: float | None = None
         self.transport = transport
@@ -107,7 +106,7 @@ class Worker:
 
     def _look_around(self) -> None:
         """Time has passed: who stood aside may go now, and where all connections are busy more are opened."""
-        if self._hand.size and not self._pause:
+        if self._hand.size and not self._marks.pause:
             self._grow(BEGIN)
 
     def look(self) -> None:
@@ -157,7 +156,7 @@ class Worker:
             if self._has_enough() or now < self._resume_at:
                 return False
             due_before = self._clock.now()
-            reached, want, part = dict(self._hand.reached), 1 if self._pause else self._want, self._part
+            reached, want, part = dict(self._hand.reached), 1 if self._marks.pause else self._want, self._part
             taken = await self._db.read(lambda tx: queue.take(tx, due_before, reached, want, part))
             if taken.gone:
                 await self._db.write(lambda tx: queue.withdraw(tx, taken.gone))
@@ -219,7 +218,7 @@ class Worker:
     # -- connections
 
     def _open_lanes(self) -> None:
-        most = 1 if self._pause else min(self._most, self._options.connections)
+        most = 1 if self._marks.pause else min(self._most, self._options.connections)
         for _ in range(min(most - len(self._lanes), self._hand.size - len(self._waiting))):
             number = next(free for free in self._part.lanes if free not in self._numbers)
             self._numbers.add(number)
@@ -295,8 +294,8 @@ class Worker:
         await self._marks.settle(ended)
         self.pace.end(ended.task.domain, seconds, self._clock.monotonic())
         self._hand.done(ended.task)
-        if any(status.state is State.SENT for status in ended.statuses[:1]):
-            self._pause = self._marks.pause = 0.0
+        if any(status.state is State.SENT for status in ended.statuses):
+            self._marks.pause = 0.0
             self._down_at = None
             if self._most < self._options.connections:
                 self._grow(1)
@@ -321,13 +320,13 @@ class Worker:
             log.event("relay_crowded", logging.INFO, reason=down.text, connections=self._most)
             return
         first, longest = PAUSE
-        pause = min(self._pause * 2, longest) or first
+        pause = min(self._marks.pause * 2, longest) or first
         log.event("relay_down", logging.WARNING, reason=down.text, next_try_in=pause)
         self._rest(pause)
 
     def _rest(self, pause: float) -> None:
         now = self._clock.monotonic()
-        self._pause = self._marks.pause = pause
+        self._marks.pause = pause
         self._resume_at = now + pause
         self._down_at = now if self._down_at is None else self._down_at
         self._most = BEGIN

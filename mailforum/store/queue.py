@@ -261,12 +261,6 @@ def _lanes(part: Part) -> dict[str, int]:
     return {"first": part.lanes.start, "last": part.lanes.stop - 1 if part.index else 2**31}
 
 
-def next_due(tx: Tx) -> float | None:
-    """Return when the next delivery is due, or None if nothing waits."""
-    row = tx.one("queue.next_due")
-    return row["due_at"] if row else None
-
-
 @dataclass(frozen=True, slots=True)
 class Mark:
     """How attempts ended at `lane`, and which deliveries (ids) that lane sends next.

@@ -92,9 +92,6 @@ FROM mailing LEFT JOIN list ON list.id = mailing.list_id
  LEFT JOIN post ON mailing.kind = 'post' AND post.id = mailing.ref_id
 WHERE mailing.id = :id
 
--- name: next_due
-SELECT min(due_at) AS due_at FROM delivery WHERE done_at IS NULL
-
 -- name: settle
 UPDATE delivery
 SET state = :state, attempts = attempts + 1, due_at = :due_at, done_at = :done_at, enhanced = :enhanced, reply = :reply
