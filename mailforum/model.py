@@ -6,7 +6,7 @@ Times are seconds since the epoch (UTC) unless a name says otherwise.
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from enum import StrEnum
+from enum import IntEnum, StrEnum
 from typing import Literal, NamedTuple
 
 from mailforum.settings import ListSettings
@@ -52,6 +52,24 @@ class Kind(StrEnum):
     DIGEST = "digest"
     NOTICE = "notice"
     FORWARD = "forward"
+
+
+class How(IntEnum):
+    """How the parent of a post was found; what stands first is believed first."""
+
+    NONE = 0
+    TOKEN = 1
+    IN_REPLY_TO = 2
+    REFERENCES = 3
+    THREAD_INDEX = 4
+    TEXT = 5
+    SUBJECT = 6
+    MODERATOR = 7
+
+    @property
+    def label(self) -> str:
+        """As people read it: `in-reply-to`; "" for none."""
+        return self.name.lower().replace("_", "-") if self else ""
 
 
 class RouteRole(StrEnum):
