@@ -1,4 +1,4 @@
-"""Archives: mails of old become posts, and posts become a mailbox again.
+"""Archives: mails of old become posts.
 
 What is imported is stored and threaded, and that is all: it is sent to nobody, is in no digest, and
 commands in it are not read. Each batch is one transaction. A mail that the list has already, from
@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import hashlib
 import traceback
-from collections.abc import AsyncIterator, Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 
@@ -18,7 +18,7 @@ from mailforum.errors import Deferred, Refused
 from mailforum.forum import posts
 from mailforum.mail import mime
 from mailforum.mail.message import Message
-from mailforum.model import MailingList, Post
+from mailforum.model import MailingList
 from mailforum.store import intake
 from mailforum.store import posts as rows
 from mailforum.store.database import Database, Tx
@@ -213,24 +213,3 @@ def _keep_aside(tx: Tx, mlist: MailingList, bad: Iterable[tuple[Mail, str]], now
 def _digest(mlist: MailingList, mail: Mail) -> bytes:
     """By what a mail that was kept aside is known again."""
     return hashlib.sha256(b"import " + mlist.address.encode() + b"\0" + mail.raw).digest()
-
-
-async def give_out(db: Database, mlist: MailingList) -> AsyncIterator[tuple[Post, bytes]]:
-    """Yield the posts of a list with their bytes as they were taken in, in order of arrival."""
-    after = 0
-    while page := await db.read(lambda tx, after=after: _page(tx, mlist.id, after)):  # type: ignore[misc]
-        for post, raw in page:
-            yield post, raw
-        after = page[-1][0].id
-
-
-def _page(tx: Tx, list_id: int, after: int) -> list[tuple[Post, bytes]]:
-    """Return the next posts, as many as a batch may hold: at least one if there is any."""
-    page: list[tuple[Post, bytes]] = []
-    size = 0
-    for post in rows.of_list(tx, list_id, after, BATCH):
-        if page and size + post.size > BATCH_BYTES:
-            break
-        page.append((post, rows.raw(tx, post.id)))
-        size += post.size
-    return page

@@ -11,7 +11,7 @@ from random import Random
 import pytest
 
 from mailforum.errors import Deferred
-from mailforum.forum import archive, digests, posts
+from mailforum.forum import archive, digests, export, posts
 from mailforum.forum.archive import Mail, Report
 from mailforum.mail import mbox
 from mailforum.model import MailingList, Mode, Post, Role
@@ -54,7 +54,7 @@ class Forum:
 
     async def give_out(self, mlist: MailingList | None = None) -> bytes:
         out = io.BytesIO()
-        async for post, raw in archive.give_out(self.db, mlist or self.mlist):
+        async for post, raw in export.give_out(self.db, mlist or self.mlist):
             mbox.write(out, raw, sender=post.from_address, received=post.received_at)
         return out.getvalue()
 
