@@ -26,6 +26,9 @@ from mailforum.store.database import Database, Tx
 BATCH = 200  # mails a transaction
 BATCH_BYTES = 8 * 1024**2
 NAMED = 100  # how many bad mails a report names
+# What programs write that know of no time: 1970, 1980 (zip), and git the 17th of September 2001.
+_FIRST_MAILBOX = 347_155_200.0  # 1981
+_GIT = 1_000_684_800.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -197,9 +200,10 @@ def _store_new(mlist: MailingList, mails: Sequence[_Read], now: float, tx: Tx) -
 
 
 def _received(read: _Read, now: float) -> float:
-    """Return when its mailbox received a mail: not before it was written, and not in the future."""
-    times = (read.mail.received, read.msg.date)
-    return max((time for time in times if time is not None and time <= now + posts.CLOCKS_DIFFER), default=now)
+    """Return when its mailbox received a mail; when it was written, where the mailbox cannot know; else now."""
+    box, written = read.mail.received, read.msg.date
+    times = (written, box) if box is None or box < _FIRST_MAILBOX or box == _GIT else (box, written)
+    return next((time for time in times if time is not None and time <= now + posts.CLOCKS_DIFFER), now)
 
 
 def _keep_aside(tx: Tx, mlist: MailingList, bad: Iterable[tuple[Mail, str]], now: float) -> None:
