@@ -26,15 +26,21 @@ import math
 import sys
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
+from functools import cached_property
 from typing import NamedTuple
 
+from mailforum.forum import branches
+from mailforum.forum.newcomer import Newcomer
 from mailforum.mail import plain
+from mailforum.model import How
+from mailforum.store import lists
 from mailforum.store.database import Row, Tx
 
 DAY = 86400.0
 FAST = 3600.0  # seconds by which the clock of a parent may be ahead
 MOST = 100  # posts with one subject that are looked at
 PLAIN_DAYS = 3  # for how long a subject that says nothing is good
+MOST_DAYS = 365  # of `subject_days`
 
 Order = tuple[float, str, int]
 
@@ -59,7 +65,6 @@ class Span(NamedTuple):
 class Seeker:
     """A lonely reply; without an id it is not stored yet, and comes behind all others of its date and Message-ID."""
 
-    list_id: int
     date: float
     message_id: str
     base: str
@@ -74,24 +79,32 @@ class Seeker:
         return self.date, self.message_id, self.id
 
 
-def find(tx: Tx, seeker: Seeker, days: int) -> Spot | None:
-    """Return the parent of a lonely reply that no stored post has been waiting for; None if none is sure."""
-    return _Search(tx, seeker.list_id, days).parent(seeker)
+def find(tx: Tx, post: Newcomer) -> int | None:
+    """Return the id of the parent of a lonely reply that no stored post has been waiting for; None if none is sure."""
+    seeker = Seeker(post.date, post.message_id, post.base, post.was)
+    parent = _Search(tx, post.list_id).parent(seeker)
+    return parent.id if parent else None
 
 
-def review(tx: Tx, list_id: int, changed: Iterable[Span], days: int) -> dict[int, Spot | None]:
-    """Judge the lonely replies anew that posts within `changed` may concern. Nothing is written.
+def review(tx: Tx, list_id: int, post_id: int, threads: Iterable[int], now: float) -> None:
+    """Judge the lonely replies anew that a post, new or another one now, and those of `threads` may concern.
 
-    Returns the parents of those that have another one than is stored, by id; None for those without.
+    Who turns out to have another parent is put there, with all below it.
     """
-    search = _Search(tx, list_id, days)
-    search.concern(changed)
-    while search.waiting:
-        search.judge(heapq.heappop(search.waiting)[1])
-    return search.changes
+    search = _Search(tx, list_id)
+    search.concern(_spans(tx.all("subject.of_post", id=post_id)))
+    for thread_id in threads:
+        search.concern(_spans(tx.all("subject.of_thread", thread_id=thread_id)))
+    found = search.changes()
+    # Who has none any more goes first, the last of a chain at first: so nobody is moved twice, nor below itself.
+    for reply in [reply for reply, parent in found.items() if not parent][::-1]:
+        branches.hang(tx, reply, None, How.NONE, now)
+    for reply, parent in found.items():
+        if parent:
+            branches.hang(tx, reply, parent.id, How.SUBJECT, now)
 
 
-def spans(rows: Iterable[Row]) -> list[Span]:
+def _spans(rows: Iterable[Row]) -> list[Span]:
     """Return the base subjects of posts (`base` and `date` of each), and from when to when they were written."""
     found: dict[str, Span] = {}
     for row in rows:
@@ -104,32 +117,43 @@ def spans(rows: Iterable[Row]) -> list[Span]:
 class _Search:
     """One search: in what is stored, and in what it has found."""
 
-    def __init__(self, tx: Tx, list_id: int, days: int) -> None:
-        self._tx, self._list_id, self._days = tx, list_id, days
-        self.waiting: list[tuple[Order, Seeker]] = []
+    def __init__(self, tx: Tx, list_id: int) -> None:
+        self._tx, self._list_id = tx, list_id
+        self._waiting: list[tuple[Order, Seeker]] = []
         self._met: set[int] = set()  # lonely replies that wait or have been judged
         self._homes = _Homes(tx)
-        self.changes = self._homes.changes
+
+    @cached_property
+    def _days(self) -> int:
+        mlist = lists.by_id(self._tx, self._list_id)
+        return mlist.settings.subject_days if mlist else 0
+
+    def changes(self) -> dict[int, Spot | None]:
+        """Judge all that wait; return the new parents by reply, in the order of the replies."""
+        while self._waiting:
+            self._judge(heapq.heappop(self._waiting)[1])
+        return self._homes.changes
 
     def concern(self, changed: Iterable[Span], after: float = -math.inf) -> None:
         """Have the lonely replies judged that look at posts within `changed`: those dated `after` or later."""
         for base, first, last in changed:
-            since, until = max(first - FAST, after), last + self._days * DAY
+            # Most often none is there at all; how far each looks, it says itself.
+            since, until = max(first - FAST, after), last + MOST_DAYS * DAY
             values = {"list_id": self._list_id, "base": base, "since": since, "last": last, "until": until}
             for row in self._tx.all("subject.seekers", **values, most=MOST):
-                seeker = Seeker(**{name: row[name] for name in row.keys()})
+                seeker = Seeker(**dict(row))
                 if seeker.id not in self._met:
                     self._met.add(seeker.id)
-                    heapq.heappush(self.waiting, (seeker.order, seeker))
+                    heapq.heappush(self._waiting, (seeker.order, seeker))
 
-    def judge(self, seeker: Seeker) -> None:
+    def _judge(self, seeker: Seeker) -> None:
         """Find the parent of a stored reply; should that take it elsewhere, others are concerned."""
         parent = self.parent(seeker)
         if (parent.id if parent else None) == seeker.parent_id:
             return
-        self.changes[seeker.id] = parent
+        self._homes.changes[seeker.id] = parent
         if (parent.thread_id if parent else 0) != seeker.thread_id and self._homes.part(seeker.thread_id):
-            self.concern(spans(self._tx.all("subject.of_thread", thread_id=seeker.thread_id)), seeker.date)
+            self.concern(_spans(self._tx.all("subject.of_thread", thread_id=seeker.thread_id)), seeker.date)
 
     def parent(self, seeker: Seeker) -> Spot | None:
         """Return the nearest of the posts that may be meant, if they are all of one thread."""

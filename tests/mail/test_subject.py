@@ -195,3 +195,8 @@ def test_a_forwarded_mail_is_no_reply(value: str) -> None:
 )
 def test_the_base_of_a_subject_is_without_markers_and_prefix(value: str, base: str) -> None:
     assert subject.base(value, "[pmo]") == base
+
+
+def test_what_a_subject_was_before_may_begin_with_a_tag() -> None:
+    found = subject.topic("Re: Slow start (was: [PATCH v5 7/9] Index: (re)build it)")
+    assert found == ("slow start", "[patch v5 7/9] index: (re)build it", True)

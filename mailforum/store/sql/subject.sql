@@ -14,15 +14,18 @@ WHERE thread_id IN (SELECT value FROM json_each(:threads)) AND lonely
   AND date >= :date AND (date > :date OR (message_id, id) >= (:message_id, :id))
 
 -- name: seekers
-SELECT id, list_id, thread_id, parent_id, message_id, base, was, date FROM post
+SELECT id, thread_id, parent_id, message_id, base, was, date FROM post
 WHERE list_id = :list_id AND base = :base AND lonely AND named_id IS NULL AND NOT cut AND put_under IS NULL
   AND date BETWEEN :since AND :until
   AND date <= coalesce((SELECT date FROM post WHERE list_id = :list_id AND base = :base AND base <> ''
                           AND date > :last ORDER BY date LIMIT 1 OFFSET :most), :until)
 UNION ALL
-SELECT id, list_id, thread_id, parent_id, message_id, base, was, date FROM post
+SELECT id, thread_id, parent_id, message_id, base, was, date FROM post
 WHERE list_id = :list_id AND was = :base AND was <> '' AND lonely AND named_id IS NULL AND NOT cut
   AND put_under IS NULL AND date BETWEEN :since AND :until
+
+-- name: of_post
+SELECT base, date FROM post WHERE id = :id
 
 -- name: of_thread
 SELECT id, parent_id, message_id, base, date,
