@@ -17,8 +17,9 @@ from mailforum.cli.common import Commands, add_list, find_list, progress, run_co
 from mailforum.errors import UsageError
 
 if TYPE_CHECKING:
+    from mailforum.archives.source import Mail
     from mailforum.core import Core
-    from mailforum.forum.archive import Mail, Report
+    from mailforum.forum.archive import Report
 
 
 def add(commands: Commands) -> None:
@@ -107,7 +108,7 @@ def _unpacked(files: ExitStack, stream: io.BufferedReader) -> BinaryIO:
 
 
 def _of_mbox(stream: BinaryIO, unquote: bool) -> Iterator[Mail]:
-    from mailforum.forum.archive import Mail
+    from mailforum.archives.source import Mail
     from mailforum.mail import mbox
 
     number = 0
@@ -121,7 +122,7 @@ def _of_mbox(stream: BinaryIO, unquote: bool) -> Iterator[Mail]:
 
 def _of_maildir(folders: list[Path]) -> Iterator[Mail]:
     """Yield the mails of a Maildir in the order they were delivered, which their names begin with."""
-    from mailforum.forum.archive import Mail
+    from mailforum.archives.source import Mail
     from mailforum.mail import mbox
 
     for path in sorted(_files(folders), key=_delivered):

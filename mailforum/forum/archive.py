@@ -13,6 +13,7 @@ from collections.abc import AsyncIterator, Callable, Iterable, Iterator, Sequenc
 from dataclasses import dataclass, replace
 from functools import partial
 
+from mailforum.archives.source import Mail
 from mailforum.clock import Clock
 from mailforum.errors import Deferred, Refused
 from mailforum.forum import posts
@@ -26,19 +27,6 @@ from mailforum.store.database import Database, Tx
 BATCH = 200  # mails a transaction
 BATCH_BYTES = 8 * 1024**2
 NAMED = 100  # how many bad mails a report names
-
-
-@dataclass(frozen=True, slots=True)
-class Mail:
-    """A mail of an archive: its bytes, when its mailbox received it if that is known, and where it stands.
-
-    `fault` says why it could not be read; `raw` is then not kept.
-    """
-
-    where: str
-    raw: bytes
-    received: float | None = None
-    fault: str = ""
 
 
 @dataclass(frozen=True, slots=True)

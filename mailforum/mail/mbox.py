@@ -151,12 +151,17 @@ def read(
         start = False
 
 
+def is_dated(line: bytes) -> bool:
+    """Say whether a line `From SENDER DATE` has its date."""
+    return _DATE.search(line, 5, _FROM_LINE) is not None
+
+
 def _entry(window: _Window, rules: _Rules, start: bool) -> Entry:
     """Take the next mail off the window, which begins with its From_ line."""
     offset, received = window.offset, None
     if window.has(5) and window.data.startswith(b"From "):
         end = window.find(b"\n", 0, _CHUNK)
-        received = _received(window.take(end + 1 if end >= 0 else _CHUNK))
+        received = date_of(window.take(end + 1 if end >= 0 else _CHUNK))
         if start:
             rules.dated = received is not None
     content = _counted(window, rules) or _up_to_border(window, rules)
@@ -235,8 +240,8 @@ def _without_empty_line(raw: bytes) -> bytes:
 def _is_border(window: _Window, rules: _Rules, at: int, *, counted: bool = False) -> bool:
     """Say whether the line `From ` at `at` is where a mail begins; `counted` if Content-Length says so."""
     window.has(at + _AHEAD)
-    line, line_end, rest = bytes(window.data[at : at + _AHEAD]).partition(b"\n")
-    if not line.startswith(b"From ") or (rules.dated and not _DATE.search(line, 5, _FROM_LINE)):
+    line, _, rest = bytes(window.data[at : at + _AHEAD]).partition(b"\n")
+    if not line.startswith(b"From ") or (rules.dated and not is_dated(line)):
         return False
     before = bytes(window.data[max(0, at - 3) : at])
     empty = before.endswith((b"\n\n", b"\n\r\n")) or before in (b"\n", b"\r\n")
@@ -249,7 +254,8 @@ def _is_border(window: _Window, rules: _Rules, at: int, *, counted: bool = False
     return bool((_HEADER if rules.dated and empty else _FIELD).match(rest))
 
 
-def _received(line: bytes) -> float | None:
+def date_of(line: bytes) -> float | None:
+    """Return the date of a From_ line in seconds since the epoch, if it has one."""
     found = _DATE.search(line, 5, _FROM_LINE)
     return Message((Header("Date", b"Date: " + found[0]),), b"").date if found else None
 
