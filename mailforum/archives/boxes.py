@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import BinaryIO
 
-from mailforum.archives.source import BROKEN, Mail, Reading, one_mail, too_large, why
-from mailforum.mail import mbox, pipermail
+from mailforum.archives.source import BROKEN, Mail, Reading, broken_off, one_mail, too_large, why
+from mailforum.mail import mbox, pipermail, unwanted
 
 
 def mails(stream: BinaryIO, where: str, kind: str, how: Reading) -> Iterator[Mail]:
@@ -23,9 +23,10 @@ def mails(stream: BinaryIO, where: str, kind: str, how: Reading) -> Iterator[Mai
                 raw, repaired = pipermail.repair(entry.raw, how.charset, how.to)
                 yield Mail(place, raw, entry.received, repaired=bare + repaired, copy=True)
             else:
-                yield Mail(place, entry.raw, entry.received, too_large(entry.cut), repaired=bare)
+                left_out = unwanted.reason(entry.raw)
+                yield Mail(place, entry.raw, entry.received, too_large(entry.cut), left_out, repaired=bare)
     except BROKEN as error:
-        yield Mail(f"{where}: behind mail {number}", b"", fault=f"From here on: {why(error)}")
+        yield Mail(f"{where}: behind mail {number}", b"", fault=broken_off(error))
 
 
 def _entries(stream: BinaryIO, kind: str, how: Reading) -> Iterator[mbox.Entry]:

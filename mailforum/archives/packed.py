@@ -12,18 +12,37 @@ import io
 import lzma
 import tarfile
 import zipfile
-from collections.abc import Iterator
-from contextlib import closing
+from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import BinaryIO, cast
+from typing import BinaryIO, TypeAlias, cast
 
 from mailforum.archives import boxes, recognise
-from mailforum.archives.source import BROKEN, NO_MAIL, Mail, Meter, Reading, metered, open_metered, peek, why
+from mailforum.archives.source import BROKEN, NO_MAIL, Mail, Meter, Reading, broken_off, open_metered, peek, why
 from mailforum.errors import UsageError
 
 _DEPTH = 4  # packings within each other
-_READABLE = {"gzip": gzip.GzipFile, "bzip2": bz2.BZ2File, "xz": lzma.LZMAFile}
+_Packed: TypeAlias = "gzip.GzipFile | bz2.BZ2File | lzma.LZMAFile"
+_READABLE: dict[str, Callable[[BinaryIO], _Packed]] = {
+    "gzip": lambda file: gzip.GzipFile(fileobj=file),
+    "bzip2": bz2.BZ2File,
+    "xz": lzma.LZMAFile,
+}
 _FOREIGN = ("zstd", "compress", "7-Zip", "RAR")
+
+
+class _Unpacking(io.RawIOBase):
+    """A packed file, unpacked a piece at a time: where it is broken, what is before that is not lost."""
+
+    def __init__(self, file: _Packed) -> None:
+        self._file = file
+
+    def readable(self) -> bool:
+        return True
+
+    def readinto(self, buffer: memoryview) -> int:  # type: ignore[override]
+        piece = self._file.read1(len(buffer))
+        buffer[: len(piece)] = piece
+        return len(piece)
 
 
 class Unknown(UsageError):
@@ -33,56 +52,55 @@ class Unknown(UsageError):
 def mails(path: Path, how: Reading, meter: Meter) -> Iterator[Mail]:
     """Yield the mails of a file among others; one that is no archive is left out; never raises."""
     try:
-        with open_metered(path, meter) as file:
-            yield from stream(file, str(path), how)
+        yield from named(path, how, meter)
     except Unknown as unknown:
-        yield Mail(f"{path}: {unknown}", b"", left_out=NO_MAIL)
-    except BROKEN as error:
+        yield Mail(str(unknown), b"", left_out=NO_MAIL)
+    except OSError as error:
         yield Mail(str(path), b"", fault=why(error))
 
 
 def named(path: Path, how: Reading, meter: Meter) -> Iterator[Mail]:
-    """Open a file that somebody has named, which may be a FIFO. Raises Unknown and OSError at once."""
-    file = open_metered(path, meter)
-    return _closing(file, opened(file, str(path), how))
+    """Yield the mails of a file, which may be a FIFO. Raises Unknown and OSError before the first."""
+    with open_metered(path, meter) as file:
+        yield from stream(file, str(path), how)
 
 
-def standard_input(file: io.RawIOBase, how: Reading, meter: Meter) -> Iterator[Mail]:
-    """Open standard input, a stream that cannot go back. Raises Unknown at once."""
-    return opened(metered(file, meter), "standard input", how)
-
-
-def _closing(file: io.BufferedReader, mails: Iterator[Mail]) -> Iterator[Mail]:
-    with closing(file):
-        yield from mails
-
-
-def opened(file: BinaryIO, where: str, how: Reading) -> Iterator[Mail]:
-    """Return the mails of a stream, of which the beginning is looked at now. Raises Unknown."""
-    found = stream(file, where, how)
-    first = next(found, None)
-    return iter(()) if first is None else _again(first, found)
-
-
-def _again(first: Mail, rest: Iterator[Mail]) -> Iterator[Mail]:
-    yield first
-    yield from rest
+def check(path: Path, how: Reading) -> None:
+    """Look at the beginning of a file. Raises Unknown and OSError."""
+    with open_metered(path, Meter()) as file:
+        try:
+            _known(file, str(path), how)
+        except BROKEN as error:
+            raise Unknown(f"{path}: {why(error)}") from error
 
 
 def stream(file: BinaryIO, where: str, how: Reading) -> Iterator[Mail]:
-    """Yield the mails of a stream that can be peeked into. Raises Unknown before the first; OSError."""
-    file, kind = _unpacked(file)
-    said = how.format if how.format in recognise.FILES else ""
+    """Yield the mails of a stream that can be peeked into. Raises Unknown before the first."""
+    try:
+        file, kind = _known(file, where, how)
+    except BROKEN as error:
+        yield Mail(where, b"", fault=why(error))
+        return
     if kind == "tar":
         yield from _of_tar(file, where, how)
     elif kind == "zip":
         yield from _of_zip(file, where, how)
-    elif kind in _FOREIGN:
-        raise Unknown(f"{where} is packed with {kind}; unpack it, or pipe it: `… | mailforum import LIST -`")
-    elif not kind and not said:
-        raise Unknown(f"{where} begins with {_shown(peek(file, 40))}: this is no mail; if it is, --format says what")
     elif kind != "empty":
-        yield from boxes.mails(file, where, said or kind, how)
+        yield from boxes.mails(file, where, kind, how)
+
+
+def _known(file: BinaryIO, where: str, how: Reading) -> tuple[BinaryIO, str]:
+    """Return the stream as it is below its packings, and what it is. Raises Unknown."""
+    file, kind = _unpacked(file)
+    if kind in _FOREIGN:
+        raise Unknown(f"{where} is packed with {kind}; unpack it, or pipe it: `… | mailforum import LIST -`")
+    if kind == "zip" and not file.seekable():
+        raise Unknown(f"{where} is a zip file, whose table stands at its end: give it as a file")
+    if how.format in recognise.FILES and kind not in ("tar", "zip", "empty"):
+        kind = how.format
+    if not kind:
+        raise Unknown(f"{where} begins with {_shown(peek(file, 40))}: this is no mail; if it is, --format says what")
+    return file, kind
 
 
 def _unpacked(file: BinaryIO) -> tuple[BinaryIO, str]:
@@ -90,7 +108,7 @@ def _unpacked(file: BinaryIO) -> tuple[BinaryIO, str]:
         kind = recognise.of_file(peek(file, recognise.HEAD))
         if kind not in _READABLE:
             return file, kind
-        file = cast(BinaryIO, io.BufferedReader(cast(io.RawIOBase, _READABLE[kind](file)), 64 * 1024))
+        file = cast(BinaryIO, io.BufferedReader(_Unpacking(_READABLE[kind](file)), 64 * 1024))
     return file, ""
 
 
@@ -107,12 +125,10 @@ def _of_tar(file: BinaryIO, where: str, how: Reading) -> Iterator[Mail]:
                 if inner:
                     yield from _member(cast(BinaryIO, inner), f"{where}/{member.name}", how)
     except BROKEN as error:
-        yield Mail(where, b"", fault=f"From here on: {why(error)}")
+        yield Mail(where, b"", fault=broken_off(error))
 
 
 def _of_zip(file: BinaryIO, where: str, how: Reading) -> Iterator[Mail]:
-    if not file.seekable():
-        raise Unknown(f"{where} is a zip file, whose table stands at its end: give it as a file")
     try:
         with zipfile.ZipFile(file) as archive:
             for member in archive.infolist():

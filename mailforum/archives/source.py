@@ -130,8 +130,17 @@ def mail_of(path: Path, meter: Meter, received: float | None = None) -> Mail:
 
 def why(error: Exception) -> str:
     """Say why a file cannot be read."""
+    return f"It cannot be read: {_said(error)}."
+
+
+def _said(error: Exception) -> str:
     text = error.strerror if isinstance(error, OSError) and error.strerror else str(error)
-    return f"It cannot be read: {text or type(error).__name__}."
+    return text.rstrip(".") or type(error).__name__
+
+
+def broken_off(error: Exception) -> str:
+    """Say why the rest of a file cannot be read."""
+    return f"The file cannot be read any further: {_said(error)}."
 
 
 def size_of(path: Path) -> int:

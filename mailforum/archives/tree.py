@@ -4,61 +4,56 @@ from __future__ import annotations
 
 import io
 import sys
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import cast
 
 from mailforum.archives import folders, order, packed, public_inbox, recognise
-from mailforum.archives.source import BROKEN, Mail, Meter, Reading, size_of, why
+from mailforum.archives.source import BROKEN, Mail, Meter, Reading, metered, size_of, why
 from mailforum.errors import UsageError
 
 STANDARD_INPUT = "-"
 _READERS = {**folders.READERS, "public-inbox": public_inbox.mails}
 
 
-def mails(sources: Iterable[str], how: Reading, meter: Meter) -> Iterator[Mail]:
-    """Yield the mails of `sources`, paths or "-", in the order given.
-
-    Raises UsageError and OSError for a source that is none, before any mail of that source; and for
-    the first one before this returns.
-    """
-    opened = (_opened(source, how, meter) for source in sources)
-    first = next(opened, iter(()))
-    return _all(first, opened)
-
-
-def _all(first: Iterator[Mail], rest: Iterator[Iterator[Mail]]) -> Iterator[Mail]:
-    yield from first
-    for one in rest:
-        yield from one
-
-
-def check(sources: Iterable[str], how: Reading) -> int:
+def check(sources: Sequence[str], how: Reading) -> int:
     """Look at what is named; return how many bytes it has on the disk, 0 if that cannot be known.
 
     Raises UsageError and OSError for what is no source.
     """
-    total = 0
-    for source in sources:
-        if source == STANDARD_INPUT:
-            return 0
-        path = Path(source)
-        path.stat()
-        if path.is_dir() and public_inbox.repositories(path):
-            public_inbox.check(path)
-        total += size_of(path)
-    return total
+    measured = [_check(source, how) for source in sources]
+    return sum(size_of(Path(source)) for source in sources) if all(measured) else 0
 
 
-def _opened(source: str, how: Reading, meter: Meter) -> Iterator[Mail]:
-    if source == STANDARD_INPUT:
-        return packed.standard_input(cast(io.RawIOBase, sys.stdin.buffer), how, meter)
+def _check(source: str, how: Reading) -> bool:
+    """Look at a source; False if its size cannot be known, as that of a pipe."""
     path = Path(source)
-    if path.is_dir():
-        return _of_tree(path, how, meter)
-    if how.format in recognise.FOLDERS:
-        raise UsageError(f"{path} is a file; {how.format} is a folder")
-    return packed.named(path, how, meter)
+    if source != STANDARD_INPUT and path.is_dir():
+        if public_inbox.repositories(path):
+            public_inbox.check(path)
+        return True
+    if how.format in recognise.FOLDERS and how.format not in recognise.FILES:
+        raise UsageError(f"{source} is a file; {how.format} is a folder")
+    if source == STANDARD_INPUT or path.is_fifo():
+        return False
+    packed.check(path, how)
+    return True
+
+
+def mails(sources: Iterable[str], how: Reading, meter: Meter) -> Iterator[Mail]:
+    """Yield the mails of `sources`, paths or "-", in the order given.
+
+    Raises UsageError and OSError for a source that is none, before any mail of it.
+    """
+    for source in sources:
+        path = Path(source)
+        if source == STANDARD_INPUT:
+            file = metered(cast(io.RawIOBase, sys.stdin.buffer), meter)
+            yield from packed.stream(file, "standard input", how)
+        elif path.is_dir():
+            yield from _of_tree(path, how, meter)
+        else:
+            yield from packed.named(path, how, meter)
 
 
 def _of_tree(top: Path, how: Reading, meter: Meter) -> Iterator[Mail]:

@@ -26,7 +26,7 @@ FIRST = b"From: "  # how every mail begins
 # The word for `at` is one word of the list's language.
 _AT = rb"[^\s@]{1,10}"
 _BEGINS = re.compile(rb"From \S+ (" + _AT + rb") \S+  +[A-Z][a-z]{2} [^\n]*+\nFrom: \S+ \1 [^\s@]+\.[^\s@]+(?: \(|\n)")
-_FROM = re.compile(rb"From: (\S+) (?:" + _AT + rb" )?(\S*)[ \t]*+(?:\(((?:[^\n]|\n[ \t]){0,2000})\))?[ \t]*+\n")
+_FROM = re.compile(rb"From: (\S+)(?: " + _AT + rb" (\S+))?[ \t]*+(?:\(((?:[^\n]|\n[ \t]){0,2000})\))?[ \t]*+\n")
 _HIDDEN = re.compile(rb"<((?:mailto:)?[-+=,.\w]++) at ([-\w]++(?:\.[-\w]++)++)>")
 _END = re.compile(rb"\n\n")
 
@@ -54,7 +54,7 @@ def repair(raw: bytes, charset: str = "windows-1252", to: str = "") -> Repaired:
     if not head:
         return Repaired(raw, ())
     rest = _HIDDEN.sub(rb"<\1@\2>", raw[head.end() :])
-    left, right = head[1].rpartition(b"@")[::2] if not head[2] else head.group(1, 2)
+    left, right = head.group(1, 2) if head[2] else head[1].rpartition(b"@")[::2]
     hidden = bool(head[2]) or rest != raw[head.end() :]
     author = _author(left, right, head[3] or b"", charset)
     more, guessed = _lost(rest, charset, to)

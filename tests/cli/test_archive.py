@@ -85,7 +85,11 @@ def test_a_file_that_breaks_off_is_imported_as_far_as_it_goes(tmp_path: Path, ar
     [
         (["import", "nobody", "{mbox}"], "there is no list nobody"),
         (["import", "pmo", "{folder}/none.mbox"], "No such file"),
-        (["import", "pmo", "{folder}"], "no Maildir"),
+        (["import", "pmo", "{folder}/mailforum.toml"], "this is no mail"),
+        (["import", "pmo", "{mbox}", "{folder}/none.mbox"], "No such file"),
+        (["import", "pmo", "{mbox}", "--format", "maildir"], "is a file; maildir is a folder"),
+        (["import", "pmo", "{mbox}", "--charset", "rot13"], "no charset"),
+        (["import", "pmo", "{folder}/empty"], "1 file looked at"),
         (["export", "pmo", "{mbox}"], "is there already"),
         (["export", "nobody", "{folder}/new.mbox"], "there is no list nobody"),
         (["export", "pmo", "{folder}/none/new.mbox"], "No such file"),
@@ -97,6 +101,8 @@ def test_what_cannot_be_done_is_said_in_one_line(
     config = str(write_config(tmp_path, "maildir:out"))
     run_cli(["--config", config, "list", "create", "pmo"])
     before = archive_file.read_bytes()
+    (tmp_path / "empty").mkdir()
+    (tmp_path / "empty" / "picture.png").write_bytes(b"\x89PNG\r\n\x1a\n")
     answer = run_cli(["--config", config, *(word.format(mbox=archive_file, folder=tmp_path) for word in words)])
     assert answer.code == 1 and complaint in answer.err and answer.err.count("\n") == 1
     assert archive_file.read_bytes() == before
