@@ -73,12 +73,16 @@ class _Window:
         self.data = bytearray()
         self.offset = 0  # of the beginning of `data` in the file
         self.ended = False
+        self.failure: Exception | None = None  # with which it has ended
         self._read = getattr(stream, "read1", stream.read)
         self._mac = False  # CR ends the lines
 
     def more(self) -> bool:
         """Read on; False at the end of the file."""
-        piece = self._read(_CHUNK)
+        try:
+            piece = self._read(_CHUNK)
+        except Exception as error:
+            piece, self.failure = b"", error
         if not self.offset and not self.data:
             self._mac = b"\r" in piece and b"\n" not in piece
         self.data += piece.replace(b"\r", b"\n") if self._mac else piece
@@ -140,15 +144,21 @@ def read(
 
     `dialect` is one of DIALECTS or ""; without `unquote`, lines `>From ` stay as they are; `first` is
     how every mail begins, if that is known. What stands before the first From_ line is a mail too, so a
-    file that is one bare mail is read as such.
+    file that is one bare mail is read as such. What reading the stream raises is raised behind the last
+    mail that is whole.
     """
     window, rules = _Window(stream), _Rules(dialect, unquote and dialect != "mboxcl2", limit, first)
     while window.has(1) and window.data[0] in b"\r\n":  # empty lines at the beginning are no mail
         window.take(len(window.data) - len(window.data.lstrip(b"\r\n")))
     start = True
     while window.has(1):
-        yield _entry(window, rules, start)
+        entry = _entry(window, rules, start)
+        if window.failure and not window.data:  # nobody knows what was to follow
+            break
+        yield entry
         start = False
+    if window.failure:
+        raise window.failure
 
 
 def is_dated(line: bytes) -> bool:
