@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from dataclasses import fields
 
-from mailforum.model import Post, Thread
+from mailforum.model import How, Post, Thread
 from mailforum.store import blob
 from mailforum.store.database import Row, Tx
 
 
 def _post(row: Row) -> Post:
-    return Post(**{field.name: row[field.name] for field in fields(Post)})
+    return Post(**{field.name: row[field.name] for field in fields(Post)} | {"how": How(row["how"])})
 
 
 def _thread(row: Row) -> Thread:
