@@ -20,13 +20,31 @@ WHERE id = :id
 SELECT * FROM listed_post
 WHERE list_id = :list_id AND label = :label
 
+-- name: index
+SELECT thread_index, message_id, date FROM post WHERE id = :id
+
 -- name: by_message_id
 SELECT listed_post.* FROM message_id JOIN listed_post ON listed_post.id = message_id.post_id
-WHERE message_id.list_id = :list_id AND message_id.msgid = :msgid
+WHERE message_id.list_id = :list_id AND message_id.msgid = lower(:msgid)
 
 -- name: of_list
 SELECT * FROM listed_post
 WHERE list_id = :list_id AND id > :after ORDER BY id LIMIT :limit
+
+-- name: selected
+SELECT * FROM listed_post
+WHERE list_id = :list_id AND id > :after AND id <= :last AND date >= :since AND date < :until
+  AND (:threads = '[]' OR thread_id IN (SELECT value FROM json_each(:threads)))
+ORDER BY id LIMIT :limit
+
+-- name: count_selected
+SELECT count(*) AS posts, coalesce(max(id), 0) AS last FROM post
+WHERE list_id = :list_id AND date >= :since AND date < :until
+  AND (:threads = '[]' OR thread_id IN (SELECT value FROM json_each(:threads)))
+
+-- name: references
+SELECT message_id.msgid FROM reference JOIN message_id ON message_id.id = reference.message_id
+WHERE reference.post_id = :post_id ORDER BY reference.position
 
 -- name: of_thread
 SELECT * FROM listed_post
@@ -44,5 +62,8 @@ WHERE list_id = :list_id AND id > :after AND NOT imported
 SELECT id FROM post WHERE list_id = :list_id AND fingerprint = :fingerprint LIMIT 1
 
 -- name: imported
-SELECT count(DISTINCT thread_id) AS threads, min(date) AS first, max(date) AS last FROM post
+SELECT count(DISTINCT thread_id) AS threads,
+       count(DISTINCT CASE WHEN thread_id > :newest THEN thread_id END) AS opened,
+       min(date) AS first, max(date) AS last
+FROM post
 WHERE list_id = :list_id AND id >= :since AND imported
