@@ -16,6 +16,7 @@ as notmuch takes them for one.
 from __future__ import annotations
 
 import argparse
+import contextlib
 import hashlib
 import sys
 import tempfile
@@ -59,6 +60,14 @@ class Comparison:
             for one in self.compared
             if one.order == order
         ]
+
+
+@contextlib.contextmanager
+def workplace(parent: str | None) -> Iterator[Path]:
+    """Make a folder that Dovecot can read too, which does not work for root; it is deleted at the end."""
+    with tempfile.TemporaryDirectory(dir=parent) as folder:
+        Path(folder).chmod(0o755)
+        yield Path(folder)
 
 
 def compare(folder: Path, sources: Sequence[Path], seed: int) -> Comparison:
@@ -170,13 +179,12 @@ def main() -> int:
     parser.add_argument("--flavour", choices=FLAVOURS, default="common", help="what is wrong most often with these")
     parser.add_argument("--folder", help="where the work is done")
     args = parser.parse_args()
-    with tempfile.TemporaryDirectory(dir=args.folder) as folder:
-        Path(folder).chmod(0o755)
+    with workplace(args.folder) as folder:
         if args.archives:
-            tell(compare(Path(folder), [path.resolve() for path in args.archives], args.seed))
+            tell(compare(folder, [path.resolve() for path in args.archives], args.seed))
         else:
             made_up = discussion(args.mails, args.seed, args.flavour)
-            tell(compare_made_up(Path(folder), made_up, args.seed))
+            tell(compare_made_up(folder, made_up, args.seed))
     return 0
 
 
