@@ -39,6 +39,15 @@ def test_forests_without_pairs_are_alike() -> None:
     assert likeness(forest("abc", {}), forest("xyz", {}), range(3)).f1 == 1.0
 
 
+def test_mails_with_one_message_id_are_one_where_the_first_of_them_is() -> None:
+    # 1 and 2 are copies of 0; 1 is below 0, and 3 below 1.
+    one = forest("aaba", {1: 0, 2: 0, 3: 1}).without_copies({1: 0, 2: 0})
+    assert (one.threads, one.parents) == ({0: "a", 3: "a"}, {0: None, 3: 0})
+    # There 2 came first, and 0 was put below it.
+    other = Forest("made", {2: "a", 0: "a", 3: "a"}, {2: 3, 0: 2, 3: None}).without_copies({1: 0, 2: 0})
+    assert other.parents == {0: 3, 3: None}
+
+
 def test_the_answer_of_an_imap_server_is_read() -> None:
     found = list(others._listed(b"* THREAD (2)(3 6 (4 23)(44 7 96))((8)(9))"))
     parents = {mail: parent for _, mail, parent in found}
@@ -119,5 +128,5 @@ def test_a_whole_comparison_leaves_nothing_unknown() -> None:
         kinds = [kind for difference in compared.differences() for _, kind, _, _ in difference.rows()]
     orders = [(one.order, one.likeness.mails) for one in compared.compared if one.theirs.name == "the truth"]
     assert orders[:2] == [("in order", len(compared.archive.numbers)), ("shuffled", len(compared.archive.numbers))]
-    assert all(one.likeness.precision > 0.9 for one in compared.compared if one.ours.name == "ours")
+    assert all(one.likeness.precision > 0.9 for one in compared.compared if one.ours.name == compare.OURS)
     assert kinds and not [kind for kind in kinds if kind.startswith("unknown")]

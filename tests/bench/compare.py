@@ -9,8 +9,8 @@ place in a folder that is deleted at the end, and nothing else is read or writte
 
 Two tables are printed: how much the threads are alike, and each difference by its kind. In the first, `precision`
 is the share of our pairs of mails in one thread that the other has too, `recall` the share of the other's pairs
-that we have, `parents` the share of mails with the same parent. Of mails with one Message-ID the first is compared,
-as notmuch takes them for one.
+that we have, `parents` the share of mails with the same parent. Mails with one Message-ID count as one,
+as they do for notmuch.
 """
 
 from __future__ import annotations
@@ -33,6 +33,7 @@ from tests.support.discussion import FLAVOURS, Told, discussion
 
 F1, PARENTS = 0.998, 0.999
 ORDERED, SHUFFLED = "in order", "shuffled"
+OURS, TRUTH = "ours", "the truth"
 
 
 @dataclass(frozen=True)
@@ -78,14 +79,14 @@ def compare(folder: Path, sources: Sequence[Path], seed: int) -> Comparison:
 
 
 def compare_made_up(folder: Path, made_up: Iterable[Told], seed: int) -> Comparison:
-    """The same with an archive of which the truth is known, which is then compared as well."""
+    """Do the same with an archive of which the truth is known, which is then compared as well."""
     told: dict[bytes, Told] = {}
     source = ours.write_maildir(folder / "made", _noted(made_up, told))
     site, posts, maildir = _taken_in(folder, [source], seed)
     known = {post.number: told[_digest(raw)] for post, raw in zip(posts, site.mails("ordered"), strict=True)}
     number = {one.number: at for at, one in known.items()}
     truth = Forest(
-        "the truth",
+        TRUTH,
         {at: one.thread for at, one in known.items()},
         {at: None if one.parent is None else number.get(one.parent) for at, one in known.items()},
     )
@@ -120,7 +121,7 @@ def _taken_in(folder: Path, sources: Sequence[Path], seed: int) -> tuple[ours.Si
 def _own(site: ours.Site, posts: Sequence[ours.Stored]) -> dict[str, Forest]:
     number = {post.fingerprint: post.number for post in posts}
     again = site.posts("shuffled")
-    return {ORDERED: ours.forest("ours", posts, number), SHUFFLED: ours.forest("ours", again, number)}
+    return {ORDERED: ours.forest(OURS, posts, number), SHUFFLED: ours.forest(OURS, again, number)}
 
 
 def _asked(maildir: Path, folder: Path) -> list[Forest]:
@@ -129,30 +130,32 @@ def _asked(maildir: Path, folder: Path) -> list[Forest]:
         own = folder / program.__name__
         own.mkdir(mode=0o755)
         found.append(program(maildir, own))
-    return [forest for forest in found if forest]
+    return [Forest(one.name, dict(sorted(one.threads.items())), one.parents) for one in found if one]
 
 
 def _beside(own: dict[str, Forest], others: list[Forest], archive: Archive) -> list[Compared]:
-    pairs = [(order, forest, other) for other in others for order, forest in own.items()]
+    pairs = [
+        (order, mine.without_copies(archive.first), other.without_copies(archive.first))
+        for other in others
+        for order, mine in own.items()
+    ]
     return [Compared(order, mine, other, likeness(mine, other, archive.numbers)) for order, mine, other in pairs]
 
 
-def rows(comparison: Comparison) -> list[Row]:
+def rows(comparison: Comparison, what: str = "an archive") -> list[Row]:
     """Return the comparison as rows of the table of `make bench`."""
-    return [_row(one) for one in comparison.compared]
+    return [_row(one, what) for one in comparison.compared]
 
 
-def _row(one: Compared) -> Row:
-    like = one.likeness
+def _row(one: Compared, what: str) -> Row:
+    like, own = one.likeness, one.ours.name == OURS
     sizes = f"{len(set(one.ours.threads.values())):,} threads, there {len(set(one.theirs.threads.values())):,}"
     beside = (sizes, f"precision {like.precision:.4f}, recall {like.recall:.4f}", f"parents {like.parents:.2%}")
     goals = (at_least(like.f1, F1, ""), Goal(f"parents at least {PARENTS:.1%}", like.parents >= PARENTS))
-    who = (
-        f"beside {one.theirs.name}, {one.order}"
-        if one.ours.name == "ours"
-        else f"of {one.ours.name} beside {one.theirs.name}"
-    )
-    return Row(f"threads of {like.mails:,} mails {who}", f"F1 {like.f1:.4f}", None, beside, goals)
+    wanted = goals if own and one.theirs.name != TRUTH else ()
+    who = f"{one.order}: ours" if own else one.ours.name
+    name = f"threads of {what}, {like.mails:,} mails, {who} beside {one.theirs.name}"
+    return Row(name, f"F1 {like.f1:.4f}", None, beside, wanted)
 
 
 def tell(comparison: Comparison) -> None:
@@ -166,8 +169,8 @@ def tell(comparison: Comparison) -> None:
     for difference in comparison.differences():
         for what, kind, count, examples in difference.rows():
             columns(difference.against, what, kind, count, examples)
-    again = len(comparison.archive.again)
-    print(f"\n{again} mails have a Message-ID that a mail before them had, and are not compared.")
+    again = len(comparison.archive.first)
+    print(f"\n{again} mails have a Message-ID that a mail before them had, and are taken for one with it.")
 
 
 def main() -> int:

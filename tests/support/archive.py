@@ -119,12 +119,13 @@ def _letter(random: Random, recent: list[Letter], number: int, at: datetime) -> 
     return Letter(compose(draft, answered), msgid, draft.subject, answered, draft.references, at)
 
 
-def compose(draft: Draft, answered: Letter | None, *flaws: Callable[[Draft], None]) -> bytes:
+def compose(draft: Draft, answered: Letter | None, *flaws: Callable[[Draft], None], dirty: bool = True) -> bytes:
     """Write a draft as one of the mail programs does; return the mail, with some dirt and all of `flaws` in it."""
     program = draft.random.choice(_PROGRAMS)
     program(draft, answered)
     _write_body(draft, answered)
-    _make_dirty(draft)
+    if dirty:
+        _make_dirty(draft)
     for flaw in flaws:
         flaw(draft)
     return _raw(draft)

@@ -18,6 +18,7 @@ import re
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from datetime import datetime, timedelta
+from email.utils import formatdate
 from random import Random
 
 from mailforum.mail import message
@@ -32,12 +33,13 @@ FLAVOURS: Mapping[str, Mapping[str, float]] = {
     "common": COMMON,
     "bare": {**COMMON, "bare": 0.07},  # one real archive has 7 % of In-Reply-To without brackets
     "office": {**COMMON, "only Thread-Index": 0.15, "stripped": 0.03},
-    "clean": {},
+    "clean": {},  # every program sees the same in it, though mails are missing and late
 }
 LOST, LATE, ELSEWHERE, AGAIN, OLD_SUBJECT = 0.02, 0.03, 0.02, 0.01, 0.03
 ANSWERS, RECENT = 0.75, 60
 
 
+_ENDS = ("get", "ject", "ting", "ing", "ive", "port", "mark", "view", "ply", "ers", "ness", "able", "ly", "ed", "s")
 _ID = re.compile(r"<[^<>\s]+@[^<>\s]+>")
 
 
@@ -69,6 +71,7 @@ class _Node:
     chain: tuple[str, ...]
     number: int
     thread: int
+    parent: int | None
     seen: int | None
     index: bytes
     topic: str
@@ -115,8 +118,7 @@ class _Writer:
 
     def _told(self, node: _Node, above: _Node | None, raw: bytes, flaw: str) -> Told:
         flaws = (flaw,) if flaw else tuple(_dirt(raw, above))
-        parent = above.seen if above else None
-        return Told(node.number, raw, node.letter.msgid, parent, node.thread, flaws, self.at)
+        return Told(node.number, raw, node.letter.msgid, node.parent, node.thread, flaws, self.at)
 
     def _again(self, node: _Node) -> Told | None:
         """The same mail once more, with another text."""
@@ -124,7 +126,7 @@ class _Writer:
             return None
         self.number += 1
         raw = node.letter.raw + b"PS: sent once more.\r\n"
-        return Told(self.number, raw, node.letter.msgid, None, node.thread, ("again",), self.at)
+        return Told(self.number, raw, node.letter.msgid, node.parent, node.thread, ("again",), self.at)
 
     def _flaw(self, above: _Node | None) -> str:
         left = self.random.random() if above and above.chain else 1.0
@@ -142,13 +144,14 @@ class _Writer:
         written = random.choice(MARKERS) + topic if above and flaw != "hijack" else topic
         draft = Draft(random, self.at, name, address, msgid, written, above.chain if above else ())
         draft.index = (above.index if above else random.randbytes(22)) + (random.randbytes(5) if above else b"")
-        changes = [_FLAWS[flaw]] if flaw else []
+        changes = [_FLAWS[flaw]] if flaw else [] if self.flaws else [_whole]
         answered = above.letter if above and above.chain and flaw != "hijack" else None
-        raw = compose(draft, answered, *changes, self._fill)
+        raw = compose(draft, answered, *changes, self._fill, dirty=bool(self.flaws))
         number, thread = self.number, above.thread if above else self.number
         letter = Letter(raw, msgid, written, None, draft.references, self.at)
-        seen = number if not lost else above.seen if above else None
-        return _Node(letter, _chain(raw, msgid), number, thread, seen, draft.index, topic), raw
+        parent = above.seen if above else None
+        seen = parent if lost else number
+        return _Node(letter, _chain(raw, msgid), number, thread, parent, seen, draft.index, topic), raw
 
     def _topic(self) -> str:
         if self.recent and self.random.random() < OLD_SUBJECT:
@@ -183,6 +186,12 @@ def _dirt(raw: bytes, above: _Node | None) -> Iterator[str]:
 
 def _parent(draft: Draft) -> str:
     return draft.references[-1]
+
+
+def _whole(draft: Draft) -> None:
+    """Let a clean archive have no Outlooks that name nothing."""
+    if draft.references and not {"in-reply-to", "references"} & {name.lower() for name, _ in draft.headers}:
+        add(draft, ("In-Reply-To", _parent(draft)))
 
 
 def _bare(draft: Draft) -> None:
@@ -256,3 +265,24 @@ _FLAWS: Mapping[str, Callable[[Draft], None]] = {
     "id in the text": _in_text,
     "hijack": lambda draft: None,
 }
+
+
+def small(count: int, seed: int = 1) -> Iterator[tuple[bytes, float]]:
+    """Yield small mails fast, each with the time it was written: three of four answer one of the last hundred."""
+    random = Random(f"{seed} small")
+    recent: list[tuple[str, str]] = []
+    at = START.timestamp()
+    for number in range(count):
+        at += random.randrange(60, 1200)
+        msgid = f"<{random.getrandbits(80):x}.{number}@mail.example.org>"
+        chain, subject = random.choice(recent) if recent and random.random() < ANSWERS else ("", "")
+        fields = [f"Message-ID: {msgid}", f"Date: {formatdate(at)}", "From: Ada <ada@example.org>"]
+        fields += ["To: pmo@lists.example.test", f"Subject: {f'Re: {subject}' if chain else f'Budget item {number}'}"]
+        fields += [f"References: {chain}", f"In-Reply-To: {chain.split()[-1]}"] if chain else []
+        text = " ".join(random.choices(_WORDS, k=30))
+        yield "\r\n".join([*fields, "", text, ""]).encode(), at
+        ids = [*chain.split(), msgid]
+        recent = [*recent[-100:], (" ".join([*ids[:1], *ids[1:][-8:]]), subject or f"Budget item {number}")]
+
+
+_WORDS = [f"{begin}{end}" for begin in ("bud", "pro", "mee", "list", "arch", "re") for end in _ENDS]

@@ -46,19 +46,18 @@ class Facts:
 
 @dataclass(slots=True)
 class Archive:
-    """The mails of a Maildir, by number. Of mails with one Message-ID the first owns it, and it alone is compared."""
+    """The mails of a Maildir, by number. Of mails with one Message-ID the first owns it; `first` leads to it."""
 
     maildir: Path
     facts: dict[int, Facts] = field(default_factory=dict)
     owner: dict[str, int] = field(default_factory=dict)
     naming: dict[str, list[int]] = field(default_factory=lambda: defaultdict(list))
-    again: list[int] = field(default_factory=list)
+    first: dict[int, int] = field(default_factory=dict)
 
     @property
     def numbers(self) -> list[int]:
         """The mails that are compared."""
-        second = set(self.again)
-        return [number for number in self.facts if number not in second]
+        return [number for number in self.facts if number not in self.first]
 
     def text(self, number: int) -> str:
         """The mail as it stands there."""
@@ -77,8 +76,8 @@ def read(maildir: Path) -> Archive:
     for path in sorted((maildir / "cur").iterdir()):
         number = int(path.name[1:].partition(".")[0])
         facts = archive.facts[number] = _facts(path.read_bytes())
-        if facts.message_id and archive.owner.setdefault(facts.message_id, number) != number:
-            archive.again.append(number)
+        if facts.message_id and (owner := archive.owner.setdefault(facts.message_id, number)) != number:
+            archive.first[number] = owner
         for name in dict.fromkeys([*facts.replied, *facts.referred]):
             archive.naming[name].append(number)
     return archive
@@ -147,8 +146,8 @@ def standing(archive: Archive, child: int, parent: int | None) -> str:
         return "none"
     facts, above = archive.facts[child], archive.facts[parent]
     name = above.message_id
-    if archive.owner.get(name) != parent:
-        return "a mail whose Message-ID another one has" if name else "a mail without Message-ID"
+    if not name:
+        return "a mail without Message-ID"
     for found in (_in_headers(facts, name), _by_index(facts, above)):
         if found:
             return found

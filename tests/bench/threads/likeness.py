@@ -15,6 +15,20 @@ class Forest:
     threads: Mapping[int, Hashable]
     parents: Mapping[int, int | None]
 
+    def without_copies(self, first: Mapping[int, int]) -> Forest:
+        """Return it with one mail for all that have one Message-ID: `first` leads from copies to the number kept.
+
+        What counts is where the earliest of them in this forest is, but for those below another copy.
+        """
+        threads: dict[int, Hashable] = {}
+        parents: dict[int, int | None] = {}
+        for number, thread in self.threads.items():
+            kept, above = first.get(number, number), self.parents[number]
+            above = None if above is None else first.get(above, above)
+            if kept not in threads and above != kept:
+                threads[kept], parents[kept] = thread, above
+        return Forest(self.name, threads, parents)
+
 
 @dataclass(frozen=True, slots=True)
 class Likeness:

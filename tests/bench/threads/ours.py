@@ -12,10 +12,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from random import Random
 
-from tests.bench.place import NOWHERE
+from tests.bench.place import NOWHERE, given_options
 from tests.bench.threads.likeness import Forest
 from tests.bench.threads.others import file_name
-from tests.support.site import write_config
+from tests.support.site import DOMAIN, write_config
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,12 +34,21 @@ class Site:
 
     def __init__(self, folder: Path) -> None:
         folder.mkdir(parents=True, exist_ok=True)
-        self.config, self.database = write_config(folder, NOWHERE), folder / "mailforum.db"
+        options = {"smtp_max_connections_per_client": "100", **given_options}
+        self.folder, self.config = folder, write_config(folder, NOWHERE, **options)
+        self.database = folder / "mailforum.db"
+
+    def command(self, *words: str) -> list[str]:
+        """Return the command line `mailforum WORDS` for this site."""
+        return [sys.executable, "-m", "mailforum", "--config", str(self.config), *words]
 
     def run(self, *words: str) -> str:
         """Run `mailforum WORDS`; return what it said. Raises CalledProcessError, with that, when it fails."""
-        command = [sys.executable, "-m", "mailforum", words[0], "--config", str(self.config), *words[1:]]
-        return subprocess.run(command, stdout=subprocess.PIPE, text=True, check=True).stdout
+        return subprocess.run(self.command(*words), stdout=subprocess.PIPE, text=True, check=True).stdout
+
+    def address(self, name: str) -> str:
+        """Return the address of a list."""
+        return f"{name}@{DOMAIN}"
 
     def take_in(self, name: str, sources: Iterable[Path]) -> None:
         """Make a list, and import mailboxes into it, one after the other."""
