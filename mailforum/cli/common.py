@@ -14,6 +14,7 @@ import time
 import unicodedata
 from collections.abc import Awaitable, Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from datetime import UTC, tzinfo
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NoReturn, TypeAlias, TypeVar
 
@@ -142,12 +143,12 @@ def when(seconds: float) -> str:
     return time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime(seconds))
 
 
-def period(text: str, now: float) -> Period:
+def period(text: str, now: float, zone: tzinfo = UTC) -> Period:
     """Read what `--since` or `--until` is given: a day, a month, or `7d` (ago). Raises UsageError."""
     from mailforum.units import Period
 
     try:
-        return Period.parse(text, now)
+        return Period.parse(text, now, zone)
     except ValueError as error:
         raise UsageError(str(error)) from None
 

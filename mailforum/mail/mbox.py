@@ -115,7 +115,9 @@ def write(stream: BinaryIO, raw: bytes, *, sender: str, received: float) -> int:
     text = raw.replace(b"\r\n", b"\n")
     if not text.endswith(b"\n"):
         text += b"\n"
-    return stream.write(_from_line(sender, received) + _QUOTED.sub(b">", text) + b"\n")
+    if b"\nFrom " in text or b">From " in text or text.startswith(b"From "):
+        text = _QUOTED.sub(b">", text)
+    return stream.write(_from_line(sender, received) + text + b"\n")
 
 
 def _from_line(sender: str, received: float) -> bytes:

@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
+import json
 from dataclasses import fields
 
-from mailforum.model import Post, Thread
+from mailforum.model import How, Post, Selection, Thread
 from mailforum.store import blob
 from mailforum.store.database import Row, Tx
 
 
 def _post(row: Row) -> Post:
-    return Post(**{field.name: row[field.name] for field in fields(Post)})
+    return Post(**{field.name: row[field.name] for field in fields(Post)} | {"how": How(row["how"])})
 
 
 def _thread(row: Row) -> Thread:
@@ -38,6 +39,29 @@ def by_message_id(tx: Tx, list_id: int, msgid: str) -> Post | None:
 def of_list(tx: Tx, list_id: int, after: int = 0, limit: int = -1) -> list[Post]:
     """Return posts of a list in order of arrival, from the one after id `after`; -1: all of them."""
     return [_post(row) for row in tx.all("post.of_list", list_id=list_id, after=after, limit=limit)]
+
+
+def selected(tx: Tx, list_id: int, chosen: Selection, after: int, last: int, limit: int) -> list[Post]:
+    """Return the chosen posts of a list with `after` < id <= `last` in order of arrival."""
+    found = tx.all("post.selected", **_chosen(list_id, chosen), after=after, last=last, limit=limit)
+    return [_post(row) for row in found]
+
+
+def count_selected(tx: Tx, list_id: int, chosen: Selection) -> tuple[int, int]:
+    """Return (how many posts of a list are chosen, the id of the last of them); (0, 0) if there are none."""
+    row = tx.one("post.count_selected", **_chosen(list_id, chosen))
+    assert row is not None
+    return row["posts"], row["last"]
+
+
+def _chosen(list_id: int, chosen: Selection) -> dict[str, object]:
+    threads = json.dumps(chosen.threads)
+    return {"list_id": list_id, "threads": threads, "since": chosen.since, "until": chosen.until}
+
+
+def references(tx: Tx, post_id: int) -> tuple[str, ...]:
+    """Return the Message-IDs that a post names, the nearest first."""
+    return tuple(row["msgid"] for row in tx.all("post.references", post_id=post_id))
 
 
 def of_thread(tx: Tx, thread_id: int) -> list[Post]:

@@ -88,7 +88,7 @@ def test_a_file_that_breaks_off_is_imported_as_far_as_it_goes(tmp_path: Path, ar
         (["import", "pmo", "{folder}"], "no Maildir"),
         (["export", "pmo", "{mbox}"], "is there already"),
         (["export", "nobody", "{folder}/new.mbox"], "there is no list nobody"),
-        (["export", "pmo", "{folder}/none/new.mbox"], "No such file"),
+        (["export", "pmo", "{folder}/none/new.mbox"], "there is no folder"),
     ],
 )
 def test_what_cannot_be_done_is_said_in_one_line(

@@ -14,7 +14,7 @@ from mailforum.errors import Deferred
 from mailforum.forum import archive, digests, export, posts
 from mailforum.forum.archive import Mail, Report
 from mailforum.mail import mbox
-from mailforum.model import MailingList, Mode, Post, Role
+from mailforum.model import MailingList, Mode, Post, Role, Selection
 from mailforum.settings import ListSettings
 from mailforum.store import intake, lists, queue
 from mailforum.store import posts as rows
@@ -54,8 +54,8 @@ class Forum:
 
     async def give_out(self, mlist: MailingList | None = None) -> bytes:
         out = io.BytesIO()
-        async for post, raw in export.give_out(self.db, mlist or self.mlist):
-            mbox.write(out, raw, sender=post.from_address, received=post.received_at)
+        async for given in export.give_out(self.db, mlist or self.mlist, Selection()):
+            mbox.write(out, given.raw, sender=given.post.from_address, received=given.post.received_at)
         return out.getvalue()
 
     async def new_list(self, address: str) -> MailingList:
