@@ -21,6 +21,7 @@ from tests.bench.threads.others import file_name
 _ID = re.compile(r"<([^<>]*)>")
 _BARE = re.compile(r"""[^\s<>"(),;@]+@[^\s<>"(),;@]+""")
 EXAMPLES = 3
+LONGEST = 50  # mails of a circle
 
 
 @dataclass(frozen=True, slots=True)
@@ -133,8 +134,9 @@ def explain(archive: Archive, ours: Forest, theirs: Forest, note: Callable[[int]
     for number in numbers:
         mine, other = ours.parents[number], theirs.parents[number]
         if mine != other:
-            kind = f"ours {standing(archive, number, mine)}, there {standing(archive, number, other)}{note(number)}"
-            found.add("parent", kind, archive.id(number))
+            kind = f"ours {standing(archive, number, mine)}, there {standing(archive, number, other)}"
+            circle = ", in a circle of mails that name each other" if _in_circle(archive, number) else ""
+            found.add("parent", f"{kind}{circle}{note(number)}", archive.id(number))
     _joins(archive, numbers, theirs, ours, "joined there, not by us", note, found)
     _joins(archive, numbers, ours, theirs, "joined by us, not there", note, found)
     return found
@@ -159,6 +161,18 @@ def standing(archive: Archive, child: int, parent: int | None) -> str:
     if name in archive.text(child):
         return "named in the text"
     return "by subject" if facts.topic and facts.topic == above.topic else "not named"
+
+
+def _in_circle(archive: Archive, start: int) -> bool:
+    """Whether one comes back to a mail by what it, and what that one, names nearest."""
+    at: int | None = start
+    for _ in range(LONGEST):
+        facts = archive.facts[at] if at is not None else None
+        nearest = [*facts.replied[-1:], *facts.referred[-1:]][:1] if facts else []
+        at = archive.owner.get(nearest[0]) if nearest else None
+        if at == start:
+            return True
+    return False
 
 
 def _in_headers(facts: Facts, name: str) -> str:
