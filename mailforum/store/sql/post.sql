@@ -59,5 +59,8 @@ WHERE list_id = :list_id AND id > :after AND NOT imported
 SELECT id FROM post WHERE list_id = :list_id AND fingerprint = :fingerprint LIMIT 1
 
 -- name: imported
-SELECT count(DISTINCT thread_id) AS threads, min(date) AS first, max(date) AS last FROM post
+SELECT count(DISTINCT thread_id) AS threads,
+       count(DISTINCT CASE WHEN thread_id > :newest THEN thread_id END) AS opened,
+       min(date) AS first, max(date) AS last
+FROM post
 WHERE list_id = :list_id AND id >= :since AND imported
