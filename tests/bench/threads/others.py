@@ -33,7 +33,7 @@ from tests.bench.threads.likeness import Forest
 DEEPEST = 20_000  # levels of a thread in notmuch's answer
 
 _LINE = re.compile(r"(?P<path>[0-9a-f]+(?::[0-9a-f]+)*)(?::z)? .*/m(?P<number>\d+)\.[^/]*")
-_GUID = re.compile(rb"\* (\d+) FETCH \(X-GUID \"?m(\d+)")
+_GUID = re.compile(rb"\* (\d+) FETCH [^\r\n]*X-GUID \"?m(\d+)")
 _TOKEN = re.compile(rb"[()]|\d+")
 
 
@@ -140,8 +140,24 @@ def _said_by_imap(imap: Path, maildir: Path, own: Path, command: str) -> bytes:
     for path in (own.parent, own, maildir, *maildir.iterdir()) if os.getuid() == 0 else ():
         os.chown(path, user.pw_uid, user.pw_gid)
     env = {"HOME": str(own), "USER": user.pw_name}
-    said = f"a SELECT INBOX\r\nb {command}\r\nc LOGOUT\r\n".encode()
-    return subprocess.run([str(imap), "-c", str(config)], input=said, capture_output=True, env=env, check=True).stdout
+    said: list[bytes] = []
+    server = subprocess.Popen(
+        [str(imap), "-c", str(config)],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.DEVNULL,
+        env=env,
+    )
+    with server:
+        assert server.stdin and server.stdout
+        server.stdin.write(f"a SELECT INBOX\r\nb {command}\r\n".encode())
+        server.stdin.flush()
+        # It would stop in the middle of an answer if its input were closed before.
+        while (line := server.stdout.readline()) and not line.startswith(b"b "):
+            said.append(line)
+        server.stdin.write(b"c LOGOUT\r\n")
+    assert line.startswith(b"b OK"), f"Dovecot: {line!r}"
+    return b"".join(said)
 
 
 def _listed(answer: bytes) -> Iterator[tuple[int, int, int | None]]:
