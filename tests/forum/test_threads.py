@@ -313,39 +313,3 @@ def test_looking_for_neighbours_needs_no_scan_of_the_list(tx: Tx) -> None:
             plan = [row[3] for row in tx._connection.execute(f"EXPLAIN QUERY PLAN {query}", values | {"reach": 0})]
             assert not [step for step in plan if step.startswith("SCAN") and "VIRTUAL" not in step], (name, plan)
             assert not [step for step in plan if step.endswith("(list_id=?)")], (name, plan)
-
-
-# Golden trees: NAME.txt holds mails between lines of %%, NAME.tree what they look like in whatever order
-# they arrive. Where two mails share an id the order does count: then the tree files holds each possible
-# drawing, with a line `or` between them.
-
-
-def _mails(path: Path) -> list[bytes]:
-    return [mail.strip().encode() + b"\n" for mail in path.read_text().split("\n%%\n")]
-
-
-def _drawn(played: Forum) -> str:
-    """Draw the threads in the order of their first mails, under their subjects."""
-    drawings = []
-    for thread in rows.threads(played.tx, played.mlist.id):
-        content = rows.of_thread(played.tx, thread.id)
-        lines = [f"# {thread.subject}"]
-        for depth, post in threads.tree(content):
-            lines.append(f"{'  ' * (depth + 1)}{post.message_id} {post.from_name}: {post.subject}")
-        drawings.append((min(post.date for post in content), "\n".join(lines)))
-    return "\n".join(drawing for _, drawing in sorted(drawings)) + "\n"
-
-
-@pytest.mark.parametrize("name", sorted(path.stem for path in GOLDEN.glob("*.txt")))
-def test_the_golden_trees_forward_backward_and_shuffled(tx: Tx, name: str) -> None:
-    mails = _mails(GOLDEN / f"{name}.txt")
-    accepted = (GOLDEN / f"{name}.tree").read_text().split("or\n")
-    orders = [mails, mails[::-1], *(Random(seed).sample(mails, len(mails)) for seed in range(20))]
-    drawn = []
-    for order in orders:
-        with forum(tx) as played:
-            for raw in order:
-                played.store(raw)
-            drawn.append(_drawn(played))
-    assert set(drawn) == set(accepted)
-    assert drawn[0] == accepted[0]

@@ -56,9 +56,9 @@ def test_answers_to_a_digest_or_a_notice_of_ours_do_not_belong_together() -> Non
     assert named("In-Reply-To: <digest.4.77.other@example.org>") != []
 
 
-def test_at_most_fifty_names_the_nearest_are_kept() -> None:
+def test_at_most_fifty_names_the_nearest_are_kept_and_the_first_of_all() -> None:
     names = named("References: " + " ".join(f"<{number}@x>" for number in range(10_000)))
-    assert [name for name, _ in names] == [f"<{number}@x>" for number in range(9_999, 9_949, -1)]
+    assert [name for name, _ in names] == [f"<{number}@x>" for number in (*range(9_999, 9_950, -1), 0)]
 
 
 def test_the_text_is_looked_at_only_where_the_header_names_nothing() -> None:
