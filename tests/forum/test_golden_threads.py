@@ -16,9 +16,11 @@ from pathlib import Path
 from random import Random
 from typing import NamedTuple
 
+import msgspec
 import pytest
 
 from mailforum.forum import threads
+from mailforum.settings import ListSettings
 from mailforum.store import posts as rows
 from mailforum.store.database import Tx
 from tests.forum.test_threads import Forum, forum, tx  # noqa: F401  tx is a fixture
@@ -80,7 +82,7 @@ def test_the_golden_trees_forward_backward_and_shuffled(tx: Tx, name: str) -> No
     accepted = (GOLDEN / f"{name}.tree").read_text().split("or\n")
     drawn = []
     for order in _orders(mails):
-        with forum(tx, **settings) as played:
+        with forum(tx, msgspec.convert(settings, ListSettings, strict=False)) as played:
             for mail in order:
                 played.store(mail.raw, mail.under)
             drawn.append(_drawn(played))

@@ -6,7 +6,6 @@ import sqlite3
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
-from pathlib import Path
 from random import Random
 
 import pytest
@@ -24,7 +23,6 @@ from mailforum.store.migrate import migrate
 from mailforum.store.sqlite import SqliteTx
 
 NOW = 1_700_000_000.0
-GOLDEN = Path(__file__).parents[1] / "golden" / "threads"
 
 
 @dataclass(frozen=True)
@@ -53,9 +51,9 @@ class Forum:
         self.tx, self.mlist = tx, mlist
         self.given: dict[str, int] = {}  # labels, and the posts that got them
 
-    def store(self, raw: bytes) -> None:
+    def store(self, raw: bytes, under: str = "") -> None:
         msg, raw = posts.parse(raw)
-        post = posts.store(self.tx, self.mlist, msg, raw, NOW, mark=msg.fingerprint)
+        post = posts.store(self.tx, self.mlist, msg, raw, NOW, under, mark=msg.fingerprint)
         self.given[post.label] = post.id
 
     def play(self, letters: Iterable[Letter]) -> Forum:
@@ -93,13 +91,13 @@ def tx(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Tx]:
 
 
 @contextmanager
-def forum(tx: Tx) -> Iterator[Forum]:
+def forum(tx: Tx, options: ListSettings | None = None) -> Iterator[Forum]:
     """A new list, gone afterwards."""
     assert isinstance(tx, SqliteTx)
     connection: sqlite3.Connection = tx._connection
     connection.execute("BEGIN")
     try:
-        list_id = lists.add(tx, "pmo@lists.example.org", "PMO", ListSettings(), 0.0)
+        list_id = lists.add(tx, "pmo@lists.example.org", "PMO", options or ListSettings(), 0.0)
         mlist = lists.by_id(tx, list_id or 0)
         assert mlist
         yield Forum(tx, mlist)
