@@ -79,6 +79,7 @@ def store(
         message_id=newcomer.message_id,
         thread_index=newcomer.index,
         base=newcomer.base,
+        was=newcomer.was,
         lonely=newcomer.lonely,
         fresh=newcomer.fresh,
         from_address=author.address if author else "",
@@ -115,7 +116,8 @@ def _newcomer(mlist: MailingList, msg: Message, raw: bytes, under: str, date: fl
         names=found.names,
         index=found.index,
         base=found.base,
-        lonely=found.marked and weak_only and bool(found.base),
+        was=found.was,
+        lonely=weak_only and bool(found.base and found.marked or found.was),
     )
 
 

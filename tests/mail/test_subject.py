@@ -256,3 +256,8 @@ def test_hostile_subjects_are_taken_apart_in_linear_time(piece: str) -> None:
     for _ in range(20):
         subject.topic(piece * 20_000, "[pmo]")
     assert time.process_time() - start < 0.2
+
+
+def test_what_a_subject_was_before_may_begin_with_a_tag() -> None:
+    found = subject.topic("Re: Slow start (was: [PATCH v5 7/9] Index: (re)build it)")
+    assert found == ("slow start", "[patch v5 7/9] index: (re)build it", True)

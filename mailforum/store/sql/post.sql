@@ -1,9 +1,9 @@
 -- name: add
 INSERT INTO post (list_id, thread_id, label, parent_id, reach, how, named_id, named_how, claim_id, message_id,
-                  thread_index, base, lonely, fresh, from_address, from_name, subject, date, received_at, size, fingerprint,
+                  thread_index, base, was, lonely, fresh, from_address, from_name, subject, date, received_at, size, fingerprint,
                   imported, mail)
 VALUES (:list_id, :thread_id, :label, :parent_id, :reach, :how, :named_id, :named_how, :claim_id, :message_id,
-        :thread_index, :base, :lonely, :fresh, :from_address, :from_name, :subject, :date, :received_at, :size, :fingerprint,
+        :thread_index, :base, :was, :lonely, :fresh, :from_address, :from_name, :subject, :date, :received_at, :size, :fingerprint,
         :imported, :mail)
 
 -- name: add_body
