@@ -12,6 +12,7 @@ from mailforum.errors import Refused
 from mailforum.forum import threads
 from mailforum.forum.newcomer import Newcomer
 from mailforum.mail import address, evidence, message, msgid, thread_index
+from mailforum.mail.evidence import Evidence, Named
 from mailforum.mail.message import Message
 from mailforum.mail.token import Signer
 from mailforum.model import How, Kind, MailingList, Mode, Post
@@ -60,7 +61,7 @@ def store(
 
     An `imported` one will not be in a digest either; `now` then is when its mailbox received it.
     """
-    newcomer = _newcomer(mlist, msg, raw, under, _date(msg, now))
+    newcomer = _newcomer(tx, mlist, msg, raw, under, _date(msg, now))
     place = threads.place(tx, newcomer, now)
     if not (imported or newcomer.index):
         newcomer = replace(newcomer, index=_index(tx, newcomer, place.parent_id))
@@ -104,9 +105,9 @@ def _date(msg: Message, now: float) -> float:
     return now if date is None or date > now + CLOCKS_DIFFER else date
 
 
-def _newcomer(mlist: MailingList, msg: Message, raw: bytes, under: str, date: float) -> Newcomer:
+def _newcomer(tx: Tx, mlist: MailingList, msg: Message, raw: bytes, under: str, date: float) -> Newcomer:
     own = identity(msg, raw, mlist.domain)
-    found = evidence.read(msg, own, prefix=mlist.settings.prefix, under=under, address=mlist.address)
+    found = evidence_of(tx, mlist, msg, own, under)
     weak_only = all(named.how == How.TEXT for named in found.names)
     return Newcomer(
         mlist.id,
@@ -119,6 +120,15 @@ def _newcomer(mlist: MailingList, msg: Message, raw: bytes, under: str, date: fl
         was=found.was,
         lonely=weak_only and bool(found.base and found.marked or found.was),
     )
+
+
+def evidence_of(tx: Tx, mlist: MailingList, msg: Message, own: str, under: str = "") -> Evidence:
+    """Return what a mail to the list says about its place; the labels in its text become names of posts."""
+    found = evidence.read(msg, own, prefix=mlist.settings.prefix, under=under, address=mlist.address)
+    labelled = (posts.by_label(tx, mlist.id, label) for label in found.labels)
+    names = [Named(msgid.key(post.message_id), How.TEXT) for post in labelled if post]
+    others = [one for one in found.names if one not in names and one.name != msgid.key(own)]
+    return replace(found, names=(*names, *others)) if names else found
 
 
 def _index(tx: Tx, post: Newcomer, parent_id: int | None) -> str:
