@@ -16,6 +16,7 @@ from mailforum.mail.message import Message
 from mailforum.model import How
 
 MOST_NAMES = 50  # of the header
+MOST_INDICES = 10  # among them: they are long
 INDEX = "ti:"  # before a Thread-Index that is a name
 _PEOPLE = ("From", "To", "Cc", "Reply-To", "Sender")
 _ADDRESS = re.compile(r"""[^\s<>"'(),;:]++""")
@@ -77,9 +78,11 @@ def _header_names(msg: Message, index: str, under: str) -> Iterator[Named]:
         yield Named(msgid.key(under), How.TOKEN)
     for how, field in ((How.IN_REPLY_TO, "In-Reply-To"), (How.REFERENCES, "References")):
         for value in reversed(msg.get_all(field)):
-            ids = (msgid.key(one) for one in reversed(msgid.ids(value)))
+            ids = (msgid.key(one) for one in reversed(msgid.ids(value, every=how is How.REFERENCES)))
             yield from (Named(one, how) for one in ids if how is not How.IN_REPLY_TO or not _is_person(one, msg))
-    yield from (Named(INDEX + before, How.THREAD_INDEX) for before in thread_index.ancestors(index))
+    yield from (
+        Named(INDEX + before, How.THREAD_INDEX) for before in msgid.nearest(thread_index.ancestors(index), MOST_INDICES)
+    )
 
 
 def _is_person(name: str, msg: Message) -> bool:

@@ -46,14 +46,15 @@ class _Found(NamedTuple):
     words: int
 
 
-def ids(text: str) -> list[str]:
+def ids(text: str, *, every: bool = False) -> list[str]:
     """Return the message ids in a header's value, in order, each `<left@right>`; never raises; linear.
 
     Comments, quoted strings and words around the ids are tolerated, encoded words decoded. In a
     sentence such as `Message from "Al" <al@example.org> of Monday <real@id>` only the last id counts,
-    and none behind a "from": those are addresses. Ids without brackets count where they look like ids:
-    `left@right` with a digit on the left, or alone, and no sentence around them. One that was cut off with the
-    rest of a long value does not. Without "@" an id needs brackets and a digit.
+    and none behind a "from": those are addresses. In References, where people do not stand, `every`
+    one but these counts. Ids without brackets count where they look like ids: `left@right` with a digit
+    on the left, or alone, and no sentence around them. One that was cut off with the rest of a long
+    value does not. Without "@" an id needs brackets and a digit.
 
     Of a value that is longer than 20,000 characters, its first id and those at its end are returned.
     """
@@ -64,7 +65,7 @@ def ids(text: str) -> list[str]:
         return list(_cleaned(_BRACKETS.findall(text)))
     found = _pieces(_without_halves(text))
     if found.words >= _PROSE:
-        return found.spoken[-1:]
+        return found.spoken if every else found.spoken[-1:]
     return found.ids or [*_cleaned(_BRACKETS.findall(text))] or [*_cleaned(_bare(_BARE.findall(text)))]
 
 
@@ -136,7 +137,8 @@ def _cleaned(inner: Iterable[str]) -> Iterator[str]:
         # The end is kept of one that is too long, so that cleaning it again changes nothing.
         one = one[2 - MAX_ID :]
         left, _, right = one.partition("@")
-        if ((left and right) or (len(one) >= _LEAST and _has_digit(one))) and words.decode(one) == one:
+        readable = "=?" not in one or words.decode(one) == one
+        if readable and ((left and right) or (len(one) >= _LEAST and _has_digit(one))):
             yield f"<{one}>"
 
 
@@ -167,7 +169,7 @@ def references(in_reply_to: str, references: str, own: str = "", limit: int = 50
     First In-Reply-To, then References from its last id to its first (RFC 5322 section 3.6.4).
     `limit` at most, as `nearest`.
     """
-    nearest_first = [*reversed(ids(in_reply_to)), *reversed(ids(references))]
+    nearest_first = [*reversed(ids(in_reply_to)), *reversed(ids(references, every=True))]
     return nearest([one for one in dict.fromkeys(nearest_first) if one != own], limit)
 
 

@@ -91,6 +91,12 @@ def test_a_message_id_is_one_id_or_nothing() -> None:
     assert msgid.message_id("") == ""
 
 
+def test_in_references_every_id_of_a_sentence_counts() -> None:
+    value = "<a@b> and then <c@d> from Ada <ada@example.org> and <e@f>"
+    assert msgid.ids(value, every=True) == ["<a@b>", "<c@d>", "<e@f>"]
+    assert msgid.ids(value) == ["<e@f>"]
+
+
 @pytest.mark.parametrize(
     ("value", "found"),
     [
