@@ -6,7 +6,6 @@ import sqlite3
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
-from pathlib import Path
 from random import Random
 
 import pytest
@@ -27,7 +26,6 @@ from mailforum.store.sqlite import SqliteTx
 from tests.support import oracle
 
 NOW = 1_700_000_000.0
-GOLDEN = Path(__file__).parents[1] / "golden" / "threads"
 
 
 @dataclass(frozen=True)
@@ -64,9 +62,9 @@ class Forum:
         self.tx, self.mlist = tx, mlist
         self.given: dict[str, int] = {}  # labels, and the posts that got them
 
-    def store(self, raw: bytes) -> None:
+    def store(self, raw: bytes, under: str = "") -> None:
         msg, raw = posts.parse(raw)
-        post = posts.store(self.tx, self.mlist, msg, raw, NOW, mark=msg.fingerprint)
+        post = posts.store(self.tx, self.mlist, msg, raw, NOW, under, mark=msg.fingerprint)
         self.given[post.label] = post.id
 
     def play(self, letters: Iterable[Letter]) -> Forum:
@@ -104,13 +102,13 @@ def tx(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Tx]:
 
 
 @contextmanager
-def forum(tx: Tx) -> Iterator[Forum]:
+def forum(tx: Tx, options: ListSettings | None = None) -> Iterator[Forum]:
     """A new list, gone afterwards."""
     assert isinstance(tx, SqliteTx)
     connection: sqlite3.Connection = tx._connection
     connection.execute("BEGIN")
     try:
-        list_id = lists.add(tx, "pmo@lists.example.org", "PMO", ListSettings(), 0.0)
+        list_id = lists.add(tx, "pmo@lists.example.org", "PMO", options or ListSettings(), 0.0)
         mlist = lists.by_id(tx, list_id or 0)
         assert mlist
         yield Forum(tx, mlist)
@@ -264,39 +262,3 @@ def test_looking_for_neighbours_needs_no_scan_of_the_list(tx: Tx) -> None:
             plan = [row[3] for row in tx._connection.execute(f"EXPLAIN QUERY PLAN {query}", values)]
             assert not [step for step in plan if step.startswith("SCAN") and "VIRTUAL" not in step], (name, plan)
             assert not [step for step in plan if step.endswith("(list_id=?)")], (name, plan)
-
-
-# Golden trees: NAME.txt holds mails between lines of %%, NAME.tree what they look like in whatever order
-# they arrive. Where two mails share an id the order does count: then the tree files holds each possible
-# drawing, with a line `or` between them.
-
-
-def _mails(path: Path) -> list[bytes]:
-    return [mail.strip().encode() + b"\n" for mail in path.read_text().split("\n%%\n")]
-
-
-def _drawn(played: Forum) -> str:
-    """Draw the threads in the order of their first mails, under their subjects."""
-    drawings = []
-    for thread in rows.threads(played.tx, played.mlist.id):
-        content = rows.of_thread(played.tx, thread.id)
-        lines = [f"# {thread.subject}"]
-        for depth, post in threads.tree(content):
-            lines.append(f"{'  ' * (depth + 1)}{post.message_id} {post.from_name}: {post.subject}")
-        drawings.append((min(post.date for post in content), "\n".join(lines)))
-    return "\n".join(drawing for _, drawing in sorted(drawings)) + "\n"
-
-
-@pytest.mark.parametrize("name", sorted(path.stem for path in GOLDEN.glob("*.txt")))
-def test_the_golden_trees_forward_backward_and_shuffled(tx: Tx, name: str) -> None:
-    mails = _mails(GOLDEN / f"{name}.txt")
-    accepted = (GOLDEN / f"{name}.tree").read_text().split("or\n")
-    orders = [mails, mails[::-1], *(Random(seed).sample(mails, len(mails)) for seed in range(20))]
-    drawn = []
-    for order in orders:
-        with forum(tx) as played:
-            for raw in order:
-                played.store(raw)
-            drawn.append(_drawn(played))
-    assert set(drawn) == set(accepted)
-    assert drawn[0] == accepted[0]
