@@ -187,7 +187,11 @@ def test_what_is_found_is_what_the_rule_says_in_any_order(tx: Tx, letters: list[
 
 @pytest.mark.parametrize(
     ("talks", "precision", "recall"),
-    [(discussion(1200, seed=5), 0.995, 0.98), (patches(1000, seed=5), 0.97, 0.94), (discussion(800, 5, TROUBLED), 0.99, 0.9)],
+    [
+        (discussion(1200, seed=5), 0.995, 0.98),
+        (patches(1000, seed=5), 0.97, 0.94),
+        (discussion(800, 5, TROUBLED), 0.99, 0.9),
+    ],
     ids=["discussion", "patches", "troubled"],
 )
 def test_replies_without_headers_are_found_and_hardly_ever_wrongly(

@@ -218,6 +218,8 @@ def test_the_base_of_a_subject_is_without_markers_and_prefix(value: str, base: s
         ("New (was: Old)", ("new", "old", False)),
         ("Re: New (was: Re: [pmo] Old)", ("new", "old", True)),
         ("Re: New [was Old (really)]", ("new", "old (really)", True)),
+        ("New (was: [pmo] Old)", ("new", "old", False)),
+        ("New (was: [other] Re: Old)", ("new", "[other] old", False)),
         ("Neu (war: Alt", ("neu", "alt", False)),
         ("Re: New (was: Old) again", ("new (was: old) again", "", True)),
         ("It was: fine", ("it was: fine", "", False)),

@@ -1,7 +1,7 @@
 """Replies without what says which mail they answer, and whether they are found by their subject.
 
-    threads, replies = truth(tx, mails)             # the thread of each mail, the numbers of the replies
-    measure(tx, mails, threads, tenth(replies, random))     # Found(stripped=98, joined=97, right=97)
+threads, replies = truth(tx, mails)             # the thread of each mail, the numbers of the replies
+measure(tx, mails, threads, tenth(replies, random))     # Found(stripped=98, joined=97, right=97)
 """
 
 from __future__ import annotations
