@@ -61,7 +61,9 @@ def store(
 
     An `imported` one will not be in a digest either; `now` then is when its mailbox received it.
     """
-    newcomer = _newcomer(tx, mlist, msg, raw, under, _date(msg, now))
+    own = identity(msg, raw, mlist.domain)
+    found = read_evidence(mlist, msg, own, under, imported)
+    newcomer = introduce(tx, mlist, found, own, msg.subject, _date(msg, now))
     place = threads.place(tx, newcomer, now)
     if not (imported or newcomer.index):
         newcomer = replace(newcomer, index=_index(tx, newcomer, place.parent_id))
@@ -69,14 +71,7 @@ def store(
     post_id = tx.insert(
         "post.add",
         list_id=mlist.id,
-        thread_id=place.thread_id,
-        label=place.label,
-        parent_id=place.parent_id,
-        reach=place.reach,
-        how=place.how,
-        named_id=place.parent_id,
-        named_how=place.how,
-        claim_id=None,
+        **place.values,
         message_id=newcomer.message_id,
         thread_index=newcomer.index,
         base=newcomer.base,
@@ -105,30 +100,32 @@ def _date(msg: Message, now: float) -> float:
     return now if date is None or date > now + CLOCKS_DIFFER else date
 
 
-def _newcomer(tx: Tx, mlist: MailingList, msg: Message, raw: bytes, under: str, date: float) -> Newcomer:
-    own = identity(msg, raw, mlist.domain)
-    found = evidence_of(tx, mlist, msg, own, under)
-    weak_only = all(named.how == How.TEXT for named in found.names)
+def read_evidence(mlist: MailingList, msg: Message, own: str, under: str = "", imported: bool = False) -> Evidence:
+    """Return what a mail says about its place. `own` is its Message-ID, `under` the one our reply address names.
+
+    The labels in an archive are not believed: they may be those of another site.
+    """
+    found = evidence.read(msg, own, prefix=mlist.settings.prefix, under=under, address=mlist.address)
+    return replace(found, labels=()) if imported else found
+
+
+def introduce(tx: Tx, mlist: MailingList, found: Evidence, own: str, subject: str, date: float) -> Newcomer:
+    """Return what threading needs to know of a mail that says what was `found`."""
+    labelled = (posts.by_label(tx, mlist.id, label) for label in found.labels)
+    weak = [Named(msgid.key(post.message_id), How.TEXT) for post in labelled if post]
+    only_weak = all(one.how is How.TEXT for one in found.names)
     return Newcomer(
         mlist.id,
         own,
-        msg.subject,
+        subject,
         date,
-        names=found.names,
+        names=tuple({one.name: one for one in (*found.names, *weak)}.values()),
         index=found.index,
         base=found.base,
         was=found.was,
-        lonely=weak_only and bool(found.base and found.marked or found.was),
+        lonely=only_weak and bool((found.base and found.marked) or found.was),
+        fresh=mlist.settings.new_subject_new_thread and not (found.marked or found.quotes or found.was),
     )
-
-
-def evidence_of(tx: Tx, mlist: MailingList, msg: Message, own: str, under: str = "") -> Evidence:
-    """Return what a mail to the list says about its place; the labels in its text become names of posts."""
-    found = evidence.read(msg, own, prefix=mlist.settings.prefix, under=under, address=mlist.address)
-    labelled = (posts.by_label(tx, mlist.id, label) for label in found.labels)
-    names = [Named(msgid.key(post.message_id), How.TEXT) for post in labelled if post]
-    others = [one for one in found.names if one not in names and one.name != msgid.key(own)]
-    return replace(found, names=(*names, *others)) if names else found
 
 
 def _index(tx: Tx, post: Newcomer, parent_id: int | None) -> str:
