@@ -62,8 +62,8 @@ def store(
     An `imported` one will not be in a digest either; `now` then is when its mailbox received it.
     """
     own = identity(msg, raw, mlist.domain)
-    found = read_evidence(mlist, msg, own, under, imported)
-    newcomer = introduce(tx, mlist, found, own, msg.subject, _date(msg, now))
+    found = evidence_of(tx, mlist, msg, own, under, imported=imported)
+    newcomer = introduce(mlist, found, own, msg.subject, _date(msg, now))
     place = threads.place(tx, newcomer, now)
     if not (imported or newcomer.index):
         newcomer = replace(newcomer, index=_index(tx, newcomer, place.parent_id))
@@ -100,26 +100,30 @@ def _date(msg: Message, now: float) -> float:
     return now if date is None or date > now + CLOCKS_DIFFER else date
 
 
-def read_evidence(mlist: MailingList, msg: Message, own: str, under: str = "", imported: bool = False) -> Evidence:
-    """Return what a mail says about its place. `own` is its Message-ID, `under` the one our reply address names.
+def evidence_of(
+    tx: Tx, mlist: MailingList, msg: Message, own: str, under: str = "", *, imported: bool = False
+) -> Evidence:
+    """Return what a mail to the list says about its place; the labels in its text become names of posts.
 
-    The labels in an archive are not believed: they may be those of another site.
+    Those in an archive do not: they may be labels of another site.
     """
     found = evidence.read(msg, own, prefix=mlist.settings.prefix, under=under, address=mlist.address)
-    return replace(found, labels=()) if imported else found
+    labels = () if imported else found.labels
+    labelled = (posts.by_label(tx, mlist.id, label) for label in labels)
+    names = [Named(msgid.key(post.message_id), How.TEXT) for post in labelled if post]
+    others = [one for one in found.names if one not in names]
+    return replace(found, names=tuple(one for one in dict.fromkeys((*names, *others)) if one.name != msgid.key(own)))
 
 
-def introduce(tx: Tx, mlist: MailingList, found: Evidence, own: str, subject: str, date: float) -> Newcomer:
+def introduce(mlist: MailingList, found: Evidence, own: str, subject: str, date: float) -> Newcomer:
     """Return what threading needs to know of a mail that says what was `found`."""
-    labelled = (posts.by_label(tx, mlist.id, label) for label in found.labels)
-    weak = [Named(msgid.key(post.message_id), How.TEXT) for post in labelled if post]
     only_weak = all(one.how is How.TEXT for one in found.names)
     return Newcomer(
         mlist.id,
         own,
         subject,
         date,
-        names=tuple({one.name: one for one in (*found.names, *weak)}.values()),
+        names=found.names,
         index=found.index,
         base=found.base,
         was=found.was,

@@ -10,7 +10,7 @@ from pathlib import Path
 from random import Random
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from mailforum.forum import same_subject
@@ -87,7 +87,8 @@ class Rule:
 
     def _is_lonely(self, one: str) -> bool:
         topic = subject.topic(self.letters[one].subject)
-        return not self.letters[one].answers and (topic.marked or bool(topic.was))
+        seeks = bool(topic.base and topic.marked or topic.was)
+        return seeks and self.letters[one].answers in ("", one)
 
     def _order(self, one: str) -> tuple[float, str]:
         return self.letters[one].date, one
@@ -141,8 +142,37 @@ def _archives(draw: st.DrawFn) -> list[Letter]:
     return [Letter(one, draw(st.sampled_from(_SUBJECTS)), draw(_hours), draw(_names)) for one in numbers]
 
 
+_FOUND = [  # a late mail of a thread lets one reply find it, which lets another one find both
+    Letter(1, "Roof", 24),
+    Letter(2, "Re: Budget", 72),
+    Letter(3, "Re: Roof", 96, "<2@example.org>"),
+    Letter(4, "Re: Roof", 120),
+    Letter(5, "Budget", 48, "<1@example.org>"),
+]
+_JOINED = [  # two threads turn out to be one
+    Letter(1, "Budget", 24),
+    Letter(2, "Budget", 72, "<3@example.org>"),
+    Letter(4, "Re: Budget", 96),
+    Letter(3, "Floor", 48, "<1@example.org>"),
+]
+_LATE = [
+    Letter(1, "Budget", 24),
+    Letter(2, "Budget", 96, "<1@example.org>"),
+    Letter(3, "Re: Budget", 120),
+    Letter(4, "Budget", 48),
+]
+_FAST = [Letter(1, "Re: Budget", 24), Letter(2, "Budget", 24.5)]
+_SAME_TIME = [Letter(number, "Budget", 24, answers) for number, answers in ((3, ""), (1, ""), (2, "<1@example.org>"))]
+
+
 @given(_archives(), st.sampled_from([2, 100]))
-@settings(max_examples=250)
+@example(_FOUND, 100)
+@example([*_FOUND, Letter(6, "Budget", 49)], 100)
+@example(_JOINED, 100)
+@example(_LATE, 100)
+@example(_FAST, 100)
+@example([*_SAME_TIME, Letter(4, "Re: Budget", 48)], 2)
+@settings(max_examples=150)
 def test_what_is_found_is_what_the_rule_says_in_any_order(tx: Tx, letters: list[Letter], most: int) -> None:
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(same_subject, "MOST", most)

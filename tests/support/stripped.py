@@ -7,13 +7,12 @@ measure(tx, mails, threads, tenth(replies, random))     # Found(stripped=98, joi
 from __future__ import annotations
 
 import re
-from collections import Counter
 from collections.abc import Collection, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from random import Random
 
-from mailforum.forum import posts
+from mailforum.forum import branches, posts, same_subject
 from mailforum.mail import message, subject
 from mailforum.mail.message import Message
 from mailforum.model import How, Post
@@ -111,14 +110,29 @@ def tenth(replies: Sequence[int], random: Random) -> set[int]:
     return set(random.sample(replies, len(replies) // 10))
 
 
-def each_alone(replies: Sequence[int], threads: Sequence[int], random: Random) -> Iterator[set[int]]:
-    """Part the replies into sets in which no two are of one thread."""
-    rounds: list[set[int]] = []
-    taken: Counter[int] = Counter()
-    for reply in random.sample(replies, len(replies)):
-        turn = taken[threads[reply]]
-        taken[threads[reply]] += 1
-        if turn == len(rounds):
-            rounds.append(set())
-        rounds[turn].add(reply)
-    yield from rounds
+def each_alone(tx: Tx, mails: Sequence[bytes], threads: Sequence[int], replies: Sequence[int]) -> Found:
+    """Import the mails as they are; then take one reply after the other out of its thread, with all that answers it,
+    as if only that one had been stripped, look where it belongs by its subject, and put it back."""
+    found = Found(0, 0, 0)
+    with played(tx, mails, DAYS) as stored:
+        number = {post.id: number for number, post in enumerate(stored)}
+        for reply in replies:
+            parent = _alone(tx, stored[reply])
+            right = parent is not None and threads[number[parent]] == threads[reply]
+            found += Found(1, int(parent is not None), int(right))
+    return found
+
+
+def _alone(tx: Tx, post: Post) -> int | None:
+    """Return the parent that a post is found to have if it names none."""
+    assert isinstance(tx, SqliteTx)
+    run = tx._connection.execute
+    run("SAVEPOINT alone")
+    run("DELETE FROM reference WHERE post_id = ?", [post.id])
+    run("UPDATE post SET lonely = 1, named_id = NULL, named_how = 0 WHERE id = ?", [post.id])
+    branches.hang(tx, post.id, None, How.NONE, NOW)
+    same_subject.review(tx, post.list_id, post.id, [], NOW)
+    (parent,) = run("SELECT parent_id FROM post WHERE id = ?", [post.id]).fetchone()
+    run("ROLLBACK TO alone")
+    run("RELEASE alone")
+    return parent
