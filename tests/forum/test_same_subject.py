@@ -161,6 +161,12 @@ _LATE = [
     Letter(3, "Re: Budget", 120),
     Letter(4, "Budget", 48),
 ]
+_ABOVE = [  # what was looked at hangs below a later reply in the end
+    Letter(1, "Re: Budget", 24),
+    Letter(5, "Budget", 24, "<0@example.org>"),
+    Letter(7, "Budget", 24, "<1@example.org>"),
+    Letter(0, "Re: Budget", 48),
+]
 _FAST = [Letter(1, "Re: Budget", 24), Letter(2, "Budget", 24.5)]
 _SAME_TIME = [Letter(number, "Budget", 24, answers) for number, answers in ((3, ""), (1, ""), (2, "<1@example.org>"))]
 
@@ -171,6 +177,8 @@ _SAME_TIME = [Letter(number, "Budget", 24, answers) for number, answers in ((3, 
 @example(_JOINED, 100)
 @example(_LATE, 100)
 @example(_FAST, 100)
+@example(_ABOVE, 100)
+@example([Letter(number, "Budget", 24) for number in (2, 3, 4)] + _ABOVE, 2)
 @example([*_SAME_TIME, Letter(4, "Re: Budget", 48)], 2)
 @settings(max_examples=150)
 def test_what_is_found_is_what_the_rule_says_in_any_order(tx: Tx, letters: list[Letter], most: int) -> None:
