@@ -148,3 +148,9 @@ UPDATE post SET cut = 1, put_under = NULL WHERE id = :id
 
 -- name: put_under
 UPDATE post SET put_under = :under, cut = 0 WHERE id IN (SELECT value FROM json_each(:posts))
+
+-- name: newest
+SELECT coalesce(max(id), 0) AS id FROM thread WHERE list_id = :list_id
+
+-- name: ghosts
+SELECT count(*) AS ghosts FROM message_id WHERE list_id = :list_id AND post_id IS NULL AND msgid LIKE '<%'
