@@ -6,7 +6,6 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from email.utils import format_datetime
-from pathlib import Path
 from random import Random
 
 import pytest
@@ -15,7 +14,7 @@ from hypothesis import strategies as st
 
 from mailforum.forum import same_subject
 from mailforum.mail import plain, subject
-from mailforum.model import How, Post
+from mailforum.model import Post
 from mailforum.store.connection import connect
 from mailforum.store.database import Tx, load_queries
 from mailforum.store.migrate import migrate
@@ -87,7 +86,7 @@ class Rule:
 
     def _is_lonely(self, one: str) -> bool:
         topic = subject.topic(self.letters[one].subject)
-        seeks = bool(topic.base and topic.marked or topic.was)
+        seeks = bool((topic.base and topic.marked) or topic.was)
         return seeks and self.letters[one].answers in ("", one)
 
     def _order(self, one: str) -> tuple[float, str]:
