@@ -12,11 +12,14 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from mailforum.archives import packed, recognise, tree
 from mailforum.archives.source import Meter, Reading
 from mailforum.errors import UsageError
 from tests.archives.reading import AT, FROM_, mail, mbox, numbers, read
+from tests.fuzz import boxes
 
 BOX = mbox(range(200))
 
@@ -172,3 +175,8 @@ def test_the_format_may_be_said(tmp_path: Path) -> None:
 )
 def test_a_file_is_known_by_how_it_begins(head: bytes, kind: str) -> None:
     assert recognise.of_file(head) == kind
+
+
+@given(boxes.FILES, st.integers(0, 300))
+def test_any_file_is_read_or_refused_in_one_sentence(data: bytes, cut: int) -> None:
+    boxes.check_any(data, cut)
