@@ -12,7 +12,19 @@ from collections.abc import Iterator
 from contextlib import closing
 from typing import TYPE_CHECKING
 
-from mailforum.cli.common import Commands, add_list, counted, find_list, progress, run_core, safe, show, when, with_json
+from mailforum.cli.common import (
+    Commands,
+    add_list,
+    counted,
+    find_list,
+    note,
+    progress,
+    run_core,
+    safe,
+    show,
+    when,
+    with_json,
+)
 from mailforum.errors import UsageError
 
 if TYPE_CHECKING:
@@ -49,7 +61,11 @@ def run_import(args: argparse.Namespace) -> None:
     from mailforum.archives.source import NO_MAIL
 
     started = time.monotonic()
-    report, memory = run_core(args, lambda core: _import(core, args))
+    try:
+        report, memory = run_core(args, lambda core: _import(core, args))
+    except KeyboardInterrupt:
+        note("stopped; what was imported stays, and the same command goes on with the rest")
+        raise
     if not report.mails - report.left_out[NO_MAIL] and report.left_out[NO_MAIL]:
         seen = counted(report.left_out[NO_MAIL], "file")
         raise UsageError(f"there is no mail in {', '.join(args.source)}: {seen} looked at, of no kind that holds mails")

@@ -112,7 +112,7 @@ async def take_in(
     is full (`room` says no) or the database cannot be written; what was taken in before stays.
     """
     report, looker = Report(), looker or Looker(mlist, cores=1)
-    newest = await db.read(lambda tx: rows.newest_thread(tx, mlist.id))
+    newest = await db.read(rows.newest_thread)
     before: _Batch | None = None
     for some in chain(_batches(mails), [None]):
         # While this batch is read, and then looked at by another process, the one before is stored.
