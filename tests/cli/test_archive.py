@@ -13,6 +13,8 @@ from pathlib import Path
 
 import pytest
 
+from mailforum.archives import recognise
+from mailforum.cli import archive
 from mailforum.cli.common import progress_line
 from mailforum.mail import mbox
 from tests.chaos.doomed import Moment
@@ -143,6 +145,10 @@ def test_the_report_is_a_table_that_people_can_read(tmp_path: Path) -> None:
 )
 def test_progress_shows_the_rate_and_the_time_left(done: int, share: float, seconds: float, line: str) -> None:
     assert progress_line("mails", done, share, seconds) == line
+
+
+def test_the_formats_on_the_command_line_are_those_there_are() -> None:
+    assert sorted(archive._FORMATS) == sorted(recognise.FORMATS)
 
 
 def _kept(folder: Path) -> list[tuple[object, ...]]:

@@ -69,4 +69,6 @@ FROM post
 WHERE list_id = :list_id AND id >= :since AND imported
 
 -- name: ghosts
-SELECT count(*) AS ghosts FROM message_id WHERE list_id = :list_id AND post_id IS NULL AND msgid LIKE '<%'
+SELECT count(*) AS ghosts FROM message_id
+WHERE list_id = :list_id AND post_id IS NULL
+  AND EXISTS (SELECT 1 FROM reference WHERE reference.message_id = message_id.id AND reference.how <= 3)
