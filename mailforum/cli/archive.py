@@ -43,7 +43,8 @@ def add(commands: Commands) -> None:
         help="take archives of old mails into a list",
         description="Store and thread the mails of archives: mbox files of all kinds, Maildir, MH, folders of .eml, "
         "public-inbox, Pipermail's monthly texts, JSON Lines, whole trees of these, packed or not (.gz, .bz2, .xz, "
-        ".tar, .zip); - is standard input. They are sent to nobody. What the list has already is left out, so it may be run again.",
+        ".tar, .zip); - is standard input. They are sent to nobody. What the list has already is left out, so it may "
+        "be run again.",
     )
     add_list(parser)
     parser.add_argument("source", metavar="SOURCE", nargs="+", help="a file or a folder")

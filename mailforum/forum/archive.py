@@ -21,14 +21,15 @@ from mailforum.errors import Deferred, Refused
 from mailforum.forum import looking, posts
 from mailforum.forum.looking import Look, Looker, Unreadable
 from mailforum.mail.message import Message
-from mailforum.model import MailingList
-from mailforum.store import intake
+from mailforum.model import MailingList, Shunted
+from mailforum.store import intake, lists
 from mailforum.store import posts as rows
 from mailforum.store.database import Database, Tx
 
 BATCH = 200  # mails a transaction
 BATCH_BYTES = 4 * 1024**2
 NAMED = 100  # how many bad mails a report names
+_INTO = "import into "  # so begins why a mail was kept aside
 # What programs write that know of no time: 1970, 1980 (zip), and git the 17th of September 2001.
 _FIRST_MAILBOX = 347_155_200.0  # 1981
 _GIT = 1_000_684_800.0
@@ -272,8 +273,23 @@ def _keep_aside(tx: Tx, mlist: MailingList, bad: Iterable[tuple[Mail, str]], now
     """Keep bad mails, each once however often the import is run; for no recipient, as nobody is to be sent them."""
     for mail, reason in bad:
         if not mail.fault:
-            text = f"import into {mlist.address}: {reason}"
+            text = f"{_INTO}{mlist.address}: {reason}"
             intake.shunt(tx, digest=_digest(mlist, mail), mail_from="", rcpts=(), reason=text, raw=mail.raw, now=now)
+
+
+async def again(db: Database, shunted: Shunted, raw: bytes, clock: Clock) -> Report | None:
+    """Import a mail that an import has kept aside once more; None if it was no import, or its list is gone.
+
+    It is let go of if the list has it now.
+    """
+    address = shunted.reason.removeprefix(_INTO).partition(": ")[0] if shunted.reason.startswith(_INTO) else ""
+    mlist = await db.read(lambda tx: lists.by_address(tx, address))
+    if mlist is None or shunted.rcpts:
+        return None
+    report = await take_in(db, mlist, [Mail(f"mail {shunted.id}", raw)], clock)
+    if not report.bad:
+        await db.write(lambda tx: intake.unshunt(tx, shunted.id))
+    return report
 
 
 def _digest(mlist: MailingList, mail: Mail) -> bytes:

@@ -134,6 +134,27 @@ def test_the_report_is_a_table_that_people_can_read(tmp_path: Path) -> None:
     assert again["memory_mib"] > 10 and again["left_out"] == {}
 
 
+def test_what_an_import_kept_aside_can_be_tried_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    config = str(write_config(tmp_path, "maildir:out"))
+    run_cli(["--config", config, "list", "create", "pmo"])
+    (tmp_path / "x.mbox").write_text("From a Thu Jan  1 12:30:00 2015\nSubject: 1\n\nx\n")
+    with monkeypatch.context() as patch:
+        patch.setattr("mailforum.forum.threads.place", None)
+        assert (
+            json.loads(run_cli(["--config", config, "import", "pmo", str(tmp_path / "x.mbox"), "--json"]).out)["bad"]
+            == 1
+        )
+        answer = run_cli(["--config", config, "shunt", "retry"])
+        assert answer.code == 1 and "1 A fault of ours: TypeError" in answer.out
+    answer = run_cli(["--config", config, "shunt", "retry"])
+    assert (answer.code, answer.out) == (0, "1 is on its list now\n")
+    assert run_cli(["--config", config, "shunt", "retry"]).out == "nothing is kept aside\n"
+    assert (
+        json.loads(run_cli(["--config", config, "import", "pmo", str(tmp_path / "x.mbox"), "--json"]).out)["duplicates"]
+        == 1
+    )
+
+
 @pytest.mark.parametrize(
     ("done", "share", "seconds", "line"),
     [
