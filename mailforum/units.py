@@ -1,10 +1,12 @@
-"""Times, sizes and places as people write them: `5m`, `25M`, `127.0.0.1:8025`, `10.0.0.0/8`."""
+"""Times, sizes and places as people write them: `5m`, `2026-01-31`, `25M`, `127.0.0.1:8025`, `10.0.0.0/8`."""
 
 from __future__ import annotations
 
 import ipaddress
 import re
-from typing import ClassVar
+from calendar import isleap, monthrange
+from datetime import UTC, datetime
+from typing import ClassVar, NamedTuple
 
 
 class Duration(float):
@@ -25,6 +27,35 @@ class Duration(float):
             if self and self % seconds == 0:
                 return f"{int(self // seconds)}{unit}"
         return f"{float(self):g}s"
+
+
+class Period(NamedTuple):
+    """What a date means: from `start` up to `end`, which is not in it; seconds since the epoch.
+
+    `--since` asks for what is not before its start, `--until` for what is before its end.
+    """
+
+    start: float
+    end: float
+
+    @classmethod
+    def parse(cls, text: str, now: float) -> Period:
+        """Read `2026`, `2026-01`, `2026-01-31`, `2026-01-31T14:30` (UTC if no zone is named), or `7d`.
+
+        The last is so long before `now`. ValueError for anything else.
+        """
+        match = re.fullmatch(r"(\d{4})(-\d\d)?(?:(-\d\d)([T ]\S+)?)?", text, re.ASCII)
+        try:
+            if match is None:
+                ago = now - Duration.parse(text if text[-1:].isalpha() else "")
+                return cls(ago, ago)
+            year, month, day, time = match.groups()
+            start = datetime.fromisoformat(f"{year}{month or '-01'}{day or '-01'}{time or ''}")
+            days = 1 if day else monthrange(start.year, start.month)[1] if month else 365 + isleap(start.year)
+            begin = (start if start.tzinfo else start.replace(tzinfo=UTC)).timestamp()
+            return cls(begin, begin if time else begin + days * 86400)
+        except ValueError:
+            raise ValueError(f"`{text}` is no date; write `2026-01-31`, `2026-01`, or `7d` for a week ago") from None
 
 
 class Size(int):

@@ -1,5 +1,6 @@
 """The configuration: one table, and errors that say where."""
 
+from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
@@ -110,3 +111,29 @@ def test_times_are_read_in_the_units_people_write(text: object, seconds: int) ->
 @pytest.mark.parametrize(("text", "size"), [("300K", 307200), ("25M", 26214400), ("1G", 1 << 30), (10, 10)])
 def test_sizes_are_read_in_the_units_people_write(text: object, size: int) -> None:
     assert units.Size.parse(text) == size
+
+
+@pytest.mark.parametrize(
+    ("text", "start", "seconds"),
+    [
+        ("2024", "2024-01-01T00:00:00Z", 366 * 86400),
+        ("2026-02", "2026-02-01T00:00:00Z", 28 * 86400),
+        ("2026-02-28", "2026-02-28T00:00:00Z", 86400),
+        ("2026-02-28T12:30", "2026-02-28T12:30:00Z", 0),
+        ("2026-02-28 12:30:05+02:00", "2026-02-28T10:30:05Z", 0),
+        ("7d", "2026-03-01T00:00:00Z", 0),
+        ("36h", "2026-03-06T12:00:00Z", 0),
+    ],
+)
+def test_dates_are_read_as_people_write_them(text: str, start: str, seconds: int) -> None:
+    now = datetime(2026, 3, 8, tzinfo=UTC).timestamp()
+    begin = datetime.fromisoformat(start).timestamp()
+    assert units.Period.parse(text, now) == (begin, begin + seconds)
+
+
+@pytest.mark.parametrize(
+    "text", ["", "yesterday", "2026-13", "2026-02-30", "26-01-01", "7", "2026-01-01T", "2026T12:00"]
+)
+def test_what_is_no_date_is_said_so(text: str) -> None:
+    with pytest.raises(ValueError, match=r"is no date; write `2026-01-31`"):
+        units.Period.parse(text, 0.0)

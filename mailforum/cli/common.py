@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from mailforum.model import MailingList
     from mailforum.options import Config
     from mailforum.store.database import Tx
+    from mailforum.units import Period
 
 T = TypeVar("T")
 
@@ -139,6 +140,16 @@ def safe_text(text: str) -> str:
 def when(seconds: float) -> str:
     """Write a time (seconds since the epoch) as ISO 8601 in UTC."""
     return time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime(seconds))
+
+
+def period(text: str, now: float) -> Period:
+    """Read what `--since` or `--until` is given: a day, a month, or `7d` (ago). Raises UsageError."""
+    from mailforum.units import Period
+
+    try:
+        return Period.parse(text, now)
+    except ValueError as error:
+        raise UsageError(str(error)) from None
 
 
 def emit(args: argparse.Namespace, rows: Sequence[Mapping[str, object]], columns: Sequence[str]) -> None:
