@@ -15,13 +15,14 @@ from functools import partial
 
 from mailforum.clock import Clock
 from mailforum.errors import Deferred, Refused
-from mailforum.forum import posts
+from mailforum.forum import posts, search
 from mailforum.mail import mime
 from mailforum.mail.message import Message
 from mailforum.model import MailingList
 from mailforum.store import intake
 from mailforum.store import posts as rows
 from mailforum.store.database import Database, Tx
+from mailforum.store.search import Words
 
 BATCH = 200  # mails a transaction
 BATCH_BYTES = 8 * 1024**2
@@ -83,6 +84,7 @@ class _Read:
     msg: Message
     raw: bytes
     mark: bytes
+    words: Words
 
 
 async def take_in(
@@ -156,7 +158,7 @@ def _read(mail: Mail) -> _Read | str:
         mime.parts(msg)
         if not any(header.name for header in msg.headers):
             return "This is no mail: it has no header."
-        return _Read(mail, msg, raw, msg.fingerprint)
+        return _Read(mail, msg, raw, msg.fingerprint, search.words(msg))
     except Refused as refused:
         return refused.text
     except Exception as error:
@@ -189,14 +191,15 @@ async def _store(
 
 
 def _store_new(mlist: MailingList, mails: Sequence[_Read], now: float, tx: Tx) -> list[int]:
-    stored = []
+    stored: dict[int, Words] = {}
     for read in mails:
         if not rows.has(tx, mlist.id, read.mark):
             received = _received(read, now)
             post = posts.store(tx, mlist, read.msg, read.raw, received, mark=read.mark, imported=True)
-            stored.append(post.id)
+            stored[post.id] = read.words
             intake.unshunt_digest(tx, _digest(mlist, read.mail))  # it may have failed before
-    return stored
+    search.add(tx, stored)
+    return list(stored)
 
 
 def _received(read: _Read, now: float) -> float:

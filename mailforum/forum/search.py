@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import re
 import unicodedata
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from functools import partial
 
@@ -57,7 +57,8 @@ class Found:
 
 
 def words(msg: Message) -> Words:
-    """Return what of a mail is to be found: a function of its bytes alone. Never raises.
+    """Return what of a mail is to be found: a function of its bytes alone. Never raises: a mail on which the
+    reader fails can still be found by its subject.
 
     What it quotes is found where it was written, so the quotes of an answer are left out. Nothing is said of
     what is encrypted but its subject and author.
@@ -66,7 +67,7 @@ def words(msg: Message) -> Words:
         found = _body(msg)
         text, files = _own(msg, found.text[:MAX_TEXT]), [attached.filename for attached in found.attachments]
         flags = [search.EACH, *([search.WITH_FILE] if files else [])]
-    except Refused:
+    except Exception:
         text, files, flags = "", [], [search.EACH]
     author = f"{msg.author.name} {msg.author.address}" if msg.author else msg.text("From")
     return Words(
@@ -109,10 +110,24 @@ def words_of(raw: bytes) -> Words:
 
 async def index_some(db: Database) -> int:
     """Put the next posts that wait into the index; return how many. The newest are first."""
+    if not await db.peek(search.is_waiting):
+        return 0
     found = await db.read(_next_words)
-    if found:
-        await db.write(lambda tx: add(tx, found))
-    return len(found)
+    return await db.write(lambda tx: add(tx, found)) if found else 0
+
+
+async def catch_up(db: Database, most: int) -> int:
+    """Put posts that wait into the index if there are no more than `most`; return how many wait then."""
+    waiting = await db.read(search.count_waiting)
+    while 0 < waiting <= most and await index_some(db):
+        waiting = await db.read(search.count_waiting)
+    return waiting
+
+
+def start_anew(tx: Tx) -> int:
+    """Empty the index and have it made anew; return how many posts are to be put in."""
+    search.start_anew(tx, RULES)
+    return search.count_waiting(tx)
 
 
 def _next_words(tx: Tx) -> dict[int, Words]:
@@ -123,19 +138,25 @@ def _words_of(tx: Tx, ids: Iterable[int]) -> dict[int, Words]:
     return {post_id: words_of(posts.raw(tx, post_id)) for post_id in ids}
 
 
-def add(tx: Tx, found: dict[int, Words]) -> None:
-    """Put posts (ids) into the index. If other rules made it, they go on waiting until it is made anew."""
-    if search.rules(tx) in ("", RULES):
-        search.add(tx, found)
-        search.set_rules(tx, RULES)
+def add(tx: Tx, found: Mapping[int, Words]) -> int:
+    """Put posts (ids) into the index; return how many. None if other rules made it: they wait until it is made anew."""
+    if is_old(tx):
+        return 0
+    search.set_rules(tx, RULES)
+    return search.add(tx, found)
+
+
+def is_old(tx: Tx) -> bool:
+    """Say whether the index was made by other rules than ours."""
+    return search.rules(tx) not in ("", RULES)
 
 
 def renew(tx: Tx) -> bool:
     """Have the index made anew if it was made by other rules than ours; say whether that was so."""
-    if search.rules(tx) in ("", RULES):
-        return False
-    search.start_anew(tx, RULES)
-    return True
+    old = is_old(tx)
+    if old:
+        search.start_anew(tx, RULES)
+    return old
 
 
 def forget(tx: Tx, ids: Iterable[int]) -> None:
@@ -151,10 +172,10 @@ def forget_some(tx: Tx, list_id: int) -> bool:
     return bool(ids)
 
 
-def find(tx: Tx, mlist: MailingList, query: Query, limit: int, skip: int = 0) -> Found:
-    """Return what is found on a list, `limit` posts behind the first `skip`."""
+def find(tx: Tx, mlist: MailingList, query: Query, limit: int, skip: int = 0, *, newest: bool = False) -> Found:
+    """Return what is found on a list, `limit` posts behind the first `skip`; the best first, or the newest."""
     threads = _threads(tx, mlist, query) if query.threads else None
-    entries, more = search.find(tx, mlist.id, query, threads)
+    entries, more = search.find(tx, mlist.id, query, threads, newest=newest)
     ids = search.posts(tx, entries[skip : skip + limit])
     phrases = [Phrase(term.tokens, term.prefix) for group in query.every for term in group if not term.field]
     hits = (_hit(tx, post_id, phrases) for post_id in ids)

@@ -31,7 +31,7 @@ def make(text: str, phrases: Iterable[Phrase]) -> Snippet:
     at = _best(lines, wanted)
     shown = " ".join(_enough(lines[at:]))
     first = next(wanted.marks(shown), (0, 0))[0]
-    start = _start_of_word(shown, first) if first > _BEFORE else 0
+    start = _start(shown, first) if first > _BEFORE else 0
     cut = shown[start : start + WIDTH]
     if start + WIDTH < len(shown):
         cut = cut.rpartition(" ")[0] or cut
@@ -41,20 +41,23 @@ def make(text: str, phrases: Iterable[Phrase]) -> Snippet:
 
 
 def _pieces(line: str) -> Iterator[str]:
-    return (line[at : at + _LINE] for at in range(0, len(line), _LINE))
+    """Yield a line, a long one in pieces; each begins with the end of the last, so that no word is cut in all."""
+    return (line[max(0, at - _BEFORE) : at + _LINE] for at in range(0, len(line), _LINE))
 
 
 def _enough(lines: list[str]) -> Iterator[str]:
-    room = WIDTH + _LINE
+    """Yield as many lines as can be shown of; behind a piece of a long line none."""
+    room = WIDTH + _BEFORE
     for line in lines:
         yield line
         room -= len(line)
-        if room < _LINE:
+        if room < 0:
             return
 
 
-def _start_of_word(text: str, at: int) -> int:
-    """Return where to begin, so that what stands at `at` has a few words before it."""
+def _start(text: str, at: int) -> int:
+    """Return where to begin, so that what stands at `at` has a few words before it, and more where few follow."""
+    at = min(at, max(_BEFORE, len(text) - WIDTH + _BEFORE))
     blank = text.find(" ", at - _BEFORE, at)
     return blank + 1 if blank >= 0 else at
 

@@ -93,12 +93,14 @@ def count_waiting(tx: Tx) -> int:
     return int(row["n"])
 
 
-def add(tx: Tx, words: Mapping[int, Words]) -> None:
-    """Put posts (ids) in, those of them that wait for it."""
-    for row in tx.all("search.still_waiting", ids=json.dumps(list(words))):  # in order: FTS5 is fast then
+def add(tx: Tx, words: Mapping[int, Words]) -> int:
+    """Put posts (ids) in, those of them that wait for it; return how many."""
+    rows = tx.all("search.still_waiting", ids=json.dumps(list(words)))  # in order: FTS5 is fast then
+    for row in rows:
         entry = _free(tx, row["list_id"], int(row["date"] // 86400))
         tx.run("search.add", entry=entry, **words[row["id"]]._asdict())
         tx.run("search.mark", entry=entry, post_id=row["id"])
+    return len(rows)
 
 
 def _free(tx: Tx, list_id: int, day: int) -> int:
@@ -152,8 +154,8 @@ def start_anew(tx: Tx, rules: str) -> None:
     set_rules(tx, rules)
 
 
-def find(tx: Tx, list_id: int, query: Query, threads: Sequence[int] | None = None) -> Ranked:
-    """Return the entries of what is found on a list, the best first.
+def find(tx: Tx, list_id: int, query: Query, threads: Sequence[int] | None = None, *, newest: bool = False) -> Ranked:
+    """Return the entries of what is found on a list, the best first, or the `newest`.
 
     `threads`: the ids of those that `query.threads` names. bm25, with a word of the subject or the author's
     name before one of the text; what is equally good, or cannot be told apart, stands by date, the newest first.
@@ -165,7 +167,7 @@ def find(tx: Tx, list_id: int, query: Query, threads: Sequence[int] | None = Non
     else:
         found = list(_among(tx, match, first, last, json.dumps(list(threads))))
     entries, more = found[:WINDOW], len(found) > WINDOW
-    scores = _scores(tx, query, entries)
+    scores = {} if newest else _scores(tx, query, entries)
     return Ranked(sorted(entries, key=lambda entry: (scores.get(entry, 0.0), -entry)), more)
 
 

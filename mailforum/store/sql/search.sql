@@ -1,5 +1,5 @@
 -- name: expect
-INSERT INTO indexed (post_id, entry) VALUES (:post_id, NULL)
+INSERT INTO indexed (post_id, entry) VALUES (:post_id, NULL) ON CONFLICT (post_id) DO NOTHING
 
 -- name: waiting
 SELECT post_id, size FROM indexed JOIN post ON post.id = post_id
