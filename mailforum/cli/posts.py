@@ -80,10 +80,7 @@ def show_thread(args: argparse.Namespace) -> None:
     from mailforum.store import posts
 
     def content(core: Core, tx: Tx) -> tuple[Thread, list[tuple[int, Post]]]:
-        mlist = find_list(tx, args.list)
-        thread = posts.thread_by_number(tx, mlist.id, _number(args.id))
-        if thread is None:
-            raise UsageError(f"{mlist.address} has no thread {args.id}")
+        thread = find_thread(tx, find_list(tx, args.list), args.id)
         return thread, list(threads.tree(posts.of_thread(tx, thread.id)))
 
     thread, tree = read(args, content)
@@ -93,6 +90,16 @@ def show_thread(args: argparse.Namespace) -> None:
     print(f"#{thread.number}  {safe(thread.subject)}")
     for depth, post in tree:
         print(f"{'  ' * min(depth, 20)}{post.label}  {when(post.date)}  {safe(_author(post))}")
+
+
+def find_thread(tx: Tx, mlist: MailingList, text: str) -> Thread:
+    """Find a thread of a list by its number, or what it was merged into. Raises UsageError."""
+    from mailforum.store import posts
+
+    thread = posts.thread_by_number(tx, mlist.id, _number(text))
+    if thread is None:
+        raise UsageError(f"{mlist.address} has no thread {text}")
+    return thread
 
 
 def _number(text: str) -> int:

@@ -18,6 +18,7 @@ from mailforum.mail import body, fold, message, snippet
 from mailforum.mail import subject as subjects
 from mailforum.mail.fold import Phrase
 from mailforum.mail.message import Message
+from mailforum.mail.mime import Part
 from mailforum.mail.snippet import Snippet
 from mailforum.model import MailingList, Post
 from mailforum.store import posts, search
@@ -27,6 +28,7 @@ from mailforum.store.search import Query, Words
 # To be raised whenever `words` returns something else for any mail: the index is then made anew, as what is in
 # it can only be taken out with the very same tokens. Unicode's tables come with Python.
 RULES = f"1 {unicodedata.unidata_version}"
+NONE = Words("", "", "", search.EACH)
 MAX_TEXT = 200_000  # characters of a post that can be found
 STEP_BYTES = 4 * 1024**2
 _SHOWN = 512 * 1024  # bytes of a post in which a snippet is looked for
@@ -56,7 +58,7 @@ class Found:
     more: bool
 
 
-def words(msg: Message) -> Words:
+def words(msg: Message, parts: tuple[Part, ...] | None = None) -> Words:
     """Return what of a mail is to be found: a function of its bytes alone. Never raises: a mail on which the
     reader fails can still be found by its subject.
 
@@ -64,7 +66,7 @@ def words(msg: Message) -> Words:
     what is encrypted but its subject and author.
     """
     try:
-        found = _body(msg)
+        found = _body(msg, parts)
         text, files = _own(msg, found.text[:MAX_TEXT]), [attached.filename for attached in found.attachments]
         flags = [search.EACH, *([search.WITH_FILE] if files else [])]
     except Exception:
@@ -78,10 +80,10 @@ def words(msg: Message) -> Words:
     )
 
 
-def _body(msg: Message) -> body.Body:
+def _body(msg: Message, parts: tuple[Part, ...] | None = None) -> body.Body:
     if _SEALED.match(msg.get("Content-Type")):
         return body.Body("", ())
-    return body.read(msg)
+    return body.read(msg, parts)
 
 
 def _own(msg: Message, text: str) -> str:
@@ -105,7 +107,7 @@ def words_of(raw: bytes) -> Words:
     try:
         return words(message.parse(raw))
     except Refused:
-        return Words("", "", "", search.EACH)
+        return NONE
 
 
 async def index_some(db: Database) -> int:

@@ -71,13 +71,13 @@ class Block:
     hidden: int = 0
 
 
-def read(msg: Message) -> Body:
-    """Return what is to be read in `msg`.
+def read(msg: Message, parts: tuple[mime.Part, ...] | None = None) -> Body:
+    """Return what is to be read in `msg`, whose `parts` may be known already.
 
     Of alternatives the plain text is taken if there is any, else the HTML as text. Raises Refused
     (550 5.6.0) as `mime.parts` does, and nothing else.
     """
-    found = mime.parts(msg)
+    found = mime.parts(msg) if parts is None else parts
     texts = [_text(msg, group) for group in _groups(found)]
     text = "\n\n".join(text for text in texts if text)[:MAX_TEXT]
     attached = (part for part in found if part.is_attachment and part.content_type not in _SIGNATURE_TYPES)
@@ -166,6 +166,28 @@ def fold_quotes(text: str, keep: int = 2) -> list[Block]:
         head, _, rest = text[end + 1 :].partition("\n")
         blocks.append(_quote([head], "\n" + rest, keep) if head[:1] in "-_" else _quote([], text[end:], keep))
     return blocks
+
+
+def quotes(text: str) -> bool:
+    """Say whether somebody else is quoted in a text, in whatever way."""
+    return bool(_QUOTE.search("\n" + text)) or bool(unmarked_quotes(text))
+
+
+def unmarked_quotes(text: str) -> list[int]:
+    """Return where quotes begin whose lines are not marked: below the header that Outlook puts before an
+    answered mail, and below "On Monday Al wrote:" without `>`. Linear."""
+    starts = [match.start() for match in _ORIGINAL.finditer("\n" + text)]
+    at = 0
+    for line in text.split("\n"):
+        at += len(line) + 1
+        line = line.rstrip()
+        if (
+            line.endswith((":", "："))
+            and _WROTE.search(line[-100:])
+            and not text[at : at + 100].lstrip().startswith(">")
+        ):
+            starts.append(at)
+    return sorted(starts)
 
 
 def _written(text: str) -> Iterator[Block]:

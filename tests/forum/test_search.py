@@ -302,7 +302,7 @@ async def test_two_that_index_at_once_do_so_once(forum: Forum) -> None:
 async def test_a_mail_on_which_the_reader_fails_is_found_by_its_subject(
     forum: Forum, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def fails(msg: message.Message) -> body.Body:
+    def fails(msg: message.Message, parts: object) -> body.Body:
         raise Refused("no", "no") if "refused" in msg.subject else ZeroDivisionError
 
     monkeypatch.setattr(body, "read", fails)

@@ -39,6 +39,9 @@ UPDATE post SET parent_id = NULL WHERE parent_id NOT IN (SELECT id FROM post)
 -- name: gone_indexed_post_id
 DELETE FROM indexed WHERE post_id NOT IN (SELECT id FROM post)
 
+-- name: gone_post_put_under
+UPDATE post SET put_under = NULL WHERE put_under NOT IN (SELECT id FROM post)
+
 -- name: gone_body_post_id
 DELETE FROM body WHERE post_id NOT IN (SELECT id FROM post)
 
