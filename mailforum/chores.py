@@ -135,6 +135,8 @@ class Indexing:
                 done = await search.index_some(self._core.db)
             except Deferred as error:
                 logger.error("full-text search has to wait: %s", error.reason)
+            except Exception:  # mail goes on without it
+                logger.exception("posts cannot be put into the index of full-text search")
             await _wait(self._stop, max(GATHER, RESTS * (monotonic() - started)))
             if not done:
                 await _wait(self._news, TICK)

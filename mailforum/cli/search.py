@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import contextlib
 import re
 import sys
 from collections.abc import Sequence
@@ -22,7 +23,7 @@ from mailforum.cli.common import (
     with_json,
 )
 from mailforum.cli.posts import post_row
-from mailforum.errors import UsageError
+from mailforum.errors import Deferred, UsageError
 
 if TYPE_CHECKING:
     from mailforum.core import Core
@@ -86,9 +87,19 @@ async def _search(core: Core, args: argparse.Namespace, wanted: Query) -> tuple[
     from mailforum.forum import search
 
     mlist = await core.db.read(lambda tx: find_list(tx, args.list))
-    waiting = await search.catch_up(core.db, AT_ONCE)
+    waiting = await _catch_up(core)
     found = await core.db.read(lambda tx: search.find(tx, mlist, wanted, args.limit, args.skip, newest=args.newest))
     return found, waiting
+
+
+async def _catch_up(core: Core) -> int:
+    """Put into the index what the server has not yet, or what came while none ran; return how many posts wait then."""
+    from mailforum.forum import search
+    from mailforum.store.search import count_waiting
+
+    with contextlib.suppress(Deferred):  # what is in the index can be found all the same
+        return await search.catch_up(core.db, AT_ONCE)
+    return await core.db.read(count_waiting)
 
 
 def _print(hit: Hit) -> None:

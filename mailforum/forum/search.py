@@ -137,7 +137,14 @@ def _next_words(tx: Tx) -> dict[int, Words]:
 
 
 def _words_of(tx: Tx, ids: Iterable[int]) -> dict[int, Words]:
-    return {post_id: words_of(posts.raw(tx, post_id)) for post_id in ids}
+    return {post_id: _words_of_post(tx, post_id) for post_id in ids}
+
+
+def _words_of_post(tx: Tx, post_id: int) -> Words:
+    try:
+        return words_of(posts.raw(tx, post_id))
+    except LookupError:  # its bytes are lost; `check --repair` deals with that
+        return NONE
 
 
 def add(tx: Tx, found: Mapping[int, Words]) -> int:

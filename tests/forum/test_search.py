@@ -286,6 +286,15 @@ async def test_a_kill_between_a_post_and_its_index_loses_nothing(forum: Forum) -
         await again.close()
 
 
+async def test_a_post_whose_bytes_are_lost_stands_in_nobodys_way(forum: Forum) -> None:
+    lost = await forum.post("budget", fields="Subject: lost")
+    label = await forum.post("budget")
+    with contextlib.closing(connect(forum.path)) as connection:
+        connection.execute("DELETE FROM body WHERE post_id = 1")
+    assert await forum.found("budget") == [label]
+    assert await forum.found("since:2000") == [label, lost]
+
+
 async def test_two_that_index_at_once_do_so_once(forum: Forum) -> None:
     await forum.post("budget")
     words = await forum.db.read(search._next_words)
