@@ -108,7 +108,7 @@ def test_what_is_asked_as_it_was_written_is_found(text: str) -> None:
 
 
 def test_folding_is_linear() -> None:
-    for text in ("é" * 200_000, "日" * 200_000, "\u0301" * 200_000, "é日" * 100_000, "क्" * 100_000):
+    for text in ("é" * 60_000, "日" * 60_000, "\u0301" * 60_000, "é日" * 30_000, "क्" * 30_000):
         started = time.process_time()
         fold.phrase(text)
-        assert time.process_time() - started < 2
+        assert time.process_time() - started < 1

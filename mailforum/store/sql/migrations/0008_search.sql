@@ -8,7 +8,6 @@ CREATE TABLE indexed (
     post_id INTEGER PRIMARY KEY REFERENCES post ON DELETE CASCADE,
     entry INTEGER UNIQUE
 );
-CREATE INDEX indexed_waiting ON indexed (post_id) WHERE entry IS NULL;
 INSERT INTO indexed (post_id, entry) SELECT id, NULL FROM post;
 
 -- One row: by which rules the tokens were made (forum/search.py).
