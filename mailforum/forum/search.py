@@ -76,7 +76,7 @@ def words(msg: Message, parts: tuple[Part, ...] | None = None) -> Words:
         fold.fold(subjects.base(msg.subject)),
         fold.fold(author),
         fold.fold(_NOISE.sub("", text)),
-        " ".join([fold.fold(" ".join(files)), *flags]),
+        " ".join([*map(fold.fold, files), *flags]),
     )
 
 
