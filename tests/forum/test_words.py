@@ -67,4 +67,4 @@ def test_what_is_found_of_a_mail_changes_only_with_the_rules() -> None:
     marker_words = sorted(word for row in subject.REPLY_MARKERS.values() for word in row)
     samples = [MAILS[name] for name in sorted(MAILS)] + [f"Subject: {word}: x\n\n".encode() for word in marker_words]
     mark = hashlib.sha256(repr([tuple(search.words_of(raw)) for raw in samples]).encode()).hexdigest()[:16]
-    assert (search.RULES.partition(" ")[0], mark) == ("1", "")
+    assert (search.RULES.partition(" ")[0], mark) == ("1", "d73c10c4eff272fa")
