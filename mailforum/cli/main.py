@@ -9,11 +9,25 @@ from collections.abc import Sequence
 from functools import cache
 
 from mailforum import __version__
-from mailforum.cli import admin, archive, bounces, check, demo, export, intake, members, operate, posts, queue, trace
+from mailforum.cli import (
+    admin,
+    archive,
+    bounces,
+    check,
+    demo,
+    export,
+    intake,
+    members,
+    operate,
+    posts,
+    queue,
+    search,
+    trace,
+)
 from mailforum.cli.common import Parser, explain, note
 from mailforum.errors import MailforumError
 
-MODULES = (operate, check, demo, admin, members, posts, archive, export, queue, trace, bounces, intake)
+MODULES = (operate, check, demo, admin, members, posts, search, archive, export, queue, trace, bounces, intake)
 
 
 @cache
