@@ -107,9 +107,9 @@ class Imported(NamedTuple):
     last: float | None
 
 
-def newest_thread(tx: Tx, list_id: int) -> int:
-    """Return the id of the list's newest thread, 0 if it has none."""
-    row = tx.one("thread.newest", list_id=list_id)
+def newest_thread(tx: Tx) -> int:
+    """Return the id of the newest thread of all lists, 0 if there is none."""
+    row = tx.one("thread.newest")
     assert row is not None
     return int(row["id"])
 
@@ -117,7 +117,7 @@ def newest_thread(tx: Tx, list_id: int) -> int:
 def imported(tx: Tx, list_id: int, since: int, newest: int) -> Imported:
     """Tell of the imported posts with id >= `since`; threads are new with ids > `newest`."""
     row = tx.one("post.imported", list_id=list_id, since=since, newest=newest)
-    ghosts = tx.one("thread.ghosts", list_id=list_id)
+    ghosts = tx.one("post.ghosts", list_id=list_id)
     assert row is not None and ghosts is not None
     return Imported(row["threads"], row["opened"], ghosts["ghosts"], row["first"], row["last"])
 

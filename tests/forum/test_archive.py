@@ -130,14 +130,14 @@ async def test_an_import_that_was_killed_goes_on_without_doubling(forum: Forum) 
 
     def killed() -> Iterator[Mail]:
         for number, one in enumerate(mails(data)):
-            if number == 300:
+            if number == 450:
                 raise KeyboardInterrupt
             yield one
 
     with pytest.raises(KeyboardInterrupt):
         await forum.take_in(killed())
     before = len(await forum.posts())
-    assert 0 < before <= 300
+    assert 0 < before <= 450
     report = await forum.take_in(mails(data))
     whole = len({letter.raw for letter in letters})
     assert before + report.imported == whole == len(await forum.posts())

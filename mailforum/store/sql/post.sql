@@ -67,3 +67,8 @@ SELECT count(DISTINCT thread_id) AS threads,
        min(date) AS first, max(date) AS last
 FROM post
 WHERE list_id = :list_id AND id >= :since AND imported
+
+-- name: ghosts
+SELECT count(*) AS ghosts FROM message_id
+WHERE list_id = :list_id AND post_id IS NULL
+  AND EXISTS (SELECT 1 FROM reference WHERE reference.message_id = message_id.id AND reference.how <= 3)
