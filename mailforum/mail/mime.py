@@ -283,6 +283,16 @@ def decode_text(msg: Message, part: Part, limit: int = MAX_DECODED) -> str:
     return printable(words.to_text(decode(msg, part, limit), _MEANT.get(part.charset, part.charset)))
 
 
+def charset(msg: Message, part: Part) -> str:
+    """Return the charset a part of text is read in: as it was declared, "us-ascii", or `guessed NAME`."""
+    data = decode(msg, part, _HEAD)
+    declared = _MEANT.get(part.charset, part.charset)
+    name = words.read(data, declared)[1].replace("_", "-")
+    if words.charset(declared).replace("_", "-") == name:
+        return name if part.charset in ("", declared) else part.charset
+    return "us-ascii" if data.isascii() else f"guessed {name}"
+
+
 def printable(text: str) -> str:
     """Return text of many lines with LF line ends, and without other control characters but tabs."""
     return _CONTROLS.sub("", text.replace("\r\n", "\n").replace("\r", "\n"))

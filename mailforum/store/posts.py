@@ -4,14 +4,15 @@ from __future__ import annotations
 
 import json
 from dataclasses import fields
+from typing import NamedTuple
 
-from mailforum.model import Post, Selection, Thread
+from mailforum.model import How, Post, Selection, Thread
 from mailforum.store import blob
 from mailforum.store.database import Row, Tx
 
 
 def _post(row: Row) -> Post:
-    return Post(**{field.name: row[field.name] for field in fields(Post)})
+    return Post(**{field.name: row[field.name] for field in fields(Post)} | {"how": How(row["how"])})
 
 
 def _thread(row: Row) -> Thread:
@@ -89,11 +90,30 @@ def has(tx: Tx, list_id: int, fingerprint: bytes) -> bool:
     return tx.one("post.by_fingerprint", list_id=list_id, fingerprint=fingerprint) is not None
 
 
-def imported(tx: Tx, list_id: int, since: int) -> tuple[int, float | None, float | None]:
-    """Return (threads they are in, earliest date, latest date) of the imported posts with id >= `since`."""
-    row = tx.one("post.imported", list_id=list_id, since=since)
+class Imported(NamedTuple):
+    """What has become of imported posts: threads they are in, and how many of these are new; posts that are
+    named and not there; earliest and latest date."""
+
+    threads: int
+    opened: int
+    ghosts: int
+    first: float | None
+    last: float | None
+
+
+def newest_thread(tx: Tx, list_id: int) -> int:
+    """Return the id of the list's newest thread, 0 if it has none."""
+    row = tx.one("thread.newest", list_id=list_id)
     assert row is not None
-    return row["threads"], row["first"], row["last"]
+    return int(row["id"])
+
+
+def imported(tx: Tx, list_id: int, since: int, newest: int) -> Imported:
+    """Tell of the imported posts with id >= `since`; threads are new with ids > `newest`."""
+    row = tx.one("post.imported", list_id=list_id, since=since, newest=newest)
+    ghosts = tx.one("thread.ghosts", list_id=list_id)
+    assert row is not None and ghosts is not None
+    return Imported(row["threads"], row["opened"], ghosts["ghosts"], row["first"], row["last"])
 
 
 def add_body(tx: Tx, post_id: int, raw: bytes) -> None:
