@@ -1,4 +1,4 @@
-"""One file with many mails: an mbox of any kind, or one of Pipermail's months. Or with one mail."""
+"""One file with many mails: an mbox of any kind, an export, or one of Pipermail's months. Or with one mail."""
 
 from __future__ import annotations
 
@@ -6,16 +6,21 @@ from collections.abc import Iterator
 from typing import BinaryIO
 
 from mailforum.archives.source import BROKEN, Mail, Reading, broken_off, one_mail, too_large, why
-from mailforum.mail import mbox, pipermail, unwanted
+from mailforum.mail import jsonl, mbox, pipermail, unwanted
 
 
 def mails(stream: BinaryIO, where: str, kind: str, how: Reading) -> Iterator[Mail]:
-    """Yield the mails of a file of the `kind` mbox, one of its dialects, pipermail or eml; never raises."""
+    """Yield the mails of a file of the `kind` mbox, one of its dialects, jsonl, pipermail or eml; never raises."""
     if kind == "eml":
         yield _single(stream, where)
         return
     number = 0
     try:
+        if kind == "jsonl":
+            for line in jsonl.read(stream):
+                number += 1
+                yield Mail(f"{where}: line {line.number}", line.raw, line.received, line.fault)
+            return
         for number, entry in enumerate(_entries(stream, kind, how), 1):
             place = f"{where}: mail {number}, at byte {entry.offset}"
             bare = ("unmarked From_ lines",) if entry.bare else ()
@@ -23,7 +28,8 @@ def mails(stream: BinaryIO, where: str, kind: str, how: Reading) -> Iterator[Mai
                 raw, repaired = pipermail.repair(entry.raw, how.charset, how.to)
                 yield Mail(place, raw, entry.received, repaired=bare + repaired, copy=True)
             else:
-                left_out = unwanted.reason(entry.raw)
+                # An mboxrd is an archive: what a field says there of its state, it has said elsewhere.
+                left_out = "" if kind == "mboxrd" else unwanted.reason(entry.raw)
                 yield Mail(place, entry.raw, entry.received, too_large(entry.cut), left_out, repaired=bare)
     except BROKEN as error:
         yield Mail(f"{where}: behind mail {number}", b"", fault=broken_off(error))

@@ -12,7 +12,7 @@ from mailforum.mail import mbox, pipermail
 
 HEAD = 4096  # bytes of a file that are looked at
 FOLDERS = ("maildir", "mh", "public-inbox", "pipermail", "folder")
-FILES = ("mbox", *mbox.DIALECTS, "eml", "pipermail")
+FILES = ("mbox", *mbox.DIALECTS, "jsonl", "eml", "pipermail")
 FORMATS = (*FILES, "maildir", "mh", "public-inbox")
 
 _MAGIC = {
@@ -41,6 +41,10 @@ def of_file(head: bytes) -> str:
     text = head.lstrip(b"\r\n")
     if not text:
         return "empty"
+    if text.startswith(mbox.MBOXRD):
+        return "mboxrd"
+    if text.startswith(b"{"):
+        return "jsonl"
     if pipermail.begins(text):
         return "pipermail"
     return "mbox" if text.startswith(b"From ") and _is_mbox(text) else "eml" if _is_mail(text) else ""

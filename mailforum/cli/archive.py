@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from mailforum.core import Core
     from mailforum.forum.archive import Report
 
-_FORMATS = "mbox mboxrd mboxo mboxcl mboxcl2 maildir mh eml public-inbox pipermail".split()  # noqa: SIM905
+_FORMATS = "mbox mboxrd mboxo mboxcl mboxcl2 jsonl maildir mh eml public-inbox pipermail".split()  # noqa: SIM905
 _SHOWN = 12  # charsets
 
 
@@ -27,8 +27,9 @@ def add(commands: Commands) -> None:
         "import",
         help="take archives of old mails into a list",
         description="Store and thread the mails of archives: mbox files of all kinds, Maildir, MH, folders of .eml, "
-        "public-inbox, Pipermail's monthly texts, whole trees of these, packed or not (.gz, .bz2, .xz, .tar, .zip); "
-        "- is standard input. They are sent to nobody. What the list has already is left out, so it may be run again.",
+        "public-inbox, Pipermail's monthly texts, JSON Lines, whole trees of these, packed or not (.gz, .bz2, .xz, "
+        ".tar, .zip); - is standard input. They are sent to nobody. What the list has already is left out, so it may "
+        "be run again.",
     )
     add_list(parser)
     parser.add_argument("source", metavar="SOURCE", nargs="+", help="a file or a folder")

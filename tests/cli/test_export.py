@@ -64,7 +64,7 @@ def test_a_format_that_is_named_wins_over_the_name(house: House) -> None:
     for form, name in (("jsonl", "a.mbox"), ("mbox", "b.jsonl"), ("maildir", "c.mbox")):
         house.run("export", "pmo", house.folder / name, "--format", form)
     assert (house.folder / "a.mbox").read_bytes().startswith(b'{"id":"1.1"')
-    assert (house.folder / "b.jsonl").read_bytes().startswith(b"From ada@example.org ")
+    assert (house.folder / "b.jsonl").read_bytes().startswith(b"From mboxrd@z ")
     assert (house.folder / "c.mbox" / "cur").is_dir()
 
 
@@ -84,6 +84,7 @@ def test_a_line_says_all_there_is_to_know_of_a_post(house: House) -> None:
         "id": "1.2",
         "thread": 1,
         "parent": "<1@example.org>",
+        "how": "in-reply-to",
         "message_id": "<2@example.org>",
         "from": "zoe@example.org",
         "name": "Zoë",
