@@ -66,11 +66,6 @@ def _chosen(list_id: int, chosen: Selection) -> dict[str, object]:
     return {"list_id": list_id, "threads": threads, "since": chosen.since, "until": chosen.until}
 
 
-def references(tx: Tx, post_id: int) -> tuple[str, ...]:
-    """Return the Message-IDs that a post names, the nearest first."""
-    return tuple(row["msgid"] for row in tx.all("post.references", post_id=post_id))
-
-
 def of_thread(tx: Tx, thread_id: int) -> list[Post]:
     """Return the posts of a thread in order of arrival."""
     return [_post(row) for row in tx.all("post.of_thread", thread_id=thread_id)]

@@ -42,10 +42,6 @@ SELECT count(*) AS posts, coalesce(max(id), 0) AS last FROM post
 WHERE list_id = :list_id AND date >= :since AND date < :until
   AND (:threads = '[]' OR thread_id IN (SELECT value FROM json_each(:threads)))
 
--- name: references
-SELECT message_id.msgid FROM reference JOIN message_id ON message_id.id = reference.message_id
-WHERE reference.post_id = :post_id ORDER BY reference.position
-
 -- name: of_thread
 SELECT * FROM listed_post
 WHERE thread_id = :thread_id ORDER BY id
