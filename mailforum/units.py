@@ -6,6 +6,7 @@ import ipaddress
 import re
 from calendar import isleap, monthrange
 from datetime import UTC, datetime
+from math import inf
 from typing import ClassVar, NamedTuple
 
 
@@ -56,6 +57,9 @@ class Period(NamedTuple):
             return cls(begin, begin if time else begin + days * 86400)
         except ValueError:
             raise ValueError(f"`{text}` is no date; write `2026-01-31`, `2026-01`, or `7d` for a week ago") from None
+
+
+EVER = Period(-inf, inf)
 
 
 class Size(int):

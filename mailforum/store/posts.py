@@ -3,18 +3,25 @@
 from __future__ import annotations
 
 from dataclasses import fields
+from math import inf
 
 from mailforum.model import Post, Thread
 from mailforum.store import blob
 from mailforum.store.database import Row, Tx
+from mailforum.units import Period
+
+Key = tuple[float, int]  # where a list that is read in pages goes on: the time it is ordered by, and the id
+
+_POST = [field.name for field in fields(Post)]
+_THREAD = [field.name for field in fields(Thread)]
 
 
 def _post(row: Row) -> Post:
-    return Post(**{field.name: row[field.name] for field in fields(Post)})
+    return Post(*[row[name] for name in _POST])
 
 
 def _thread(row: Row) -> Thread:
-    return Thread(**{field.name: row[field.name] for field in fields(Thread)})
+    return Thread(*[row[name] for name in _THREAD])
 
 
 def by_id(tx: Tx, post_id: int) -> Post | None:
@@ -40,6 +47,13 @@ def of_list(tx: Tx, list_id: int, after: int = 0, limit: int = -1) -> list[Post]
     return [_post(row) for row in tx.all("post.of_list", list_id=list_id, after=after, limit=limit)]
 
 
+def dated(tx: Tx, list_id: int, order: str, during: Period, after: Key | None, limit: int) -> list[Post]:
+    """Return the posts dated in a period, `oldest` or `newest` first, from the one behind (date, id) `after`."""
+    at, post_id = after or (during.start if order == "oldest" else during.end, 0)
+    values = {"list_id": list_id, "since": during.start, "until": during.end, "limit": limit}
+    return [_post(row) for row in tx.all(f"post.{order}", at=at, id=post_id, **values)]
+
+
 def of_thread(tx: Tx, thread_id: int) -> list[Post]:
     """Return the posts of a thread in order of arrival."""
     return [_post(row) for row in tx.all("post.of_thread", thread_id=thread_id)]
@@ -55,7 +69,7 @@ def newest(tx: Tx, list_id: int, after: int) -> tuple[int, int]:
 
     (0, 0) if there are none.
     """
-    row = tx.one("post.newest", list_id=list_id, after=after)
+    row = tx.one("post.last_new", list_id=list_id, after=after)
     assert row is not None
     return row["id"], row["posts"]
 
@@ -98,6 +112,12 @@ def thread_by_number(tx: Tx, list_id: int, number: int) -> Thread | None:
     return thread(tx, row["id"]) if row else None
 
 
-def threads(tx: Tx, list_id: int) -> list[Thread]:
-    """Return the threads of a list by number."""
-    return [_thread(row) for row in tx.all("thread.of_list", list_id=list_id)]
+def threads(tx: Tx, list_id: int, order: str, during: Period, after: Key | None, limit: int) -> list[Thread]:
+    """Return the threads that lived in a period: begun before its end, active after its start.
+
+    `order` is `oldest`, `newest` or `active`; they go on behind (the time they are ordered by, id) `after`.
+    """
+    start = {"oldest": -inf, "newest": during.end, "active": inf}[order]
+    at, thread_id = after or (start, 0)
+    values = {"list_id": list_id, "since": during.start, "until": during.end, "limit": limit}
+    return [_thread(row) for row in tx.all(f"thread.{order}", at=at, id=thread_id, **values)]

@@ -18,7 +18,7 @@ from collections.abc import Callable
 from functools import partial
 from pathlib import Path
 
-from tests.bench import fanout, intake, large, limits, place, startup
+from tests.bench import fanout, intake, large, limits, place, reading, startup
 from tests.bench.fanout import Case
 from tests.bench.table import Row, head, show
 
@@ -42,6 +42,7 @@ def benches(quick: bool) -> dict[str, Bench]:
         "idle": partial(startup.idle, more_lists=0, starts=3 * few, seconds=5 * few),
         "idle lists": partial(startup.idle, more_lists=10_000, starts=few, seconds=5 * few),
         "big": intake.big,
+        "thread page": reading.page,
         "import": partial(imported, count=1000 if quick else 5000),
     }
 

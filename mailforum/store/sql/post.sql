@@ -26,6 +26,16 @@ WHERE message_id.list_id = :list_id AND message_id.msgid = :msgid
 SELECT * FROM listed_post
 WHERE list_id = :list_id AND id > :after ORDER BY id LIMIT :limit
 
+-- name: oldest
+SELECT * FROM listed_post
+WHERE list_id = :list_id AND (date, id) > (:at, :id) AND date < :until
+ORDER BY date, id LIMIT :limit
+
+-- name: newest
+SELECT * FROM listed_post
+WHERE list_id = :list_id AND (date, id) < (:at, :id) AND date >= :since
+ORDER BY date DESC, id DESC LIMIT :limit
+
 -- name: of_thread
 SELECT * FROM listed_post
 WHERE thread_id = :thread_id ORDER BY id
@@ -34,7 +44,7 @@ WHERE thread_id = :thread_id ORDER BY id
 SELECT * FROM listed_post
 WHERE list_id = :list_id AND id > :after AND id <= :last AND NOT imported ORDER BY id
 
--- name: newest
+-- name: last_new
 SELECT coalesce(max(id), 0) AS id, count(*) AS posts FROM post
 WHERE list_id = :list_id AND id > :after AND NOT imported
 
