@@ -141,6 +141,7 @@ def _notes(mlist: MailingList, thread: Thread, found: Sequence[Post]) -> dict[in
     notes = {}
     for post in found:
         above = subjects.get(post.parent_id or 0, thread.subject)
-        changed = [] if subjects[post.id].casefold() == above.casefold() else [f"“{subjects[post.id]}”"]
-        notes[post.id] = "  ".join(changed + [f"({FOUND[post.how.label]})"] * (post.how.label in DOUBTFUL))
+        changed = "" if subjects[post.id].casefold() == above.casefold() else f"“{subjects[post.id]}”"
+        doubt = f"({FOUND[post.how.label]})" if post.how.label in DOUBTFUL else ""
+        notes[post.id] = "  ".join(filter(None, (changed, doubt)))
     return notes
