@@ -16,6 +16,7 @@ from mailforum.cli import (
     bounces,
     check,
     demo,
+    export,
     intake,
     members,
     operate,
@@ -27,7 +28,7 @@ from mailforum.cli import (
 from mailforum.cli.common import Parser, explain, note
 from mailforum.errors import MailforumError
 
-MODULES = (operate, check, demo, admin, members, threads, posts, archive, queue, trace, audit, bounces, intake)
+MODULES = (operate, check, demo, admin, members, threads, posts, archive, export, queue, trace, audit, bounces, intake)
 
 
 @cache

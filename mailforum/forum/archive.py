@@ -1,4 +1,4 @@
-"""Archives: mails of old become posts, and posts become a mailbox again.
+"""Archives: mails of old become posts.
 
 What is imported is stored and threaded, and that is all: it is sent to nobody, is in no digest, and
 commands in it are not read. Each batch is one transaction. A mail that the list has already, from
@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import hashlib
 import traceback
-from collections.abc import AsyncIterator, Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 
@@ -18,7 +18,7 @@ from mailforum.errors import Deferred, Refused
 from mailforum.forum import posts
 from mailforum.mail import mime
 from mailforum.mail.message import Message
-from mailforum.model import MailingList, Post
+from mailforum.model import MailingList
 from mailforum.store import intake
 from mailforum.store import posts as rows
 from mailforum.store.database import Database, Tx
@@ -26,6 +26,9 @@ from mailforum.store.database import Database, Tx
 BATCH = 200  # mails a transaction
 BATCH_BYTES = 8 * 1024**2
 NAMED = 100  # how many bad mails a report names
+# What programs write that know of no time: 1970, 1980 (zip), and git the 17th of September 2001.
+_FIRST_MAILBOX = 347_155_200.0  # 1981
+_GIT = 1_000_684_800.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -197,9 +200,10 @@ def _store_new(mlist: MailingList, mails: Sequence[_Read], now: float, tx: Tx) -
 
 
 def _received(read: _Read, now: float) -> float:
-    """Return when its mailbox received a mail: not before it was written, and not in the future."""
-    times = (read.mail.received, read.msg.date)
-    return max((time for time in times if time is not None and time <= now + posts.CLOCKS_DIFFER), default=now)
+    """Return when its mailbox received a mail; when it was written, where the mailbox cannot know; else now."""
+    box, written = read.mail.received, read.msg.date
+    times = (written, box) if box is None or box < _FIRST_MAILBOX or box == _GIT else (box, written)
+    return next((time for time in times if time is not None and time <= now + posts.CLOCKS_DIFFER), now)
 
 
 def _keep_aside(tx: Tx, mlist: MailingList, bad: Iterable[tuple[Mail, str]], now: float) -> None:
@@ -213,24 +217,3 @@ def _keep_aside(tx: Tx, mlist: MailingList, bad: Iterable[tuple[Mail, str]], now
 def _digest(mlist: MailingList, mail: Mail) -> bytes:
     """By what a mail that was kept aside is known again."""
     return hashlib.sha256(b"import " + mlist.address.encode() + b"\0" + mail.raw).digest()
-
-
-async def give_out(db: Database, mlist: MailingList) -> AsyncIterator[tuple[Post, bytes]]:
-    """Yield the posts of a list with their bytes as they were taken in, in order of arrival."""
-    after = 0
-    while page := await db.read(lambda tx, after=after: _page(tx, mlist.id, after)):  # type: ignore[misc]
-        for post, raw in page:
-            yield post, raw
-        after = page[-1][0].id
-
-
-def _page(tx: Tx, list_id: int, after: int) -> list[tuple[Post, bytes]]:
-    """Return the next posts, as many as a batch may hold: at least one if there is any."""
-    page: list[tuple[Post, bytes]] = []
-    size = 0
-    for post in rows.of_list(tx, list_id, after, BATCH):
-        if page and size + post.size > BATCH_BYTES:
-            break
-        page.append((post, rows.raw(tx, post.id)))
-        size += post.size
-    return page

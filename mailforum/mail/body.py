@@ -168,6 +168,28 @@ def fold_quotes(text: str, keep: int = 2) -> list[Block]:
     return blocks
 
 
+def quotes(text: str) -> bool:
+    """Say whether somebody else is quoted in a text, in whatever way."""
+    return bool(_QUOTE.search("\n" + text)) or bool(unmarked_quotes(text))
+
+
+def unmarked_quotes(text: str) -> list[int]:
+    """Return where quotes begin whose lines are not marked: below the header that Outlook puts before an
+    answered mail, and below "On Monday Al wrote:" without `>`. Linear."""
+    starts = [match.start() for match in _ORIGINAL.finditer("\n" + text)]
+    at = 0
+    for line in text.split("\n"):
+        at += len(line) + 1
+        line = line.rstrip()
+        if (
+            line.endswith((":", "："))
+            and _WROTE.search(line[-100:])
+            and not text[at : at + 100].lstrip().startswith(">")
+        ):
+            starts.append(at)
+    return sorted(starts)
+
+
 def _written(text: str) -> Iterator[Block]:
     """Yield the text between two quotes, and the signature that it may end with."""
     found = _SIGNATURE.search(text)

@@ -1,53 +1,108 @@
 """Message ids: taken out of headers as mail programs really write them, cleaned, ordered, invented.
 
 An id is kept with its brackets, without blanks: `<left@right>`. So the same id compares equal
-wherever it was folded.
+wherever it was folded. What is *compared* is its `key`: relays and programs of many years have
+changed the case of ids, and no two mails are told apart by it.
 """
 
 import re
+from collections.abc import Iterable, Iterator, Sequence
+from typing import NamedTuple
+
+from mailforum.mail import words
 
 MAX_ID = 250  # characters, brackets and all
 MAX_VALUE = 20_000  # characters of a header that are read, from its end: the last ids are the nearest
 
+_CUT = 200  # where a header has that many characters, an id without its end was cut off, not badly written
+_LEAST = 6  # characters of an id without "@": `<20040101.ABC>`, but not `<y>` or `<2004>`
+_PROSE = 2  # words that make a sentence; one is a slip
+
+_PLAIN = re.compile(r"(?:\s*+<[^<>\s]++>)++\s*+")
 # Quoted pairs are not looked at: each open quote would then be scanned to the end of the value.
-_PIECE = re.compile(r'<(?P<id>[^<>]*)>|"[^"]*"|(?P<comment>\()|(?P<word>[^\s<>"(),;]+)|.', re.DOTALL)
+_PIECE = re.compile(
+    r'<(?P<id>[^<>]*)>|(?P<name>"[^"]*"\s*+(?=<))|"[^"]*"|(?P<comment>\()|(?P<open><?)(?P<word>[^\s<>"(),;]+)(?P<shut>>?)|[\s),;<>]++|.',
+    re.DOTALL,
+)
 _COMMENT_MARK = re.compile(r"[()]")
-_LEFT_RIGHT = re.compile(r"""[^\s<>"(),;@]+@[^\s<>"(),;@]+""")
+_LEFT_RIGHT = re.compile(r"[^@]++@[^@]++")
 _BRACKETS = re.compile(r"<([^<>]*)>")
+_BARE = re.compile(r"""[^\s<>"'(),;]++""")
+# `Message from Al <al@example.org> of Monday <real@id>`: behind a word of the first kind stands an address.
+_FROM = frozenset(["from", "by", "von", "de", "da", "fra", "från", "van", "od", "от"])
+_OF = frozenset(
+    ["of", "on", "at", "dated", "dated:", "sent", "id:", "message-id:", "vom", "am", "le", "du", "op", "den"]
+)
+_CAPITALS = str.maketrans("ABCDEFGHIJKLMNOPQRSTUVWXYZ", "abcdefghijklmnopqrstuvwxyz")
+
+
+class _Found(NamedTuple):
+    """What a value holds: its ids in order, those in words' company apart, and how many words there are."""
+
+    ids: list[str]
+    spoken: list[str]
+    words: int
 
 
 def ids(text: str) -> list[str]:
     """Return the message ids in a header's value, in order, each `<left@right>`; never raises; linear.
 
-    Comments, quoted strings and words around the ids are tolerated. Where there are words, as in
-    `Message from "Al" <al@example.org> of Monday <real@id>`, only the last id counts: the others
-    are addresses. A value that is one bare `left@right` is an id too. Of a value that is longer
-    than 20,000 characters, the ids at its end are returned.
+    Comments, quoted strings and words around the ids are tolerated, encoded words decoded. In a
+    sentence such as `Message from "Al" <al@example.org> of Monday <real@id>` only the last id counts,
+    and none behind a "from": those are addresses. Ids without brackets count where they look like ids:
+    `left@right` with a digit on the left, or alone, and no sentence around them. One that was cut off with the
+    rest of a long value does not. Without "@" an id needs brackets and a digit.
+
+    Of a value that is longer than 20,000 characters, the ids at its end are returned.
     """
     if not text:
         return []
+    text = _readable(text)
+    if _PLAIN.fullmatch(text):
+        return list(_cleaned(_BRACKETS.findall(text)))
+    found = _pieces(_without_halves(text))
+    if found.words >= _PROSE:
+        return found.spoken[-1:]
+    return found.ids or [*_cleaned(_BRACKETS.findall(text))] or [*_cleaned(_bare(_BARE.findall(text)))]
+
+
+def _readable(text: str) -> str:
     if len(text) > MAX_VALUE:
-        text = text[text.find("<", len(text) - MAX_VALUE) :]
-    found, prose = _outside_quotes(text)
-    if not found:
-        found = _cleaned(_BRACKETS.findall(text)) or _bare(text)
-    return found[-1:] if prose else found
+        text = text[max(text.find("<", len(text) - MAX_VALUE), len(text) - MAX_VALUE) :]
+    return words.decode(text) if "=?" in text else text
 
 
-def _outside_quotes(text: str) -> tuple[list[str], bool]:
-    """Return the bracketed ids outside quotes and comments, and whether words stand around them."""
-    inner: list[str] = []
-    prose, at = False, 0
+def _without_halves(text: str) -> str:
+    """Cut away the id that a long value ends in the middle of, and the end of one before its first."""
+    opened, closed = text.find("<"), text.find(">")
+    if 0 <= closed < opened:
+        text = text[closed + 1 :]
+    end = text.rfind("<")
+    return text[:end] if len(text) >= _CUT and end > text.rfind(">") else text
+
+
+def _pieces(text: str) -> _Found:
+    found: list[str] = []
+    spoken: list[str] = []
+    number, from_whom, at = 0, False, 0
     while match := _PIECE.match(text, at):
         at = match.end()
-        if match["id"] is not None:
-            inner.append(match["id"])
+        inner = match["word"] if match["open"] or match["shut"] else match["id"]
+        if inner is not None:
+            one = list(_cleaned([inner]))
+            found += one
+            spoken += [] if from_whom else one
+            from_whom = False
+        elif match["name"] and not number:
+            from_whom, number = True, _PROSE  # `"Al Smith" <al@example.org> "Re: Budget"`
         elif match["comment"]:
             at = _comment_end(text, match.start())
         elif match["word"]:
-            # `b@c> <d@e>` is no prose but References that were cut in the middle of an id.
-            prose = prose or "@" not in match["word"]
-    return _cleaned(inner), prose
+            word = match["word"].lower()
+            found += _cleaned(_bare([match["word"], ""]))
+            number += "@" not in word and any(map(str.isalnum, word))
+            from_whom = word in _FROM or (from_whom and word not in _OF)
+    return _Found(found, spoken, number)
 
 
 def _comment_end(text: str, start: int) -> int:
@@ -59,29 +114,49 @@ def _comment_end(text: str, start: int) -> int:
     return len(text)
 
 
-def _bare(text: str) -> list[str]:
-    token = text.strip().strip('"<>')
-    return _cleaned([token]) if _LEFT_RIGHT.fullmatch(token) else []
+def _bare(tokens: Sequence[str]) -> Iterator[str]:
+    """Yield what looks like an id without its brackets, and less like an address; alone it may look like one."""
+    for token in tokens:
+        if _LEFT_RIGHT.fullmatch(token) and (len(tokens) == 1 or _has_digit(token.partition("@")[0])):
+            yield token
 
 
-def _cleaned(inner: list[str]) -> list[str]:
-    """Return the ids with blanks and control characters out, without those that are none."""
-    found = []
+def _has_digit(text: str) -> bool:
+    return any(map(str.isdecimal, text))
+
+
+def _cleaned(inner: Iterable[str]) -> Iterator[str]:
+    """Yield the ids with blanks and control characters out, without those that are none."""
     for text in inner:
-        left_right = "".join(text.split())
-        if not left_right.isprintable():
-            left_right = "".join(filter(str.isprintable, left_right))
+        one = "".join(text.split())
+        if not one.isprintable():
+            one = "".join(filter(str.isprintable, one))
         # The end is kept of one that is too long, so that cleaning it again changes nothing.
-        left_right = left_right[2 - MAX_ID :]
-        left, at, right = left_right.partition("@")
-        if left and at and right:
-            found.append(f"<{left_right}>")
-    return found
+        one = one[2 - MAX_ID :]
+        left, _, right = one.partition("@")
+        if ((left and right) or (len(one) >= _LEAST and _has_digit(one))) and words.decode(one) == one:
+            yield f"<{one}>"
 
 
 def message_id(value: str) -> str:
-    """Return the id of a Message-ID header, `<left@right>`, or "" when there is none."""
-    return next(iter(ids(value)), "")
+    """Return the id of a Message-ID header, `<left@right>`, or "" when there is none.
+
+    The first one counts, whatever stands behind it; without brackets it is taken as it is if it is one
+    word with "@" or a digit.
+    """
+    if not value:
+        return ""
+    text = _readable(value)
+    if _PLAIN.fullmatch(text):
+        return next(_cleaned(_BRACKETS.findall(text)), "")
+    inner = _BRACKETS.findall(text)
+    tokens = _BARE.findall(text)
+    return next(_cleaned(inner), "") or (next(_cleaned(tokens), "") if len(tokens) == 1 else "")
+
+
+def key(one: str) -> str:
+    """Return the form in which an id is compared: without capital letters, of ASCII ones."""
+    return one.translate(_CAPITALS)
 
 
 def references(in_reply_to: str, references: str, own: str = "", limit: int = 50) -> tuple[str, ...]:

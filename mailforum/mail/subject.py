@@ -1,46 +1,64 @@
 """Subjects: reply markers of many languages, the list's prefix, and what is left without both."""
 
 import re
+import unicodedata
+from typing import NamedTuple
 
 from mailforum.mail import words
 from mailforum.mail.message import Header, field
 
 # What mail programs put in front of the subject of a reply; never what they put before a forwarded
-# mail (Fwd, WG, TR, RV, Enc, VL, VB, PD, 转发): that one starts something new.
+# mail (Fwd, WG, TR, RV, Enc, VL, VB, PD, 转发): that one starts something new. "Ref:" is missing: people
+# write it before numbers, and so is the Latin "HA:" of old Russian programs, for a cluster.
 REPLY_MARKERS: dict[str, tuple[str, ...]] = {
     "en, la": ("Re",),
     "de": ("Aw", "Antw", "Antwort"),
     "nl": ("Antw", "Antwoord"),
     "da, no, sv, is": ("Sv", "Svar"),
-    "fi": ("Vs",),
-    "fr": ("Réf", "Ref", "Rép", "Ré"),
-    "it": ("R", "Rif"),
-    "pt": ("Res",),
+    "fi, et": ("Vs", "Vast"),
+    "fr": ("Réf", "Rép", "Ré", "Réponse"),
+    "it": ("Rif", "Ris"),
+    "es, pt": ("Res", "Resp"),
+    "ro": ("Răsp",),
     "pl, cs, sk": ("Odp",),
     "hr, sl": ("Odg",),
-    "hu": ("Vá", "Vál"),
+    "sr": ("Одг",),
+    "hu": ("Vá", "Vál", "Válasz"),
     "lt": ("Ats",),
     "lv, cy": ("Atb",),
     "tr": ("Ynt",),
-    "id": ("Bls",),
+    "id, ms": ("Bls", "Balas"),
     "el": ("Απ", "Σχετ"),
-    "ru, bg": ("Отв", "Ответ", "Отг"),
+    "ru, bg": ("Отв", "Ответ", "Отг", "На"),
     "uk": ("Відп", "Відповідь"),
     "zh": ("回复", "回覆", "答复", "答覆"),
     "ja": ("返信",),
     "ko": ("답장", "회신"),
-    "vi": ("Trả lời", "TL"),
-    "he": ("תגובה", "השב"),
+    "vi": ("Trả lời",),
+    "th": ("ตอบ", "ตอบกลับ"),
+    "he": ("תגובה", "תשובה", "השב"),
     "ar": ("رد",),
+    "fa": ("پاسخ",),
 }
+# Only as Outlook writes them, in Italian and Vietnamese: in small letters they are the beginning of a sentence.
+CAPITAL_MARKERS = ("R", "TL")
 MAX_SUBJECT = 1000
 MAX_LINE = 76  # octets of a line with encoded words; RFC 2047 section 2
 MAX_FIELD_LINE = 998  # RFC 5322 section 2.1.1
 
+MAX_TAG = 40  # characters in brackets that may be the name of a list, or [PATCH v2 3/7]
+
 _WORDS = sorted({word for row in REPLY_MARKERS.values() for word in row}, key=len, reverse=True)
-# `Re:`, `RE : `, `Re[2]:`, `Re(3):`, `Re^4:`, `回复：` (full-width colon).
-_MARKER = rf"(?:{'|'.join(_WORDS)})\s?(?:[\[(^]\d{{1,3}}[\])]?\s?)?[:：]"
+# `Re:`, `RE : `, `Re[2]:`, `Re(3):`, `Re^4:`, `Re*5:`, `Antw.:`, `回复：` (full-width colon).
+_MARKER = rf"(?:(?:{'|'.join(_WORDS)})|(?-i:{'|'.join(CAPITAL_MARKERS)}))\.?\s?(?:[\[(^*]\d{{1,3}}[\])]?\s?)?[:：﹕︰]"
 _MARKERS = re.compile(rf"\s*+(?:{_MARKER}\s*+)*+", re.IGNORECASE)
+_TAG = re.compile(rf"\[[^\[\]]{{1,{MAX_TAG}}}\]")
+# What the subject was before, in brackets at its end; long subjects lose the closing one.
+_WAS = re.compile(
+    r"[(\[{]\s*+(?:was|war|vorher|fr[uü]her|était|fue|era|voorheen|tidigare|bylo|было)\b[:\s]++([^()\[\]{}]++(?:[\[(][^()\[\]{}]*+[\])][^()\[\]{}]*+)*+)[)\]}]?+\s*+\Z",
+    re.IGNORECASE,
+)
+_FORWARDED = re.compile(r"\s*+\(fwd\)\s*+\Z", re.IGNORECASE)
 # Of folding and blanks before the value, as in the raw field.
 _NAME = re.compile(rb"[^:]*+:[ \t\r\n]*+")
 
@@ -73,6 +91,53 @@ def base(subject: str, prefix: str = "") -> str:
         if prefix and rest.lower().startswith(prefix.strip().lower()):
             rest = rest[len(prefix.strip()) :].lstrip()
     return rest
+
+
+class Topic(NamedTuple):
+    """What a subject is about, for comparing only: folded, so that what people see as the same is the same.
+
+    `was` is what it was about before, "" where it does not say; `marked` says that it is that of a reply.
+    """
+
+    base: str
+    was: str
+    marked: bool
+
+
+def topic(subject: str, prefix: str = "") -> Topic:
+    """Take a decoded subject apart; its first 1,000 characters are looked at. Linear.
+
+    Reply markers and the list's `prefix` go, wherever they stand before the words; other tags such as
+    `[PATCH 2/3]` stay, each once. So do `Fwd:` and the like; a `(fwd)` at the end goes, and `(was: …)`.
+    """
+    text = _folded(subject[:MAX_SUBJECT])
+    was = _WAS.search(text)
+    head, marked = _bare(text[: was.start()] if was else text, _folded(prefix))
+    return Topic(head, _bare(was[1], _folded(prefix))[0] if was else "", marked)
+
+
+def _folded(text: str) -> str:
+    """Return text on one line, compatible characters made equal, but with its capitals."""
+    return " ".join((text if text.isascii() else unicodedata.normalize("NFKC", text)).split())
+
+
+def _bare(text: str, prefix: str) -> tuple[str, bool]:
+    """Return text without markers and prefix, case-folded, and whether a marker was there."""
+    tags: list[str] = []
+    marked, rest, prefix = False, text, prefix.casefold()
+    while True:
+        end = _markers_end(rest)
+        marked, rest = marked or bool(rest[:end].strip()), rest[end:].lstrip()
+        tag = _TAG.match(rest)
+        if prefix and rest[: len(prefix)].casefold() == prefix:
+            rest = rest[len(prefix) :]
+        elif tag:
+            tags += [one for one in [tag[0].casefold()] if one not in tags]
+            rest = rest[tag.end() :]
+        else:
+            break
+    base = " ".join([*tags, _FORWARDED.sub("", rest).casefold()])
+    return base.strip(), marked
 
 
 def prefix_subject(header: Header | None, prefix: str) -> Header:

@@ -23,7 +23,7 @@ from pathlib import Path
 from typing import TypeVar
 
 from mailforum.clock import SystemClock
-from mailforum.forum import archive
+from mailforum.forum import archive, export
 from mailforum.forum.archive import Mail
 from mailforum.mail import mbox
 from mailforum.model import MailingList
@@ -60,7 +60,7 @@ async def measured(what: str, count: int, work: Awaitable[T]) -> T:
 async def give_out(db: Database, mlist: MailingList) -> int:
     """Export into memory; return the bytes."""
     out = io.BytesIO()
-    async for post, raw in archive.give_out(db, mlist):
+    async for post, raw in export.give_out(db, mlist):
         mbox.write(out, raw, sender=post.from_address, received=post.received_at)
     return out.tell()
 

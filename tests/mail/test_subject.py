@@ -176,7 +176,7 @@ def test_every_marker_of_the_table_is_known_in_any_case() -> None:
 
 
 @pytest.mark.parametrize(
-    "value", ["Fwd: x", "FW: x", "WG: x", "TR: x", "RV: x", "Enc: x", "转发: x", "Re", "Regarding: x"]
+    "value", ["Ref: 12", "Fwd: x", "FW: x", "WG: x", "TR: x", "RV: x", "Enc: x", "转发: x", "Re", "Regarding: x"]
 )
 def test_a_forwarded_mail_is_no_reply(value: str) -> None:
     assert not subject.is_reply(value)

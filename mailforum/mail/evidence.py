@@ -1,0 +1,114 @@
+"""What a mail says about its place among others: the mails it names, its subject, whether it quotes.
+
+Pure: whether a named mail is known, and what follows from that, is for forum/threads.py.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from itertools import islice
+from typing import NamedTuple
+
+from mailforum.errors import Refused
+from mailforum.mail import body, msgid, quoted, subject, thread_index
+from mailforum.mail.message import Message
+from mailforum.model import How
+
+MOST_NAMES = 50  # of the header; the farthest are left out
+INDEX = "ti:"  # before a Thread-Index that is a name
+_PEOPLE = ("From", "To", "Cc", "Reply-To", "Sender")
+_MAX_PEOPLE = 20_000  # characters of them that are looked at
+_OURS = ("<digest.", "<notice.")
+# One of these is in every text that names something.
+_MARKS = re.compile(rb"message-id|news:|base64|#\d|<[^\s<>@]{1,200}@")
+_TEXT_AT = 4 * quoted.MAX_TEXT  # bytes of the body in which the text that is looked at stands
+
+
+class Named(NamedTuple):
+    """A mail that another names, and where. `name` is `<left@right>` in the form that is compared
+    (`msgid.key`), or `ti:` and a Thread-Index in hex."""
+
+    name: str
+    how: How
+
+
+@dataclass(frozen=True, slots=True)
+class Evidence:
+    """What a mail says about its place.
+
+    `index` is its own Thread-Index in hex, "" for none. `names`: the mails it names, nearest first,
+    those of its text (How.TEXT) last, each once, never itself. `labels` are those of our footers in
+    its text, without their `#`. `base`, `was` and `marked` are as in `subject.Topic`. `quotes` says
+    whether it quotes anything, and is true where nobody needs to know: for replies, and for mails
+    without names.
+    """
+
+    index: str
+    names: tuple[Named, ...]
+    labels: tuple[str, ...]
+    base: str
+    was: str
+    marked: bool
+    quotes: bool
+
+
+def read(msg: Message, own: str, *, prefix: str = "", under: str = "", address: str = "") -> Evidence:
+    """Return what `msg`, which has the Message-ID `own`, says about its place; never raises; linear.
+
+    `prefix` and `address` are those of the list: without the address its footers are not recognised.
+    `under` is the Message-ID that our own reply address names; it is believed before anything else.
+    """
+    topic = subject.topic(msg.subject, prefix)
+    index = thread_index.read(msg.get("Thread-Index"))
+    names = tuple(islice(_others(_header_names(msg, index, under, address), own), MOST_NAMES))
+    if names:
+        return Evidence(index, names, (), *topic, quotes=topic.marked or body.quotes(_text(msg)))
+    found = quoted.read(_text(msg), address) if _may_name(msg) else quoted.NOTHING
+    weak = (Named(msgid.key(one), How.TEXT) for one in found.ids)
+    return Evidence(index, tuple(_others(weak, own)), found.labels, *topic, quotes=True)
+
+
+def _header_names(msg: Message, index: str, under: str, address: str) -> Iterator[Named]:
+    """Yield what the header names, nearest first (RFC 5322 section 3.6.4)."""
+    if under:
+        yield Named(msgid.key(under), How.TOKEN)
+    for how, field in ((How.IN_REPLY_TO, "In-Reply-To"), (How.REFERENCES, "References")):
+        for value in reversed(msg.get_all(field)):
+            ids = (msgid.key(one) for one in reversed(msgid.ids(value)))
+            yield from (Named(one, how) for one in ids if not _is_none(one, msg, how, address))
+    yield from (Named(INDEX + before, How.THREAD_INDEX) for before in thread_index.ancestors(index))
+
+
+def _is_none(name: str, msg: Message, how: How, address: str) -> bool:
+    """Say whether what looks like an id is that of a digest or notice of ours, to which people's answers do
+    not belong together, or the address of somebody whom the mail itself names."""
+    if name.startswith(_OURS) and name.endswith((f".{address}>", f"@{address.partition('@')[2]}>")):
+        return bool(address)
+    return how is How.IN_REPLY_TO and name[1:-1] in _people(msg)
+
+
+def _people(msg: Message) -> str:
+    return " ".join(msg.get(field)[:_MAX_PEOPLE] for field in _PEOPLE).lower()
+
+
+def _others(names: Iterable[Named], own: str) -> Iterator[Named]:
+    """Yield each name once, and not the mail's own."""
+    seen = {msgid.key(own)}
+    for one in names:
+        if one.name not in seen:
+            seen.add(one.name)
+            yield one
+
+
+def _text(msg: Message) -> str:
+    try:
+        return body.read(msg).text[: quoted.MAX_TEXT]
+    except Refused:
+        return ""  # nested deeper than anybody writes
+
+
+def _may_name(msg: Message) -> bool:
+    """Say whether the text is worth being taken out of the mail: most name nothing."""
+    return bool(_MARKS.search(msg.body[:_TEXT_AT].lower()))
