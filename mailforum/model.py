@@ -141,8 +141,8 @@ class Post:
 
     `label` is the post's public id, `48.3`: the thread it arrived in and its number there. It never
     changes, even when threads merge later. `thread` is the number of the thread it is in now.
-    `parent_id` is the nearest known ancestor. `date` is what the author's clock said (kept sane),
-    `received_at` what ours said.
+    `parent_id` is the nearest known ancestor, and `how` says how it was found. `date` is what the author's
+    clock said (kept sane), `received_at` what ours said.
     """
 
     id: int
@@ -158,6 +158,7 @@ class Post:
     date: float
     received_at: float
     size: int
+    how: How = How.NONE
 
 
 @dataclass(frozen=True, slots=True)

@@ -29,6 +29,7 @@ from mailforum.units import EVER, Period
 
 PAGE = 500  # rows that are read at once
 
+CLOCKS_DIFFER = 86400.0  # seconds that two clocks may differ, wrong time zone and all
 YEAR = 365.25 * 86400  # seconds
 SLOWEST = 10 * YEAR  # an author's clock that is so slow has lost its battery
 FIRST_MAIL = YEAR  # 1971; an older date says that there was none
@@ -51,13 +52,14 @@ class ThreadOrder(StrEnum):
 
 
 def date(written: float | None, received: float, *, imported: bool) -> float:
-    """Return when a post was written, as far as its author's clock can be believed.
+    """Return when a post was written, as far as its author's clock can be believed; else when it was received.
 
-    No mail was written after it was received, nor ten years before, nor (an old archive) before there was
-    any: then it is dated when it was received. `written` is what its Date says, None if it says nothing.
+    `written` is what its Date says, None if it says nothing. No mail was written after it was received, nor
+    ten years before. An old archive may be older than that, but not than mail itself, and what its mailbox
+    says (`received`) may be a day wrong, as that often has no time zone.
     """
-    earliest = FIRST_MAIL if imported else received - SLOWEST
-    return received if written is None or not earliest <= written <= received else written
+    earliest, latest = (FIRST_MAIL, received + CLOCKS_DIFFER) if imported else (received - SLOWEST, received)
+    return received if written is None or not earliest <= written <= latest else written
 
 
 def threads(found: Iterable[Thread], order: ThreadOrder) -> list[Thread]:

@@ -8,16 +8,16 @@ from email.utils import format_datetime, formataddr
 from typing import NamedTuple
 
 from mailforum.errors import Refused
-from mailforum.forum import threads
-from mailforum.mail import address, message, msgid
+from mailforum.forum import order, threads
+from mailforum.forum.newcomer import Newcomer
+from mailforum.mail import address, evidence, message, msgid
 from mailforum.mail.message import Message
 from mailforum.mail.token import Signer
-from mailforum.model import Kind, MailingList, Mode, Post
+from mailforum.model import How, Kind, MailingList, Mode, Post
 from mailforum.store import posts, queue, upkeep
 from mailforum.store.database import Tx
 
 FORGOTTEN = "The text of this post is no longer kept."
-CLOCKS_DIFFER = 86400.0  # seconds that an author's clock may be fast, wrong time zone and all
 
 
 class Stored(NamedTuple):
@@ -58,7 +58,7 @@ def store(
 
     An `imported` one will not be in a digest either; `now` then is when its mailbox received it.
     """
-    newcomer = _newcomer(mlist, msg, raw, under)
+    newcomer = _newcomer(mlist, msg, raw, under, order.date(msg.date, now, imported=imported))
     place = threads.place(tx, newcomer, now)
     author = msg.author
     post_id = tx.insert(
@@ -68,11 +68,19 @@ def store(
         label=place.label,
         parent_id=place.parent_id,
         reach=place.reach,
+        how=place.how,
+        named_id=place.parent_id,
+        named_how=place.how,
+        claim_id=None,
         message_id=newcomer.message_id,
+        thread_index=newcomer.index,
+        base=newcomer.base,
+        lonely=newcomer.lonely,
+        fresh=newcomer.fresh,
         from_address=author.address if author else "",
         from_name=author.name if author else msg.text("From")[:200],
         subject=newcomer.subject,
-        date=_date(msg, now),
+        date=newcomer.date,
         received_at=now,
         size=len(raw),
         fingerprint=mark,
@@ -84,20 +92,20 @@ def store(
     return Stored(post_id, place.label)
 
 
-def _date(msg: Message, now: float) -> float:
-    """Return when the author's clock says the mail was written, or ours where theirs is of the future:
-    it would stand behind everything else for years."""
-    date = msg.date
-    return now if date is None or date > now + CLOCKS_DIFFER else date
-
-
-def _newcomer(mlist: MailingList, msg: Message, raw: bytes, under: str) -> threads.Newcomer:
+def _newcomer(mlist: MailingList, msg: Message, raw: bytes, under: str, date: float) -> Newcomer:
     own = identity(msg, raw, mlist.domain)
-    named = msgid.references(" ".join(msg.get_all("In-Reply-To")), " ".join(msg.get_all("References")), own=own)
-    if under:
-        # Our reply address is believed before anything that the mail program wrote.
-        named = (under, *(name for name in named if name != under))
-    return threads.Newcomer(mlist.id, own, msg.subject, named)
+    found = evidence.read(msg, own, prefix=mlist.settings.prefix, under=under)
+    weak_only = all(named.how == How.TEXT for named in found.names)
+    return Newcomer(
+        mlist.id,
+        own,
+        msg.subject,
+        date,
+        names=found.names,
+        index=found.index,
+        base=found.base,
+        lonely=found.marked and weak_only and bool(found.base),
+    )
 
 
 def reply_token(signer: Signer, mlist: MailingList, post_id: int) -> str:

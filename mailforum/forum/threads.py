@@ -23,18 +23,10 @@ from collections import defaultdict
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from mailforum.forum.newcomer import Newcomer
 from mailforum.mail import subject
+from mailforum.model import How
 from mailforum.store.database import Row, Tx
-
-
-@dataclass(frozen=True, slots=True)
-class Newcomer:
-    """What threading needs to know of a post that is to be placed."""
-
-    list_id: int
-    message_id: str
-    subject: str
-    references: tuple[str, ...]
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,6 +37,7 @@ class Place:
     label: str
     parent_id: int | None
     reach: int
+    how: How
     touched: tuple[int, ...]
     opened: bool
 
@@ -64,8 +57,9 @@ def place(tx: Tx, post: Newcomer, now: float) -> Place:
         threads.add(parent["thread_id"])
     found = parent["thread_id"] if parent else min(threads, default=0)
     thread_id, label = _next_label(tx, found) if found else _open(tx, post.list_id, now, post.subject, 1)
+    how = post.names[reach - 1].how if parent else How.NONE
     touched = tuple(sorted(threads)) if awaiting or len(threads) > 1 else ()
-    return Place(thread_id, label, parent["id"] if parent else None, reach, touched, opened=not found)
+    return Place(thread_id, label, parent["id"] if parent else None, reach, how, touched, opened=not found)
 
 
 def _heard_of(tx: Tx, post: Newcomer) -> dict[str, Row]:

@@ -28,7 +28,7 @@ def copy(source: sqlite3.Connection, path: Path, now: float, advance: Callable[[
         target.execute("PRAGMA journal_mode=DELETE")  # one file, with no others beside it
         target.execute("PRAGMA synchronous=FULL")
         target.execute("UPDATE fence SET copied_at = ?", (now,))
-        found = [str(row[0]) for row in target.execute("PRAGMA integrity_check")]
+        found = _problems(target)
     _sync(path)
     _sync(path.parent)  # or the file's name could be lost
     return [line for line in found if line != "ok"]
@@ -41,6 +41,13 @@ def _snapshot(source: sqlite3.Connection, target: sqlite3.Connection, advance: C
         source.backup(target, pages=STEP, sleep=0, progress=lambda _, left, of: advance(of - left, of))
     finally:
         source.execute("ROLLBACK")
+
+
+def _problems(target: sqlite3.Connection) -> list[str]:
+    try:
+        return [str(row[0]) for row in target.execute("PRAGMA integrity_check")]
+    except sqlite3.DatabaseError as error:  # so damaged that it cannot even be looked through
+        return [str(error)]
 
 
 def _sync(path: Path) -> None:

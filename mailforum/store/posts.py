@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import fields
 from math import inf
 
-from mailforum.model import Post, Thread
+from mailforum.model import How, Post, Thread
 from mailforum.store import blob
 from mailforum.store.database import Row, Tx
 from mailforum.units import Period
@@ -13,11 +13,14 @@ from mailforum.units import Period
 Key = tuple[float, int]  # where a list that is read in pages goes on: the time it is ordered by, and the id
 
 _POST = [field.name for field in fields(Post)]
+_HOW = _POST.index("how")
 _THREAD = [field.name for field in fields(Thread)]
 
 
 def _post(row: Row) -> Post:
-    return Post(*[row[name] for name in _POST])
+    values = [row[name] for name in _POST]
+    values[_HOW] = How(values[_HOW])
+    return Post(*values)
 
 
 def _thread(row: Row) -> Thread:

@@ -29,9 +29,22 @@ NOW = 1_700_000_000.0
 
 
 def post(number: int, parent: int | None = None, date: float = 0.0) -> Post:
-    how = How.REFERENCES if parent else How.NONE
-    values = (how, f"<{number}@example.org>", "ada@example.org", "Ada", "Budget", date, NOW, 100)
-    return Post(number, 1, 1, f"1.{number}", parent, None, *values)
+    return Post(
+        id=number,
+        list_id=1,
+        thread=1,
+        label=f"1.{number}",
+        parent_id=parent,
+        parent=None,
+        how=How.NONE,
+        message_id=f"<{number}@example.org>",
+        from_address="ada@example.org",
+        from_name="Ada",
+        subject="Budget",
+        date=date,
+        received_at=NOW,
+        size=100,
+    )
 
 
 def thread(number: int, begun_at: float, last_at: float) -> Thread:
@@ -111,7 +124,8 @@ YEAR = order.YEAR
         (10 * YEAR, True, 10 * YEAR),  # an archive of 1980
         (0.0, True, NOW),
         (-YEAR, True, NOW),
-        (NOW + 3600, True, NOW),
+        (NOW + 3600, True, NOW + 3600),  # a mailbox whose times have no zone
+        (NOW + 2 * DAY, True, NOW),
     ],
 )
 def test_a_date_is_believed_where_it_can_be(written: float | None, imported: bool, dated: float) -> None:

@@ -1,0 +1,31 @@
+"""A post that is about to be put into its thread."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from mailforum.mail.evidence import Named
+
+
+@dataclass(frozen=True, slots=True)
+class Newcomer:
+    """What threading needs to know of a post that is to be placed.
+
+    `names` are the posts it says it answers, nearest first, weak ones (How.TEXT) last. `index` is its own
+    Thread-Index in hex, and `base` its subject for comparing. A `lonely` one is a reply without strong names,
+    which may be looked up by its subject; a `fresh` one begins a thread if its subject is new.
+    """
+
+    list_id: int
+    message_id: str
+    subject: str
+    date: float
+    names: tuple[Named, ...] = ()
+    index: str = ""
+    base: str = ""
+    lonely: bool = False
+    fresh: bool = False
+
+    @property
+    def references(self) -> tuple[str, ...]:
+        return tuple(named.name for named in self.names)
