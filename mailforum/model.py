@@ -162,6 +162,16 @@ class Post:
 
 
 @dataclass(frozen=True, slots=True)
+class Selection:
+    """Some posts of a list: those in the threads with these ids (none: in any) whose date is not before
+    `since`, and before `until`."""
+
+    threads: tuple[int, ...] = ()
+    since: float = float("-inf")
+    until: float = float("inf")
+
+
+@dataclass(frozen=True, slots=True)
 class Thread:
     """A thread of a list. `number` is its public id within the list, `#48`.
 

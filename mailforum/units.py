@@ -5,7 +5,7 @@ from __future__ import annotations
 import ipaddress
 import re
 from calendar import isleap, monthrange
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta, tzinfo
 from math import inf
 from typing import ClassVar, NamedTuple
 
@@ -40,8 +40,8 @@ class Period(NamedTuple):
     end: float
 
     @classmethod
-    def parse(cls, text: str, now: float) -> Period:
-        """Read `2026`, `2026-01`, `2026-01-31`, `2026-01-31T14:30` (UTC if no zone is named), or `7d`.
+    def parse(cls, text: str, now: float, zone: tzinfo = UTC) -> Period:
+        """Read `2026`, `2026-01`, `2026-01-31`, `2026-01-31T14:30` (in `zone` if it names none), or `7d`.
 
         The last is so long before `now`. ValueError for anything else.
         """
@@ -53,9 +53,11 @@ class Period(NamedTuple):
             year, month, day, time = match.groups()
             start = datetime.fromisoformat(f"{year}{month or '-01'}{day or '-01'}{time or ''}")
             days = 1 if day else monthrange(start.year, start.month)[1] if month else 365 + isleap(start.year)
-            begin = (start if start.tzinfo else start.replace(tzinfo=UTC)).timestamp()
-            return cls(begin, begin if time else begin + days * 86400)
-        except ValueError:
+            start = start if start.tzinfo else start.replace(tzinfo=zone)
+            # Days are added as on a calendar: where the clocks change, one has 23 hours or 25.
+            end = start if time else start + timedelta(days)
+            return cls(start.timestamp(), end.timestamp())
+        except (ValueError, OverflowError):
             raise ValueError(f"`{text}` is no date; write `2026-01-31`, `2026-01`, or `7d` for a week ago") from None
 
 

@@ -9,14 +9,18 @@ import shlex
 import subprocess
 import tomllib
 from collections.abc import Iterator
+from datetime import datetime
 from functools import cache
 from pathlib import Path
+from typing import get_args
 
 import pytest
+from msgspec import structs
 
 from mailforum import log
 from mailforum.cli.main import parser
 from mailforum.forum import commands, route
+from mailforum.mail import jsonl
 
 ROOT = Path(__file__).parent.parent
 PAGES = sorted([*ROOT.glob("*.md"), *(ROOT / "docs").rglob("*.md")])
@@ -39,6 +43,14 @@ def tables(text: str) -> list[list[list[str]]]:
 def quoted(text: str) -> list[str]:
     """Return what stands in `backticks`."""
     return re.findall(r"`([^`]+)`", text)
+
+
+def test_every_field_of_a_line_of_json_is_on_the_page_in_its_order() -> None:
+    ((*rows,),) = tables(read("docs/json-lines.md"))
+    assert [quoted(row[0])[0] for row in rows] == [field.encode_name for field in structs.fields(jsonl.Line)]
+    types = {"string": {str, bytes, datetime}, "number": {int}}
+    for row, field in zip(rows, structs.fields(jsonl.Line), strict=True):
+        assert row[1].startswith("array") or types[row[1].split()[0]] & {field.type, *get_args(field.type)}, row
 
 
 # -- addresses and commands
@@ -262,6 +274,7 @@ KNOWN = {
         "mailforum/cli/admin.py",
         "mailforum/forum/admin.py",
         "mailforum/forum/options.py",
+        "mailforum/mail/jsonl.py",
         "mailforum/store/lists.py",
     },
     "argcomplete": {"mailforum/cli/operate.py"},

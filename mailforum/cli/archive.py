@@ -1,57 +1,78 @@
-"""`mailforum import`: an archive of old mails becomes posts of a list."""
+"""`mailforum import`: archives of old mails become posts of a list."""
 
 from __future__ import annotations
 
 import argparse
-import gzip
-import io
+import resource
 import sys
 import time
-import zlib
+from collections import Counter
 from collections.abc import Iterator
-from contextlib import ExitStack
-from pathlib import Path
-from typing import TYPE_CHECKING, BinaryIO, cast
+from typing import TYPE_CHECKING
 
-from mailforum.cli.common import Commands, add_list, find_list, progress, run_core, safe, show, when, with_json
+from mailforum.cli.common import Commands, add_list, counted, find_list, progress, run_core, safe, show, when, with_json
 from mailforum.errors import UsageError
 
 if TYPE_CHECKING:
     from mailforum.core import Core
-    from mailforum.forum.archive import Mail, Report
+    from mailforum.forum.archive import Report
+
+_FORMATS = "mbox mboxrd mboxo mboxcl mboxcl2 maildir mh eml public-inbox pipermail".split()  # noqa: SIM905
+_SHOWN = 12  # charsets
 
 
 def add(commands: Commands) -> None:
     """Add `import`."""
     parser = commands.add_parser(
         "import",
-        help="take an archive of old mails into a list",
-        description="Store and thread the mails of an mbox file (also .gz, - for standard input) or a Maildir. "
-        "They are sent to nobody. What the list has already is left out, so it may be run again.",
+        help="take archives of old mails into a list",
+        description="Store and thread the mails of archives: mbox files of all kinds, Maildir, MH, folders of .eml, "
+        "public-inbox, Pipermail's monthly texts, whole trees of these, packed or not (.gz, .bz2, .xz, .tar, .zip); "
+        "- is standard input. They are sent to nobody. What the list has already is left out, so it may be run again.",
     )
     add_list(parser)
-    parser.add_argument("source", metavar="FILE.mbox|MAILDIR")
-    parser.add_argument("--keep-quoted", action="store_true", help="leave lines `>From ` of the file as they are")
+    parser.add_argument("source", metavar="SOURCE", nargs="+", help="a file or a folder")
+    parser.add_argument("--format", choices=_FORMATS, metavar="FORMAT", help=f"what they are: {', '.join(_FORMATS)}")
+    parser.add_argument("--keep-quoted", action="store_true", help="leave lines `>From ` of an mbox as they are")
+    parser.add_argument(
+        "--charset", default="windows-1252", metavar="NAME", help="of Pipermail's texts that are not UTF-8"
+    )
     with_json(parser)
     parser.set_defaults(run=run_import)
 
 
 def run_import(args: argparse.Namespace) -> None:
     """Import, and say what has become of it."""
+    from mailforum.archives.source import NO_MAIL
+
     started = time.monotonic()
-    with ExitStack() as files:
-        mails = _mails(files, args.source, unquote=not args.keep_quoted)
-        report = run_core(args, lambda core: _import(core, args.list, mails))
+    report = run_core(args, lambda core: _import(core, args))
+    if not report.mails - report.left_out[NO_MAIL] and report.left_out[NO_MAIL]:
+        seen = counted(report.left_out[NO_MAIL], "file")
+        raise UsageError(f"there is no mail in {', '.join(args.source)}: {seen} looked at, of no kind that holds mails")
     _tell(args, report, time.monotonic() - started)
 
 
-async def _import(core: Core, name: str, mails: Iterator[Mail]) -> Report:
+async def _import(core: Core, args: argparse.Namespace) -> Report:
+    from mailforum.archives import tree
+    from mailforum.archives.source import Meter, Reading
     from mailforum.forum import archive
+    from mailforum.mail import words
 
-    mlist = await core.db.read(lambda tx: find_list(tx, name))
+    if not words.charset(args.charset):
+        raise UsageError(f"{args.charset} is no charset that Python knows")
+    mlist = await core.db.read(lambda tx: find_list(tx, args.list))
+    how = Reading(args.format or "", not args.keep_quoted, args.charset, mlist.address)
+    total, meter = tree.check(args.source, how), Meter()
+    mails = tree.mails(args.source, how, meter)
     with progress("mails") as advance:
         return await archive.take_in(
-            core.db, mlist, mails, core.clock, core.intake.room, lambda report: advance(report.mails)
+            core.db,
+            mlist,
+            mails,
+            core.clock,
+            core.intake.room,
+            lambda report: advance(report.mails, share=meter.done / total if total else 0.0),
         )
 
 
@@ -59,75 +80,45 @@ def _tell(args: argparse.Namespace, report: Report, seconds: float) -> None:
     row: dict[str, object] = {
         "imported": report.imported,
         "threads": report.threads,
+        "new_threads": report.opened,
         "duplicates": report.duplicates,
+        "left_out": report.left_out.total(),
+        "repaired": report.repaired.total(),
         "bad": report.bad,
+        "ghosts": report.ghosts,
         "first": None if report.first is None else when(report.first),
         "last": None if report.last is None else when(report.last),
         "seconds": round(seconds, 1),
         "rate": round(report.mails / max(seconds, 0.001)),
+        "memory_mib": _peak(),
     }
+    kinds = {"left_out": report.left_out, "repaired": report.repaired, "charsets": report.charsets}
     if args.json:
+        row |= {name: dict(found.most_common()) for name, found in kinds.items()}
         row["problems"] = [{"where": bad.where, "reason": bad.reason} for bad in report.named]
     show(args, row)
     if not args.json:
-        for bad in report.named:
-            print(f"  {safe(bad.where)}: {safe(bad.reason)}")
-        if report.bad > len(report.named):
-            print(f"  and {report.bad - len(report.named)} more; `mailforum shunt` shows all that were kept aside")
+        for line in _details(report, kinds):
+            print(line)
 
 
-def _mails(files: ExitStack, source: str, *, unquote: bool) -> Iterator[Mail]:
-    """Open a mailbox, to be closed by `files`. Raises UsageError for what is none."""
-    path = Path(source)
-    if source == "-":
-        return _of_mbox(_unpacked(files, cast(io.BufferedReader, sys.stdin.buffer)), unquote)
-    if path.is_dir():
-        folders = [path / name for name in ("new", "cur") if (path / name).is_dir()]
-        if not folders:
-            raise UsageError(f"{source} is a folder, but no Maildir: it has neither new/ nor cur/")
-        return _of_maildir(folders)
-    return _of_mbox(_unpacked(files, files.enter_context(path.open("rb"))), unquote)
+def _details(report: Report, kinds: dict[str, Counter[str]]) -> Iterator[str]:
+    for name, found in kinds.items():
+        if found:
+            yield f"{name.replace('_', ' ')}:"
+            yield from (f"  {safe(kind)}: {count}" for kind, count in found.most_common(_SHOWN))
+            more = len(found) - _SHOWN
+            yield from [f"  and {more} more"] if more > 0 else []
+    if report.ghosts:
+        yield "A ghost is a mail that others answer and that is not here; should it come, it finds its place."
+    if report.bad:
+        yield "bad, and not imported:"
+        yield from (f"  {safe(bad.where)}: {safe(bad.reason)}" for bad in report.named)
+    if report.bad > len(report.named):
+        yield f"  and {report.bad - len(report.named)} more; `mailforum shunt` shows all that were kept aside"
 
 
-def _unpacked(files: ExitStack, stream: io.BufferedReader) -> BinaryIO:
-    if stream.peek(2).startswith(b"\x1f\x8b"):
-        return cast(BinaryIO, files.enter_context(gzip.GzipFile(fileobj=stream)))
-    return stream
-
-
-def _of_mbox(stream: BinaryIO, unquote: bool) -> Iterator[Mail]:
-    from mailforum.forum.archive import Mail
-    from mailforum.mail import mbox
-
-    number = 0
-    try:
-        for number, entry in enumerate(mbox.read(stream, unquote=unquote), 1):
-            fault = "It is too large." if entry.cut else ""
-            yield Mail(f"mail {number}, at byte {entry.offset}", entry.raw, entry.received, fault)
-    except (EOFError, OSError, zlib.error) as error:
-        yield Mail(f"behind mail {number}", b"", fault=f"The file cannot be read any further: {error}")
-
-
-def _of_maildir(folders: list[Path]) -> Iterator[Mail]:
-    """Yield the mails of a Maildir in the order they were delivered, which their names begin with."""
-    from mailforum.forum.archive import Mail
-    from mailforum.mail import mbox
-
-    for path in sorted(_files(folders), key=_delivered):
-        try:
-            with path.open("rb") as file:
-                raw = file.read(mbox.LIMIT + 1)
-            fault = "It is too large." if len(raw) > mbox.LIMIT else ""
-            yield Mail(str(path), raw, _delivered(path)[0] or path.stat().st_mtime, fault)
-        except OSError as error:
-            yield Mail(str(path), b"", fault=error.strerror or "It cannot be read.")
-
-
-def _files(folders: list[Path]) -> Iterator[Path]:
-    return (file for folder in folders for file in folder.iterdir() if file.is_file())
-
-
-def _delivered(path: Path) -> tuple[int, str]:
-    """Return when a mail was delivered, in seconds since the epoch or 0, and its name."""
-    seconds = path.name.partition(".")[0]
-    return int(seconds) if seconds.isdecimal() and len(seconds) <= 10 else 0, path.name
+def _peak() -> int:
+    """Return the most memory that we have used, in MiB."""
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    return round(peak / (1024**2 if sys.platform == "darwin" else 1024))

@@ -14,6 +14,7 @@ import time
 import unicodedata
 from collections.abc import Awaitable, Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from datetime import UTC, tzinfo
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NoReturn, TypeAlias, TypeVar
 
@@ -142,12 +143,12 @@ def when(seconds: float) -> str:
     return time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime(seconds))
 
 
-def period(text: str, now: float) -> Period:
+def period(text: str, now: float, zone: tzinfo = UTC) -> Period:
     """Read what `--since` or `--until` is given: a day, a month, or `7d` (ago). Raises UsageError."""
     from mailforum.units import Period
 
     try:
-        return Period.parse(text, now)
+        return Period.parse(text, now, zone)
     except ValueError as error:
         raise UsageError(str(error)) from None
 
@@ -277,19 +278,18 @@ def explain(error: Exception) -> str:
 
 @contextmanager
 def progress(what: str) -> Iterator[Callable[..., None]]:
-    """Show on a terminal how far something is, and how fast.
+    """Show on a terminal how far something is, how fast, and how long it will take.
 
-    The function given takes what is done so far, and of how much if that is known. Nothing is shown
-    where standard error is no terminal.
+    The function given takes what is done so far, of how much if that is known, and what `share` of all that
+    is (0 to 1) if that is known in another way. Nothing is shown where standard error is no terminal.
     """
     tty, started, last = sys.stderr.isatty(), time.monotonic(), float("-inf")
 
-    def advance(done: int, total: int = 0) -> None:
+    def advance(done: int, total: int = 0, *, share: float = 0.0) -> None:
         nonlocal last
         if tty and time.monotonic() - last > 0.1:
             last = time.monotonic()
-            rate = done / max(last - started, 0.001)
-            text = f"{what}: {done}{f' of {total}' if total else ''}, {rate:.0f}/s"
+            text = progress_line(what, done, share or done / max(total, 1) * bool(total), last - started)
             print(f"\r{text}\x1b[K", end="", file=sys.stderr, flush=True)
 
     try:
@@ -297,6 +297,19 @@ def progress(what: str) -> Iterator[Callable[..., None]]:
     finally:
         if tty:
             print("\r\x1b[K", end="", file=sys.stderr, flush=True)
+
+
+def progress_line(what: str, done: int, share: float, seconds: float) -> str:
+    """Return `mails: 1,200  [#####...............]  25 %  600/s  0:06 left`: the share of all that is done (0: who
+    knows), after `seconds`."""
+    rate = f"{done / max(seconds, 0.001):,.0f}/s"
+    if share <= 0:
+        return f"{what}: {done:,}  {rate}"
+    share = min(share, 1.0)
+    left = round(seconds * (1 - share) / share)
+    clock = f"{left // 3600}:{left // 60 % 60:02}:{left % 60:02}" if left >= 3600 else f"{left // 60}:{left % 60:02}"
+    bar = "#" * round(20 * share)
+    return f"{what}: {done:,}  [{bar:.<20}]  {100 * share:.0f} %  {rate}  {clock} left"
 
 
 Completer = Callable[..., Iterable[str]]

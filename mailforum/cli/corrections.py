@@ -15,16 +15,13 @@ from mailforum.cli.common import (
     add_list,
     counted,
     emit,
-    find_list,
-    note,
-    progress,
     run_core,
     safe,
     show,
     with_json,
     write,
 )
-from mailforum.cli.posts import FOUND, add_id, find_post, find_thread
+from mailforum.cli.posts import add_id, find_post, find_thread
 from mailforum.errors import UsageError
 
 if TYPE_CHECKING:

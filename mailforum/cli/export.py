@@ -1,73 +1,151 @@
-"""`mailforum export`: the posts of a list become a mailbox."""
+"""`mailforum export`: the posts of a list become a mailbox, or a file for programs."""
 
 from __future__ import annotations
 
 import argparse
 import gzip
+import hashlib
+import os
 import sys
-from collections.abc import Iterator
-from contextlib import ExitStack, contextmanager
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, BinaryIO, cast
+from typing import TYPE_CHECKING, BinaryIO, TypeAlias, cast
 
-from mailforum.cli.common import Commands, add_list, find_list, progress, run_core, show, with_json
+from mailforum.cli.common import Commands, add_list, find_list, period, progress, run_core, show, with_json
 from mailforum.errors import UsageError
 
 if TYPE_CHECKING:
     from mailforum.core import Core
+    from mailforum.forum.export import Given
+    from mailforum.model import MailingList, Selection
+    from mailforum.store.database import Tx
+
+FORMATS = ("mbox", "maildir", "jsonl")
+_LEVEL = 6  # of gzip; the highest takes twice as long for a hundredth
+
+Put: TypeAlias = "Callable[[Given], int]"  # writes a post; returns how many bytes that took
 
 
 def add(commands: Commands) -> None:
     """Add `export`."""
     parser = commands.add_parser(
         "export",
-        help="write the posts of a list to a mailbox",
-        description="Write all posts as they were taken in, in mboxrd format (also .gz, - for standard output).",
+        help="write the posts of a list to a mailbox or a file",
+        description="Write posts as they were taken in, in order of arrival. What FILE becomes is said by its name: "
+        "FILE.mbox (mboxrd), FILE.jsonl (JSON Lines), either with .gz, FOLDER/ (a Maildir; with the slash), or - for "
+        "standard output. It appears when it is whole.",
     )
     add_list(parser)
-    parser.add_argument("file", metavar="FILE.mbox")
-    parser.add_argument("--force", action="store_true", help="replace the file if it is there")
+    parser.add_argument("file", metavar="FILE")
+    parser.add_argument("--format", choices=FORMATS, help="instead of what the name says")
+    parser.add_argument(
+        "--thread", metavar="ID", action="append", default=[], help="only this thread, such as 48; may be repeated"
+    )
+    parser.add_argument(
+        "--since",
+        metavar="DATE",
+        help="only posts dated since then: 2026-01-31, 2026-01, 2026, 2026-01-31T14:30 (list's time zone), or 7d (ago)",
+    )
+    parser.add_argument("--until", metavar="DATE", help="only posts dated before the end of that day, month or year")
+    parser.add_argument("--force", action="store_true", help="replace the file or the Maildir if it is there")
     with_json(parser)
     parser.set_defaults(run=run_export)
 
 
 def run_export(args: argparse.Namespace) -> None:
-    """Write the file, which appears only when it is whole, and say what is in it."""
-    if args.file == "-":
-        run_core(args, lambda core: _export(core, args.list, sys.stdout.buffer))
-        return
-    path = Path(args.file)
-    if path.exists() and not args.force:
-        raise UsageError(f"{path} is there already; --force replaces it")
-    with _replacing(path) as stream:
-        count = run_core(args, lambda core: _export(core, args.list, stream))
-    show(args, {"posts": count, "file": str(path), "bytes": path.stat().st_size})
+    """Write the file or the folder, and say what is in it."""
+    with _opened(args.file, args.format or _format(args.file), force=args.force) as put:
+        posts, size = run_core(args, lambda core: _export(core, args, put))
+    if args.file != "-":
+        show(args, {"posts": posts, "file": args.file, "bytes": size})
+
+
+async def _export(core: Core, args: argparse.Namespace, put: Put) -> tuple[int, int]:
+    from mailforum.forum import export
+
+    mlist, chosen = await core.db.read(lambda tx: _chosen(tx, args, core.clock.now()))
+    posts = size = 0
+    with progress("posts") as advance:
+        async for given in export.give_out(core.db, mlist, chosen, advance):
+            size += put(given)
+            posts += 1
+    return posts, size
+
+
+def _chosen(tx: Tx, args: argparse.Namespace, now: float) -> tuple[MailingList, Selection]:
+    """Return the list, and which of its posts are asked for. Raises UsageError."""
+    from zoneinfo import ZoneInfo
+
+    from mailforum.cli.posts import find_thread
+    from mailforum.model import Selection
+
+    mlist = find_list(tx, args.list)
+    zone = ZoneInfo(mlist.settings.timezone)
+    every = Selection()
+    return mlist, Selection(
+        tuple(find_thread(tx, mlist.address, text)[1].id for text in args.thread),
+        period(args.since, now, zone).start if args.since else every.since,
+        period(args.until, now, zone).end if args.until else every.until,
+    )
+
+
+def _format(name: str) -> str:
+    if name.endswith("/"):
+        return "maildir"
+    return "jsonl" if name.removesuffix(".gz").endswith(".jsonl") else "mbox"
 
 
 @contextmanager
-def _replacing(path: Path) -> Iterator[BinaryIO]:
-    """Open a new file that takes the place of `path` when all has gone well."""
-    part = path.with_name(path.name + ".part")
-    try:
-        with ExitStack() as files:
-            file: BinaryIO = files.enter_context(part.open("wb"))
-            if path.suffix == ".gz":
-                file = cast(BinaryIO, files.enter_context(gzip.GzipFile("", "wb", fileobj=file, mtime=0)))
-            yield file
-        part.replace(path)
-    finally:
-        part.unlink(missing_ok=True)
+def _opened(name: str, form: str, *, force: bool) -> Iterator[Put]:
+    """Open what is to be written; yields what writes a post into it."""
+    from mailforum.cli.whole import new_file, new_maildir
+
+    if form == "maildir":
+        if name == "-":
+            raise UsageError("a Maildir is a folder; it cannot go to standard output")
+        with new_maildir(Path(name), force=force) as folder:
+            yield partial(_put_in_maildir, folder)
+    elif name == "-":
+        yield partial(_PUT[form], sys.stdout.buffer)
+    else:
+        with new_file(Path(name), force=force) as file, _packed(file, name.endswith(".gz")) as stream:
+            yield partial(_PUT[form], stream)
 
 
-async def _export(core: Core, name: str, stream: BinaryIO) -> int:
-    from mailforum.forum import export
+@contextmanager
+def _packed(file: BinaryIO, pack: bool) -> Iterator[BinaryIO]:
+    if not pack:
+        yield file
+        return
+    with gzip.GzipFile("", "wb", _LEVEL, file, mtime=0) as packed:
+        yield cast(BinaryIO, packed)
+
+
+def _put_in_mbox(stream: BinaryIO, given: Given) -> int:
     from mailforum.mail import mbox
 
-    mlist = await core.db.read(lambda tx: find_list(tx, name))
-    count = 0
-    with progress("posts") as advance:
-        async for post, raw in export.give_out(core.db, mlist):
-            mbox.write(stream, raw, sender=post.from_address, received=post.received_at)
-            count += 1
-            advance(count)
-    return count
+    return mbox.write(stream, given.raw, sender=given.post.from_address, received=given.post.received_at)
+
+
+def _put_in_jsonl(stream: BinaryIO, given: Given) -> int:
+    from mailforum.mail import jsonl
+
+    return jsonl.write(stream, given.post, given.raw, given.references)
+
+
+_PUT = {"mbox": _put_in_mbox, "jsonl": _put_in_jsonl}
+
+
+def _put_in_maildir(folder: Path, given: Given) -> int:
+    """Write a mail with LF line ends, as is the custom there, marked as seen.
+
+    Its name says when it was received, and what is in it: the same list always gives the same names.
+    """
+    text = given.raw.replace(b"\r\n", b"\n")
+    received = given.post.received_at
+    path = folder / "cur" / f"{int(received)}.{hashlib.sha256(text).hexdigest()[:24]}.mailforum:2,S"
+    path.write_bytes(text)
+    os.utime(path, (received, received))
+    return len(text)

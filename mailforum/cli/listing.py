@@ -5,11 +5,14 @@ from __future__ import annotations
 import argparse
 from collections.abc import AsyncGenerator, Callable, Mapping, Sequence
 from contextlib import aclosing
+from datetime import UTC, tzinfo
 from typing import TYPE_CHECKING, TypeVar
 
-from mailforum.cli.common import Printer, period
+from mailforum.cli.common import Printer, find_list, period
 
 if TYPE_CHECKING:
+    from mailforum.core import Core
+    from mailforum.model import MailingList
     from mailforum.units import Period
 
 T = TypeVar("T")
@@ -33,12 +36,20 @@ def _count(text: str) -> int:
     return int(text)
 
 
-def during(args: argparse.Namespace, now: float) -> Period:
-    """Return the period that --since and --until name. Raises UsageError."""
+def during(args: argparse.Namespace, now: float, zone: tzinfo = UTC) -> Period:
+    """Return the period that --since and --until name, days being those of `zone`. Raises UsageError."""
     from mailforum.units import EVER, Period
 
-    start = period(args.since, now).start if args.since else EVER.start
-    return Period(start, period(args.until, now).end if args.until else EVER.end)
+    start = period(args.since, now, zone).start if args.since else EVER.start
+    return Period(start, period(args.until, now, zone).end if args.until else EVER.end)
+
+
+async def list_and_period(core: Core, args: argparse.Namespace) -> tuple[MailingList, Period]:
+    """Return the list that a command names, and the period, in days of the list's own time zone. Raises UsageError."""
+    from zoneinfo import ZoneInfo
+
+    mlist = await core.db.read(lambda tx: find_list(tx, args.list))
+    return mlist, during(args, core.clock.now(), ZoneInfo(mlist.settings.timezone))
 
 
 async def print_pages(

@@ -21,7 +21,7 @@ from mailforum.cli.common import (
     when,
     with_json,
 )
-from mailforum.cli.listing import during, print_pages, with_bounds, with_sort
+from mailforum.cli.listing import list_and_period, print_pages, with_bounds, with_sort
 from mailforum.errors import Refused, UsageError
 
 if TYPE_CHECKING:
@@ -85,8 +85,8 @@ def list_posts(args: argparse.Namespace) -> None:
     async def run(core: Core) -> None:
         from mailforum.forum import order
 
-        mlist = await core.db.read(lambda tx: find_list(tx, args.list))
-        pages = order.posts_of(core.db, mlist.id, order.PostOrder(args.sort), during(args, core.clock.now()))
+        mlist, period = await list_and_period(core, args)
+        pages = order.posts_of(core.db, mlist.id, order.PostOrder(args.sort), period)
         await print_pages(args, pages, post_row, ("id", "date", "from", "subject"))
 
     run_core(args, run)

@@ -14,7 +14,6 @@ from mailforum.cli.common import (
     counted,
     cut,
     emit,
-    find_list,
     read,
     run_core,
     safe,
@@ -23,7 +22,7 @@ from mailforum.cli.common import (
     when,
     with_json,
 )
-from mailforum.cli.listing import during, print_pages, with_bounds, with_sort
+from mailforum.cli.listing import list_and_period, print_pages, with_bounds, with_sort
 from mailforum.cli.posts import FOUND, add_id, author, find_thread, post_row
 
 if TYPE_CHECKING:
@@ -58,8 +57,8 @@ def list_threads(args: argparse.Namespace) -> None:
     async def run(core: Core) -> None:
         from mailforum.forum import order
 
-        mlist = await core.db.read(lambda tx: find_list(tx, args.list))
-        pages = order.threads_of(core.db, mlist.id, order.ThreadOrder(args.sort), during(args, core.clock.now()))
+        mlist, period = await list_and_period(core, args)
+        pages = order.threads_of(core.db, mlist.id, order.ThreadOrder(args.sort), period)
         row = thread_row if args.json else _shown_row
         await print_pages(args, pages, row, ("id", "posts", "begun", "last", "subject"))
 

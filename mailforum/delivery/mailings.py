@@ -19,7 +19,7 @@ from mailforum.delivery.sign import Key, Signing
 from mailforum.delivery.transport import Content
 from mailforum.forum import digests, members, posts
 from mailforum.forum.site import Site
-from mailforum.mail import address, body, footer, headers, message, subject, verp
+from mailforum.mail import address, body, footer, headers, message, msgid, subject, verp
 from mailforum.mail.message import Header, Message, field
 from mailforum.model import Due, Issue, Kind, Mailing, MailingList, Post
 from mailforum.store import lists, queue
@@ -93,7 +93,7 @@ class Preparer:
             raise LookupError(f"post {mailing.ref_id} is gone")
         msg = for_list(message.parse(post_rows.raw(tx, post.id)), mlist, post)
         if mlist.settings.footer:
-            msg = footer.add(msg, self._text("post/footer", mlist, mlist.address, {}).text)
+            msg = footer.add(msg, self._text("post/footer", mlist, mlist.address, {"label": f"#{post.label}"}).text)
         return self._prepared(mailing, mlist, msg, personal=mlist.settings.personal)
 
     def _digest(self, tx: Tx, mailing: Mailing, mlist: MailingList) -> Prepared:
@@ -187,7 +187,7 @@ def for_list(msg: Message, mlist: MailingList, post: Post) -> Message:
     if mlist.settings.prefix:
         first = next((header for header in msg.headers if header.name.lower() == "subject"), None)
         msg = _replace(msg, "Subject", subject.prefix_subject(first, mlist.settings.prefix))
-    if not msg.get("Message-ID"):
+    if not any(map(msgid.message_id, msg.get_all("Message-ID"))):  # none by which an answer could name it
         msg = _replace(msg, "Message-ID", field("Message-ID", post.message_id))
     if not msg.get("Date"):
         msg = _replace(msg, "Date", field("Date", compose.date(post.received_at)))

@@ -94,7 +94,7 @@ _OWN: dict[str, dict[str, object]] = {
     "page/invalid": {},
     "page/leave": {},
     "page/left": {},
-    "post/footer": {},
+    "post/footer": {"label": "#48.3"},
 }
 
 SAMPLES: Mapping[str, Mapping[str, object]] = {name: {**_COMMON, **own} for name, own in _OWN.items()}

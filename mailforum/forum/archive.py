@@ -9,14 +9,17 @@ from __future__ import annotations
 
 import hashlib
 import traceback
+from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from functools import partial
+from typing import Any, TypeAlias
 
+from mailforum.archives.source import Mail
 from mailforum.clock import Clock
 from mailforum.errors import Deferred, Refused
 from mailforum.forum import order, posts
-from mailforum.mail import mime
+from mailforum.mail import flaws, mime
 from mailforum.mail.message import Message
 from mailforum.model import MailingList
 from mailforum.store import intake
@@ -32,19 +35,6 @@ _GIT = 1_000_684_800.0
 
 
 @dataclass(frozen=True, slots=True)
-class Mail:
-    """A mail of an archive: its bytes, when its mailbox received it if that is known, and where it stands.
-
-    `fault` says why it could not be read; `raw` is then not kept.
-    """
-
-    where: str
-    raw: bytes
-    received: float | None = None
-    fault: str = ""
-
-
-@dataclass(frozen=True, slots=True)
 class Bad:
     """A mail that was not imported: where it stands, and why not."""
 
@@ -56,15 +46,23 @@ class Bad:
 class Report:
     """What an import has done so far.
 
-    `bad` counts all bad mails, `named` tells of the first hundred; `first` and `last` are the earliest
-    and the latest date of the posts; `since` is the id of the first post imported, 0 if there is none.
+    `bad` counts all bad mails, `named` tells of the first hundred. `left_out` counts by reason what was not
+    to be imported, `repaired` and `charsets` count imported mails by what was made good and what they are
+    written in. `threads` are those with imported posts, `opened` of them are new; `ghosts` are posts that the
+    list's posts name and that it does not have. `first` and `last` are the earliest and the latest
+    date of the posts; `since` is the id of the first post imported, 0 if there is none.
     """
 
     imported: int = 0
     duplicates: int = 0
     bad: int = 0
     named: tuple[Bad, ...] = ()
+    left_out: Counter[str] = field(default_factory=Counter)
+    repaired: Counter[str] = field(default_factory=Counter)
+    charsets: Counter[str] = field(default_factory=Counter)
     threads: int = 0
+    opened: int = 0
+    ghosts: int = 0
     first: float | None = None
     last: float | None = None
     since: int = 0
@@ -72,17 +70,22 @@ class Report:
     @property
     def mails(self) -> int:
         """How many mails were looked at."""
-        return self.imported + self.duplicates + self.bad
+        return self.imported + self.duplicates + self.bad + self.left_out.total()
 
 
 @dataclass(frozen=True, slots=True)
 class _Read:
-    """A mail that can be stored, and the fingerprint by which it is known again."""
+    """A mail that can be stored, the fingerprint by which it is known again, and what was made good."""
 
     mail: Mail
     msg: Message
     raw: bytes
     mark: bytes
+    charset: str = ""
+    repaired: tuple[str, ...] = ()
+
+
+_Refused: TypeAlias = "tuple[Mail, str]"  # a bad mail, and what is wrong with it
 
 
 async def take_in(
@@ -100,6 +103,7 @@ async def take_in(
     cannot be written; what was taken in before stays.
     """
     report = Report()
+    newest = await db.read(lambda tx: rows.newest_thread(tx, mlist.id))
     for batch in _batches(mails):
         if not room():
             raise Deferred("There is no room for more mail.", "the disk is nearly full", code=452, enhanced="4.3.1")
@@ -107,8 +111,15 @@ async def take_in(
         done(report)
     if not report.since:
         return report
-    threads, first, last = await db.read(lambda tx: rows.imported(tx, mlist.id, report.since))
-    return replace(report, threads=threads, first=first, last=last)
+    found = await db.read(lambda tx: rows.imported(tx, mlist.id, report.since, newest))
+    return replace(
+        report,
+        threads=found.threads,
+        opened=found.opened,
+        ghosts=found.ghosts,
+        first=found.first,
+        last=found.last,
+    )
 
 
 def _batches(mails: Iterable[Mail]) -> Iterator[list[Mail]]:
@@ -125,42 +136,70 @@ def _batches(mails: Iterable[Mail]) -> Iterator[list[Mail]]:
 
 
 async def _take_batch(db: Database, mlist: MailingList, batch: Sequence[Mail], now: float, report: Report) -> Report:
-    good: list[_Read] = []
-    bad: list[tuple[Mail, str]] = []
-    for mail in batch:
-        read = _read(mail)
-        if isinstance(read, str):
-            bad.append((mail, read))
-        else:
-            good.append(read)
-    stored, refused = await _store(db, mlist, good, now)
-    bad += refused
+    wanted = [mail for mail in batch if not mail.left_out]
+    opened, bad = _each(_open, wanted)
+    known = await db.read(lambda tx: {one.mark for one in opened if _has(tx, mlist, one)})
+    new, worse = _each(_look_into, [one for one in opened if one.mark not in known])
+    stored, worst = await _store(db, mlist, new, now)
+    place = {id(mail): number for number, mail in enumerate(batch)}
+    bad = sorted(bad + worse + worst, key=lambda one: place[id(one[0])])
     if bad:
         await db.write(lambda tx: _keep_aside(tx, mlist, bad, now))
     return replace(
         report,
         imported=report.imported + len(stored),
-        duplicates=report.duplicates + len(batch) - len(stored) - len(bad),
+        duplicates=report.duplicates + len(wanted) - len(stored) - len(bad),
         bad=report.bad + len(bad),
         named=(*report.named, *(Bad(mail.where, reason) for mail, reason in bad))[:NAMED],
+        left_out=report.left_out + Counter(mail.left_out for mail in batch if mail.left_out),
+        repaired=report.repaired + Counter(what for one in stored.values() for what in one.repaired),
+        charsets=report.charsets + Counter(one.charset for one in stored.values() if one.charset),
         since=report.since or min(stored, default=0),
     )
 
 
-def _read(mail: Mail) -> _Read | str:
-    """Read a mail as the way in does; return why not if that fails."""
+def _each(read: Callable[[Any], _Read], some: Iterable[Any]) -> tuple[list[_Read], list[_Refused]]:
+    """Do something with each mail: return what came of it, and those with which it could not be done."""
+    good: list[_Read] = []
+    bad: list[_Refused] = []
+    for one in some:
+        try:
+            good.append(read(one))
+        except Refused as refused:
+            bad.append((_mail_of(one), refused.text))
+        except Exception as error:
+            bad.append((_mail_of(one), _fault(error)))
+    return good, bad
+
+
+def _mail_of(one: Mail | _Read) -> Mail:
+    return one.mail if isinstance(one, _Read) else one
+
+
+def _open(mail: Mail) -> _Read:
+    """Read the header of a mail, as the way in does. Raises Refused."""
     if mail.fault:
-        return mail.fault
-    try:
-        msg, raw = posts.parse(mail.raw)
-        mime.parts(msg)
-        if not any(header.name for header in msg.headers):
-            return "This is no mail: it has no header."
-        return _Read(mail, msg, raw, msg.fingerprint)
-    except Refused as refused:
-        return refused.text
-    except Exception as error:
-        return _fault(error)
+        raise Refused(mail.fault)
+    msg, raw = posts.parse(mail.raw)
+    if not any(header.name for header in msg.headers):
+        raise Refused("This is no mail: it has no header.")
+    return _Read(mail, msg, raw, msg.fingerprint)
+
+
+def _look_into(one: _Read) -> _Read:
+    """Read the rest of a mail that is new. Raises Refused."""
+    parts = mime.parts(one.msg)
+    charset = flaws.charset(one.msg, parts)
+    found = (*one.mail.repaired, *flaws.flaws(one.msg, parts, charset))
+    return replace(one, charset=charset, repaired=tuple(dict.fromkeys(found)))
+
+
+def _has(tx: Tx, mlist: MailingList, one: _Read) -> bool:
+    """Say whether the list has a mail; of a copy that has lost something, by its Message-ID alone."""
+    if rows.has(tx, mlist.id, one.mark):
+        return True
+    known_by = one.msg.message_id if one.mail.copy else ""
+    return bool(known_by) and rows.by_message_id(tx, mlist.id, known_by) is not None
 
 
 def _fault(error: Exception) -> str:
@@ -169,32 +208,34 @@ def _fault(error: Exception) -> str:
 
 async def _store(
     db: Database, mlist: MailingList, good: Sequence[_Read], now: float
-) -> tuple[list[int], list[tuple[Mail, str]]]:
-    """Store what is new; return the ids of the posts, and the mails that could not be stored, with why."""
+) -> tuple[dict[int, _Read], list[_Refused]]:
+    """Store what is new; return it by the ids of the posts, and the mails that could not be stored, with why."""
+    if not good:
+        return {}, []
     try:
         return await db.write(partial(_store_new, mlist, good, now)), []
     except Deferred:
         raise
     except Exception as error:
         if len(good) == 1:
-            return [], [(good[0].mail, _fault(error))]
+            return {}, [(good[0].mail, _fault(error))]
     # One of them is to blame: each on its own, so that it takes no other with it.
-    stored: list[int] = []
-    bad: list[tuple[Mail, str]] = []
+    stored: dict[int, _Read] = {}
+    bad: list[_Refused] = []
     for one in good:
         new, refused = await _store(db, mlist, [one], now)
-        stored += new
+        stored |= new
         bad += refused
     return stored, bad
 
 
-def _store_new(mlist: MailingList, mails: Sequence[_Read], now: float, tx: Tx) -> list[int]:
-    stored = []
+def _store_new(mlist: MailingList, mails: Sequence[_Read], now: float, tx: Tx) -> dict[int, _Read]:
+    stored = {}
     for read in mails:
-        if not rows.has(tx, mlist.id, read.mark):
+        if not _has(tx, mlist, read):  # one of the same batch may be the same
             received = _received(read, now)
             post = posts.store(tx, mlist, read.msg, read.raw, received, mark=read.mark, imported=True)
-            stored.append(post.id)
+            stored[post.id] = read
             intake.unshunt_digest(tx, _digest(mlist, read.mail))  # it may have failed before
     return stored
 

@@ -54,7 +54,12 @@ def merge(tx: Tx, mlist: MailingList, thread: Thread, into: Thread, by: By) -> J
     """Put a thread below the first post of another. Raises Refused as `decisions.merge`."""
     one = decisions.merge(tx, thread, into, by.at)
     gone = thread if one.number == into.number else into
-    before = {"subject": thread.subject, "posts": thread.posts, "into": f"#{into.number}", "subject_there": into.subject}
+    before = {
+        "subject": thread.subject,
+        "posts": thread.posts,
+        "into": f"#{into.number}",
+        "subject_there": into.subject,
+    }
     after = {"thread": one.number, "subject": one.subject, "posts": one.posts}
     _note(tx, mlist, by, "thread merge", f"#{thread.number}", before, after)
     return Joined(one, gone)

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
+from dataclasses import dataclass
 
-from mailforum.model import MailingList, Post
+from mailforum.model import MailingList, Post, Selection
 from mailforum.store import posts as rows
 from mailforum.store.database import Database, Tx
 
@@ -12,22 +13,40 @@ BATCH = 200  # posts read at once
 BATCH_BYTES = 8 * 1024**2
 
 
-async def give_out(db: Database, mlist: MailingList) -> AsyncIterator[tuple[Post, bytes]]:
-    """Yield the posts of a list with their bytes as they were taken in, in order of arrival."""
-    after = 0
-    while page := await db.read(lambda tx, after=after: _page(tx, mlist.id, after)):  # type: ignore[misc]
-        for post, raw in page:
-            yield post, raw
-        after = page[-1][0].id
+@dataclass(frozen=True, slots=True)
+class Given:
+    """A post that is given out: its bytes as they were taken in, and the Message-IDs that it names."""
+
+    post: Post
+    raw: bytes
+    references: tuple[str, ...]
 
 
-def _page(tx: Tx, list_id: int, after: int) -> list[tuple[Post, bytes]]:
+async def give_out(
+    db: Database, mlist: MailingList, chosen: Selection, advance: Callable[[int, int], None] = lambda done, total: None
+) -> AsyncIterator[Given]:
+    """Yield the chosen posts of a list in order of arrival. `advance` is told how many of how many were taken.
+
+    It is what was there when it began: what comes in meanwhile is left out. Others may write between the
+    pages, so no snapshot keeps the log of the database from being emptied.
+    """
+    total, last = await db.read(lambda tx: rows.count_selected(tx, mlist.id, chosen))
+    after = done = 0
+    while page := await db.read(lambda tx, after=after: _page(tx, mlist.id, chosen, after, last)):  # type: ignore[misc]
+        for given in page:
+            yield given
+            done += 1
+            advance(done, total)
+        after = page[-1].post.id
+
+
+def _page(tx: Tx, list_id: int, chosen: Selection, after: int, last: int) -> list[Given]:
     """Return the next posts, as many as a batch may hold: at least one if there is any."""
-    page: list[tuple[Post, bytes]] = []
+    page: list[Given] = []
     size = 0
-    for post in rows.of_list(tx, list_id, after, BATCH):
+    for post in rows.selected(tx, list_id, chosen, after, last, BATCH):
         if page and size + post.size > BATCH_BYTES:
             break
-        page.append((post, rows.raw(tx, post.id)))
+        page.append(Given(post, rows.raw(tx, post.id), rows.references(tx, post.id)))
         size += post.size
     return page

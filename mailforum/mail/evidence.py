@@ -62,44 +62,44 @@ def read(msg: Message, own: str, *, prefix: str = "", under: str = "", address: 
     """
     topic = subject.topic(msg.subject, prefix)
     index = thread_index.read(msg.get("Thread-Index"))
-    names = tuple(islice(_others(_header_names(msg, index, under, address), own), MOST_NAMES))
+    names = tuple(islice(_others(_header_names(msg, index, under), own, address), MOST_NAMES))
     if names:
         return Evidence(index, names, (), *topic, quotes=topic.marked or body.quotes(_text(msg)))
-    found = quoted.read(_text(msg), address) if _may_name(msg) else quoted.NOTHING
+    digest = any(_is_ours(one.name, address) for one in _header_names(msg, "", ""))
+    found = quoted.read(_text(msg), address, digest=digest) if _may_name(msg) else quoted.NOTHING
     weak = (Named(msgid.key(one), How.TEXT) for one in found.ids)
-    return Evidence(index, tuple(_others(weak, own)), found.labels, *topic, quotes=True)
+    return Evidence(index, tuple(_others(weak, own, address)), found.labels, *topic, quotes=True)
 
 
-def _header_names(msg: Message, index: str, under: str, address: str) -> Iterator[Named]:
+def _header_names(msg: Message, index: str, under: str) -> Iterator[Named]:
     """Yield what the header names, nearest first (RFC 5322 section 3.6.4)."""
     if under:
         yield Named(msgid.key(under), How.TOKEN)
     for how, field in ((How.IN_REPLY_TO, "In-Reply-To"), (How.REFERENCES, "References")):
         for value in reversed(msg.get_all(field)):
             ids = (msgid.key(one) for one in reversed(msgid.ids(value)))
-            yield from (Named(one, how) for one in ids if not _is_none(one, msg, how, address))
+            yield from (Named(one, how) for one in ids if how is not How.IN_REPLY_TO or one[1:-1] not in _people(msg))
     yield from (Named(INDEX + before, How.THREAD_INDEX) for before in thread_index.ancestors(index))
 
 
-def _is_none(name: str, msg: Message, how: How, address: str) -> bool:
-    """Say whether what looks like an id is that of a digest or notice of ours, to which people's answers do
-    not belong together, or the address of somebody whom the mail itself names."""
-    if name.startswith(_OURS) and name.endswith((f".{address}>", f"@{address.partition('@')[2]}>")):
-        return bool(address)
-    return how is How.IN_REPLY_TO and name[1:-1] in _people(msg)
-
-
 def _people(msg: Message) -> str:
+    """Return the addresses that the mail bears: in In-Reply-To they are those of people, too."""
     return " ".join(msg.get(field)[:_MAX_PEOPLE] for field in _PEOPLE).lower()
 
 
-def _others(names: Iterable[Named], own: str) -> Iterator[Named]:
-    """Yield each name once, and not the mail's own."""
+def _others(names: Iterable[Named], own: str, address: str) -> Iterator[Named]:
+    """Yield each name once, not the mail's own, and not those of digests and notices of ours: answers to
+    the same digest do not belong together."""
     seen = {msgid.key(own)}
     for one in names:
-        if one.name not in seen:
+        if one.name not in seen and not _is_ours(one.name, address):
             seen.add(one.name)
             yield one
+
+
+def _is_ours(name: str, address: str) -> bool:
+    """Say whether a mail is a digest or a notice of the list with this address."""
+    return bool(address) and name.startswith(_OURS) and name.endswith(f"@{address.partition('@')[2]}>")
 
 
 def _text(msg: Message) -> str:

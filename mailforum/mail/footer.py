@@ -92,9 +92,9 @@ def _inserted(msg: Message, part: mime.Part, lines: list[str]) -> bytes | None:
 
 def _end_of_parts(body: bytes, boundary: str) -> int | None:
     """Return where the closing delimiter is, with the CRLF before it; None if there is none behind another."""
-    for count, match in enumerate(mime.delimiter(boundary).finditer(b"\r\n" + body)):
-        if match[1]:
-            return match.start() - 2 if count else None
+    for count, found in enumerate(mime.delimiters(b"\r\n" + body, boundary, 0, len(body) + 2)):
+        if found.closing:
+            return found.start - 2 if count else None
     return None
 
 

@@ -12,6 +12,7 @@ import re
 from collections.abc import Iterator
 from dataclasses import dataclass
 from itertools import islice
+from typing import NamedTuple
 from urllib.parse import unquote_to_bytes
 
 from mailforum.errors import Refused
@@ -34,6 +35,7 @@ _TYPE = re.compile(r"\s*+([\w!#$&^.+-]++)\s*+/\s*+([\w!#$&^.+-]++)", re.ASCII)
 _PARAMETER = re.compile(r';\s*+([^\s=;"]++)\s*+=\s*+(?:"((?:[^"\\]|\\.)*+)"?|([^;]*+))', re.ASCII | re.DOTALL)
 _ESCAPED = re.compile(r"\\(.)", re.DOTALL)
 _SNIFF = re.compile(rb"\r\n--([^\s-][^\r\n]{0,199})\r\n(?=Content-)", re.IGNORECASE)
+_BEHIND_BOUNDARY = re.compile(rb"(--)?+[ \t]*+(?=\r\n|\Z)")
 _NOT_BASE64 = bytes(set(range(256)) - set(b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/"))
 _CONTROLS = re.compile("[\x00-\x08\x0b-\x1f\x7f-\x9f\u2028\u2029\ud800-\udfff\ufeff]+")
 _READ = ("text/plain", "text/html", "multipart/")
@@ -124,12 +126,23 @@ def parts(msg: Message) -> tuple[Part, ...]:
     return tuple(out)
 
 
-def delimiter(boundary: str) -> re.Pattern[bytes]:
-    """Return the pattern of a multipart's delimiter line with the CRLF before it (RFC 2046 section 5.1.1).
+class Delimiter(NamedTuple):
+    """Where a delimiter line of a multipart stands, with the CRLF before it, and whether it is the closing one."""
 
-    Group 1 is matched in the closing one. The text comes first in the pattern, so the search is fast.
-    """
-    return re.compile(rb"\r\n--" + re.escape(boundary.encode()) + rb"(--)?+[ \t]*+(?=\r\n|\Z)")
+    start: int
+    end: int
+    closing: bool
+
+
+def delimiters(text: bytes, boundary: str, start: int, end: int) -> Iterator[Delimiter]:
+    """Yield a multipart's delimiter lines between two offsets (RFC 2046 section 5.1.1)."""
+    mark = f"\r\n--{boundary}".encode()
+    at = text.find(mark, start, end)
+    while at >= 0:
+        rest = _BEHIND_BOUNDARY.match(text, at + len(mark), end)
+        if rest:
+            yield Delimiter(at, rest.end(), bool(rest[1]))
+        at = text.find(mark, rest.end() if rest else at + 2, end)
 
 
 def _split(text: bytes, part: Part) -> Iterator[Part]:
@@ -140,12 +153,12 @@ def _split(text: bytes, part: Part) -> Iterator[Part]:
     """
     default = "message/rfc822" if part.content_type == "multipart/digest" else "text/plain"
     before: int | None = None
-    for match in delimiter(part.boundary).finditer(text, part.start, part.end + 2):
+    for found in delimiters(text, part.boundary, part.start, part.end + 2):
         if before is not None:
-            yield _inner(text, before, match.start() - 2, part.depth + 1, default)
-        if match[1]:
+            yield _inner(text, before, found.start - 2, part.depth + 1, default)
+        if found.closing:
             return
-        before = match.end()
+        before = found.end
     if before is not None:  # the closing delimiter is missing, or the mail was cut off
         yield _inner(text, before, part.end, part.depth + 1, default)
 
@@ -268,6 +281,16 @@ def decode_text(msg: Message, part: Part, limit: int = MAX_DECODED) -> str:
     Read in the declared charset, else as utf-8, else as windows-1252; never raises.
     """
     return printable(words.to_text(decode(msg, part, limit), _MEANT.get(part.charset, part.charset)))
+
+
+def charset(msg: Message, part: Part) -> str:
+    """Return the charset a part of text is read in: as it was declared, "us-ascii", or `guessed NAME`."""
+    data = decode(msg, part, _HEAD)
+    declared = _MEANT.get(part.charset, part.charset)
+    name = words.read(data, declared)[1].replace("_", "-")
+    if words.charset(declared).replace("_", "-") == name:
+        return name if part.charset in ("", declared) else part.charset
+    return "us-ascii" if data.isascii() else f"guessed {name}"
 
 
 def printable(text: str) -> str:

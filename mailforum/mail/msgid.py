@@ -21,7 +21,7 @@ _PROSE = 2  # words that make a sentence; one is a slip
 _PLAIN = re.compile(r"(?:\s*+<[^<>\s]++>)++\s*+")
 # Quoted pairs are not looked at: each open quote would then be scanned to the end of the value.
 _PIECE = re.compile(
-    r'<(?P<id>[^<>]*)>|(?P<name>"[^"]*"\s*+(?=<))|"[^"]*"|(?P<comment>\()|(?P<open><?)(?P<word>[^\s<>"(),;]+)(?P<shut>>?)|[\s),;<>]++|.',
+    r'<(?P<id>[^<>]*)>|(?P<name>"[^"]*+"\s*+(?=<))|"[^"]*+"|(?P<comment>\()|(?P<open><?)(?P<word>[^\s<>"(),;]+)(?P<shut>>?)|[\s),;]++|.',
     re.DOTALL,
 )
 _COMMENT_MARK = re.compile(r"[()]")
@@ -99,7 +99,7 @@ def _pieces(text: str) -> _Found:
             at = _comment_end(text, match.start())
         elif match["word"]:
             word = match["word"].lower()
-            found += _cleaned(_bare([match["word"], ""]))
+            found += _cleaned(_bare([match["word"].strip("'"), ""]))
             number += "@" not in word and any(map(str.isalnum, word))
             from_whom = word in _FROM or (from_whom and word not in _OF)
     return _Found(found, spoken, number)

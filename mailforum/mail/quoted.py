@@ -6,7 +6,7 @@ Weak evidence, for mails whose header says nothing. `Al <al@example.org> wrote` 
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from itertools import islice
 from typing import NamedTuple
 
@@ -28,7 +28,8 @@ _ATTRIBUTION = re.compile(
     r"(?:<(?:news:)?([^\s<>@]++@[^\s<>]++)>|news:([^\s<>@]++@[^\s<>@,:;]++))",
     re.IGNORECASE,
 )
-_LABEL = re.compile(r"#(\d{1,9}\.\d{1,9})(?![\d.]*+\d)")
+_LABEL = re.compile(r"#(\d{1,9}\.\d{1,9})(?!\d|\.\d)")
+_ENTRY = re.compile(rf"(?:^|·\s){_LABEL.pattern}(?=  |\s*\Z)")
 _TELLS = re.compile(r"message-id|news:|@[^\s<>]*+>|#\d", re.IGNORECASE)
 
 
@@ -49,12 +50,13 @@ class _Line(NamedTuple):
     text: str
 
 
-def read(text: str, address: str = "") -> Quoted:
+def read(text: str, address: str = "", *, digest: bool = False) -> Quoted:
     """Return what `text` (lines ended by LF) names; its first 64 KiB are looked at. Never raises; linear.
 
     An id counts in the quoted header of a mail (`Message-ID: <…>`) and in the line above a quote
     (`In article <…>, Al wrote:`); a label such as `#48.3` where `address`, the list's, stands near it,
-    as in our footers, or at the beginning of a line, as in digests, if the quote has only one.
+    as in our footers. In an answer to a `digest` of the list it also counts at an end of a line, if there
+    is one only.
     """
     text = text[:MAX_TEXT]
     if not _TELLS.search(text):
@@ -62,8 +64,12 @@ def read(text: str, address: str = "") -> Quoted:
     lines = list(_lines(text))
     named = sorted(_named(lines), key=lambda one: one[0])
     ids = (msgid.message_id(f"<{one}>") for _, one in named)
-    labels = _labels(lines, address.lower()) if address else ()
-    return Quoted(tuple(islice(dict.fromkeys(filter(None, ids)), MOST)), labels)
+    labels = [*_footers(lines, address.lower()), *(_entry(lines) if digest else [])] if address else []
+    return Quoted(_first(filter(None, ids)), _first(labels))
+
+
+def _first(found: Iterable[str]) -> tuple[str, ...]:
+    return tuple(islice(dict.fromkeys(found), MOST))
 
 
 def _lines(text: str) -> Iterator[_Line]:
@@ -91,20 +97,20 @@ def _named(lines: list[_Line]) -> Iterator[tuple[int, str]]:
         elif any(after.depth > line.depth for after in following):
             said = _ATTRIBUTION.search(both)
             if said:
-                yield line.depth, said[1] or said[2]
+                yield line.depth, said[1] or said[2].rstrip(".")
 
 
-def _labels(lines: list[_Line], address: str) -> tuple[str, ...]:
-    footers: list[tuple[int, str]] = []
-    entries: list[str] = []
+def _footers(lines: list[_Line], address: str) -> list[str]:
+    """Return the labels that stand near the address of the list, those of the outer quotes first."""
+    found = []
     for number, line in enumerate(lines):
-        found = _LABEL.search(line.text) if line.depth else None
-        if found:
-            near = " ".join(after.text for after in lines[number : number + _NEAR])
-            if address in near.lower():
-                footers.append((line.depth, found[1]))
-            elif found.start() == 0:
-                entries.append(found[1])
-    footers.sort(key=lambda one: one[0])
-    of_digest = entries if len(set(entries)) == 1 else []
-    return tuple(islice(dict.fromkeys([*(label for _, label in footers), *of_digest]), MOST))
+        label = _LABEL.search(line.text) if line.depth else None
+        if label and any(address in after.text.lower() for after in lines[number : number + _NEAR]):
+            found.append((line.depth, label[1]))
+    return [label for _, label in sorted(found, key=lambda one: one[0])]
+
+
+def _entry(lines: list[_Line]) -> list[str]:
+    """Return the label of the one post of a digest that is quoted; of several, nobody knows which is meant."""
+    found = {label for line in lines if line.depth for label in _ENTRY.findall(line.text)}
+    return list(found) if len(found) == 1 else []

@@ -36,13 +36,18 @@ def charset(name: str) -> str:
 
 def to_text(data: bytes, declared: str = "") -> str:
     """Decode `data` by its declared charset, else as utf-8, else as windows-1252; never raises."""
+    return read(data, declared)[0]
+
+
+def read(data: bytes, declared: str = "") -> tuple[str, str]:
+    """Do what `to_text` does; return the text, and the charset it was read in as Python calls it."""
     for name in (charset(declared), "utf-8"):
         try:
             if name:
-                return data.decode(name)
+                return data.decode(name), name
         except (UnicodeError, ValueError):
             continue
-    return data.decode("windows-1252", "replace")
+    return data.decode("windows-1252", "replace"), "windows_1252"
 
 
 def decode(value: str) -> str:

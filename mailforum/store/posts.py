@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import json
 from dataclasses import fields
 from math import inf
+from typing import NamedTuple
 
-from mailforum.model import How, Post, Thread
+from mailforum.model import How, Post, Selection, Thread
 from mailforum.store import blob
 from mailforum.store.database import Row, Tx
 from mailforum.units import Period
@@ -57,6 +59,29 @@ def dated(tx: Tx, list_id: int, order: str, during: Period, after: Key | None, l
     return [_post(row) for row in tx.all(f"post.{order}", at=at, id=post_id, **values)]
 
 
+def selected(tx: Tx, list_id: int, chosen: Selection, after: int, last: int, limit: int) -> list[Post]:
+    """Return the chosen posts of a list with `after` < id <= `last` in order of arrival."""
+    found = tx.all("post.selected", **_chosen(list_id, chosen), after=after, last=last, limit=limit)
+    return [_post(row) for row in found]
+
+
+def count_selected(tx: Tx, list_id: int, chosen: Selection) -> tuple[int, int]:
+    """Return (how many posts of a list are chosen, the id of the last of them); (0, 0) if there are none."""
+    row = tx.one("post.count_selected", **_chosen(list_id, chosen))
+    assert row is not None
+    return row["posts"], row["last"]
+
+
+def _chosen(list_id: int, chosen: Selection) -> dict[str, object]:
+    threads = json.dumps(chosen.threads)
+    return {"list_id": list_id, "threads": threads, "since": chosen.since, "until": chosen.until}
+
+
+def references(tx: Tx, post_id: int) -> tuple[str, ...]:
+    """Return the Message-IDs that a post names, the nearest first."""
+    return tuple(row["msgid"] for row in tx.all("post.references", post_id=post_id))
+
+
 def of_thread(tx: Tx, thread_id: int) -> list[Post]:
     """Return the posts of a thread in order of arrival."""
     return [_post(row) for row in tx.all("post.of_thread", thread_id=thread_id)]
@@ -82,11 +107,30 @@ def has(tx: Tx, list_id: int, fingerprint: bytes) -> bool:
     return tx.one("post.by_fingerprint", list_id=list_id, fingerprint=fingerprint) is not None
 
 
-def imported(tx: Tx, list_id: int, since: int) -> tuple[int, float | None, float | None]:
-    """Return (threads they are in, earliest date, latest date) of the imported posts with id >= `since`."""
-    row = tx.one("post.imported", list_id=list_id, since=since)
+class Imported(NamedTuple):
+    """What has become of imported posts: threads they are in, and how many of these are new; posts that are
+    named and not there; earliest and latest date."""
+
+    threads: int
+    opened: int
+    ghosts: int
+    first: float | None
+    last: float | None
+
+
+def newest_thread(tx: Tx, list_id: int) -> int:
+    """Return the id of the list's newest thread, 0 if it has none."""
+    row = tx.one("thread.newest", list_id=list_id)
     assert row is not None
-    return row["threads"], row["first"], row["last"]
+    return int(row["id"])
+
+
+def imported(tx: Tx, list_id: int, since: int, newest: int) -> Imported:
+    """Tell of the imported posts with id >= `since`; threads are new with ids > `newest`."""
+    row = tx.one("post.imported", list_id=list_id, since=since, newest=newest)
+    ghosts = tx.one("thread.ghosts", list_id=list_id)
+    assert row is not None and ghosts is not None
+    return Imported(row["threads"], row["opened"], ghosts["ghosts"], row["first"], row["last"])
 
 
 def add_body(tx: Tx, post_id: int, raw: bytes) -> None:

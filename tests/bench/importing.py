@@ -26,7 +26,7 @@ from mailforum.clock import SystemClock
 from mailforum.forum import archive, export
 from mailforum.forum.archive import Mail
 from mailforum.mail import mbox
-from mailforum.model import MailingList
+from mailforum.model import MailingList, Selection
 from mailforum.settings import ListSettings
 from mailforum.store import lists
 from mailforum.store.database import Database
@@ -60,8 +60,8 @@ async def measured(what: str, count: int, work: Awaitable[T]) -> T:
 async def give_out(db: Database, mlist: MailingList) -> int:
     """Export into memory; return the bytes."""
     out = io.BytesIO()
-    async for post, raw in export.give_out(db, mlist):
-        mbox.write(out, raw, sender=post.from_address, received=post.received_at)
+    async for given in export.give_out(db, mlist, Selection()):
+        mbox.write(out, given.raw, sender=given.post.from_address, received=given.post.received_at)
     return out.tell()
 
 

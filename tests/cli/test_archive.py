@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 
+from mailforum.cli.common import progress_line
 from mailforum.mail import mbox
 from tests.support import archive as made_up
 from tests.support.site import Site, run_cli, write_config
@@ -85,10 +86,14 @@ def test_a_file_that_breaks_off_is_imported_as_far_as_it_goes(tmp_path: Path, ar
     [
         (["import", "nobody", "{mbox}"], "there is no list nobody"),
         (["import", "pmo", "{folder}/none.mbox"], "No such file"),
-        (["import", "pmo", "{folder}"], "no Maildir"),
+        (["import", "pmo", "{folder}/mailforum.toml"], "this is no mail"),
+        (["import", "pmo", "{mbox}", "{folder}/none.mbox"], "No such file"),
+        (["import", "pmo", "{mbox}", "--format", "maildir"], "is a file; maildir is a folder"),
+        (["import", "pmo", "{mbox}", "--charset", "rot13"], "no charset"),
+        (["import", "pmo", "{folder}/empty"], "1 file looked at"),
         (["export", "pmo", "{mbox}"], "is there already"),
         (["export", "nobody", "{folder}/new.mbox"], "there is no list nobody"),
-        (["export", "pmo", "{folder}/none/new.mbox"], "No such file"),
+        (["export", "pmo", "{folder}/none/new.mbox"], "there is no folder"),
     ],
 )
 def test_what_cannot_be_done_is_said_in_one_line(
@@ -97,7 +102,39 @@ def test_what_cannot_be_done_is_said_in_one_line(
     config = str(write_config(tmp_path, "maildir:out"))
     run_cli(["--config", config, "list", "create", "pmo"])
     before = archive_file.read_bytes()
+    (tmp_path / "empty").mkdir()
+    (tmp_path / "empty" / "picture.png").write_bytes(b"\x89PNG\r\n\x1a\n")
     answer = run_cli(["--config", config, *(word.format(mbox=archive_file, folder=tmp_path) for word in words)])
     assert answer.code == 1 and complaint in answer.err and answer.err.count("\n") == 1
     assert archive_file.read_bytes() == before
     assert not list(tmp_path.glob("*.part")) and not (tmp_path / "new.mbox").exists()
+
+
+def test_the_report_is_a_table_that_people_can_read(tmp_path: Path) -> None:
+    config = str(write_config(tmp_path, "maildir:out"))
+    run_cli(["--config", config, "list", "create", "pmo"])
+    mails = ["Subject: 1\n\nx", "From: a@example.org\nIn-Reply-To: <0@example.org>\n\nFrom me", "no header"]
+    (tmp_path / "old").mkdir()
+    (tmp_path / "old" / "x.mbox").write_text("".join(f"From a Thu Jan  1 12:30:00 2015\n{mail}\n\n" for mail in mails))
+    (tmp_path / "old" / "page.html").write_text("<html>")
+    words = ["--config", config, "import", "pmo", str(tmp_path / "old")]
+    out = run_cli([*words, "--format", "mboxrd"]).out
+    assert "imported:    2\n" in out and "new threads: 2\n" in out and "ghosts:      1\n" in out
+    assert "charsets:\n  us-ascii: 3\n" in out or "charsets:\n  us-ascii: 2\n" in out
+    assert "bad, and not imported:\n  " in out and "x.mbox: mail 3, at byte 1" in out
+    again = json.loads(run_cli([*words, "--format", "mboxrd", "--json"]).out)
+    assert (again["imported"], again["duplicates"], again["bad"]) == (0, 2, 2)
+    assert again["memory_mib"] > 10 and again["left_out"] == {}
+
+
+@pytest.mark.parametrize(
+    ("done", "share", "seconds", "line"),
+    [
+        (1200, 0.25, 2.0, "mails: 1,200  [#####...............]  25 %  600/s  0:06 left"),
+        (5, 0.001, 10.0, "mails: 5  [....................]  0 %  0/s  2:46:30 left"),
+        (7, 0.0, 7.0, "mails: 7  1/s"),
+        (7, 1.2, 7.0, "mails: 7  [####################]  100 %  1/s  0:00 left"),
+    ],
+)
+def test_progress_shows_the_rate_and_the_time_left(done: int, share: float, seconds: float, line: str) -> None:
+    assert progress_line("mails", done, share, seconds) == line

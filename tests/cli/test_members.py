@@ -164,7 +164,7 @@ def test_thousands_are_imported_within_seconds_and_progress_is_shown(
     started = time.monotonic()
     assert pmo.run("member", "import", "pmo", file).out.startswith("3000 added")
     assert time.monotonic() - started < 15
-    assert "importing into pmo@lists.example.test: 500 of 3000" in screen.getvalue()
+    assert "importing into pmo@lists.example.test: 500  [###.................]  17 %" in screen.getvalue()
     assert screen.getvalue().endswith("\r\x1b[K")
 
 

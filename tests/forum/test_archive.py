@@ -14,7 +14,7 @@ from mailforum.errors import Deferred
 from mailforum.forum import archive, digests, export, posts
 from mailforum.forum.archive import Mail, Report
 from mailforum.mail import mbox
-from mailforum.model import MailingList, Mode, Post, Role
+from mailforum.model import MailingList, Mode, Post, Role, Selection
 from mailforum.settings import ListSettings
 from mailforum.store import intake, lists, queue
 from mailforum.store import posts as rows
@@ -54,8 +54,8 @@ class Forum:
 
     async def give_out(self, mlist: MailingList | None = None) -> bytes:
         out = io.BytesIO()
-        async for post, raw in export.give_out(self.db, mlist or self.mlist):
-            mbox.write(out, raw, sender=post.from_address, received=post.received_at)
+        async for given in export.give_out(self.db, mlist or self.mlist, Selection()):
+            mbox.write(out, given.raw, sender=given.post.from_address, received=given.post.received_at)
         return out.getvalue()
 
     async def new_list(self, address: str) -> MailingList:
@@ -261,6 +261,49 @@ async def test_a_fault_of_ours_with_one_mail_takes_no_other_with_it(
     again = await forum.take_in([Mail(str(number), mail(number)) for number in range(20)])
     assert (again.imported, again.duplicates, again.bad) == (1, 19, 0)
     assert await forum.shunted() == []
+
+
+async def test_a_report_tells_what_came_of_each_mail(forum: Forum) -> None:
+    await forum.take_in([Mail("0", mail(90))])
+    answers = mail(2).replace(b"Subject", b"In-Reply-To: <90@example.org>\r\nReferences: <1@example.net>\r\nSubject")
+    latin = b"Date: Thu, 1 Jan 2015 12:30:00 +0000\r\nContent-Type: text/plain; charset=iso-8859-1\r\nSubject"
+    nameless = (
+        b"From: a@example.org\r\nContent-Type: multipart/mixed\r\n\r\n--x\r\nContent-Type: text/plain\r\n\r\nZo\xeb\r\n"
+    )
+    report = await forum.take_in(
+        [
+            Mail("1", answers),
+            Mail("2", mail(3, "ä").replace("ä".encode(), b"\xe4").replace(b"Subject", latin)),
+            Mail("3", nameless, repaired=("unmarked From_ lines",)),
+            Mail("4", b"", left_out="deleted"),
+            Mail("5", b"", left_out="draft"),
+            Mail("6", mail(90)),
+            Mail("7", b"", fault="It cannot be read."),
+        ]
+    )
+    assert (report.imported, report.duplicates, report.bad, report.mails) == (3, 1, 1, 7)
+    assert report.left_out == {"deleted": 1, "draft": 1}
+    assert report.repaired == {
+        **{"no readable Date": 2, "no Message-ID": 1, "unmarked From_ lines": 1},
+        **{"broken MIME": 1, "guessed charset": 1},
+    }
+    assert report.charsets == {"us-ascii": 1, "iso-8859-1": 1, "guessed windows-1252": 1}
+    assert (report.threads, report.opened) == (3, 2)
+    assert (report.first, report.last) == (1420115400.0, NOW)
+
+
+async def test_a_ghost_is_a_mail_that_others_name(forum: Forum) -> None:
+    answers = mail(2).replace(b"Subject", b"In-Reply-To: <1@example.org>\r\nSubject")
+    assert (await forum.take_in([Mail("2", answers)])).ghosts == 1
+    report = await forum.take_in([Mail("1", mail(1))])
+    assert (report.ghosts, report.threads, report.opened) == (0, 1, 0)
+
+
+async def test_a_copy_that_has_lost_something_is_known_by_its_message_id(forum: Forum) -> None:
+    await forum.take_in([Mail("1", mail(1))])
+    copies = [Mail("a", mail(1, "Other"), copy=True), Mail("b", mail(2), copy=True), Mail("c", mail(2, "x"), copy=True)]
+    report = await forum.take_in([*copies, Mail("d", b"From: a@example.org\r\n\r\n", copy=True)])
+    assert (report.imported, report.duplicates) == (2, 2)
 
 
 async def test_a_report_names_a_hundred_bad_mails_and_counts_all(forum: Forum) -> None:

@@ -20,12 +20,14 @@ FROM_ = b"From ada@example.org Thu Jan  1 12:30:00 2015\n"
 AT = 1420115400.0
 
 
-def read(data: bytes, *, unquote: bool = True, limit: int = mbox.LIMIT) -> list[mbox.Entry]:
-    return list(mbox.read(io.BytesIO(data), unquote=unquote, limit=limit))
+def read(
+    data: bytes, dialect: str = "", *, unquote: bool = True, limit: int = mbox.LIMIT, first: bytes = b""
+) -> list[mbox.Entry]:
+    return list(mbox.read(io.BytesIO(data), dialect=dialect, unquote=unquote, limit=limit, first=first))
 
 
-def raws(data: bytes, *, unquote: bool = True) -> list[bytes]:
-    return [entry.raw for entry in read(data, unquote=unquote)]
+def raws(data: bytes, dialect: str = "", *, unquote: bool = True) -> list[bytes]:
+    return [entry.raw for entry in read(data, dialect, unquote=unquote)]
 
 
 def written(*mails: bytes) -> bytes:
@@ -62,6 +64,96 @@ def test_one_mark_of_quoting_is_taken_off() -> None:
 def test_an_unquoted_sentence_that_begins_with_from_does_not_cut_a_mail_in_two() -> None:
     mail = b"Subject: 1\n\nHello,\n\nFrom what I know of Mon or Tue, 10:30 would do.\n"
     assert raws(FROM_ + mail + b"\n" + FROM_ + mail) == [mail, mail]
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        b"From what I know of Mon Feb 10:30 would do.\n",
+        b"From ada@example.org Thu Jan  1 12:30:00 2015\nand so on\n\nyours\n",
+        b"From tomorrow on:\n",
+        b"From Mon, 1 Jan 10:30 we meet.\n  There: a room\n",
+    ],
+)
+def test_what_looks_like_a_border_has_a_date_and_a_header_behind_it(text: bytes) -> None:
+    mail = b"Subject: 1\n\nHello,\n\n" + text
+    first, second = read(FROM_ + mail + b"\n" + FROM_ + b"Subject: 2\n\ntwo\n")
+    assert (first.raw, first.bare, second.bare) == (mail, True, False)
+
+
+def test_a_mail_without_a_header_is_a_mail_where_all_is_marked() -> None:
+    data = FROM_ + b"Subject: 1\n\none\n\n" + FROM_ + b"two\n\n"
+    assert raws(data, "mboxrd") == [b"Subject: 1\n\none\n", b"two\n"]
+    assert raws(data) == [b"Subject: 1\n\none\n\n" + FROM_ + b"two\n"]
+
+
+@pytest.mark.parametrize("name", [b"-", b"???@???"])
+def test_netscape_and_eudora_forget_the_empty_line(name: bytes) -> None:
+    line = FROM_.replace(b"ada@example.org", name)
+    data = line + b"Subject: 1\n\none\n" + line + b"Subject: 2\n\ntwo\n"
+    assert raws(data) == [b"Subject: 1\n\none\n", b"Subject: 2\n\ntwo\n"]
+
+
+@pytest.mark.parametrize("line_end", [b"\n", b"\r\n"])
+@pytest.mark.parametrize("between", [1, 2])
+def test_content_length_is_believed_where_it_leads_to_a_border(line_end: bytes, between: int) -> None:
+    body = (b"He forwarded:\n\n" + FROM_ + b"Subject: x\n\n>From there\n").replace(b"\n", line_end)
+    mail = b"Subject: 1\nContent-Length: %d\n\n".replace(b"\n", line_end) % len(body) + body
+    first = FROM_.replace(b"\n", line_end)
+    data = (first + mail + between * line_end) * 2 + first + mail
+    for dialect in ("", "mboxcl2"):
+        assert raws(data, dialect) == [mail] * 3
+    assert raws(data, "mboxcl") == [mail.replace(b">From there", b"From there")] * 3
+    assert len(raws(data, "mboxrd")) == 6
+
+
+def test_what_mboxcl_has_marked_is_unmarked() -> None:
+    mail = b"Subject: 1\nContent-Length: 11\n\n>From there"[:-1] + b"\n"
+    assert raws(FROM_ + mail + b"\n" + FROM_ + mail) == [mail.replace(b">", b"")] * 2
+
+
+def test_a_wrong_content_length_does_no_harm() -> None:
+    mails = [b"Subject: 1\nContent-Length: %d\n\none\n" % length for length in (1, 2000, 999999999, 0, 2, 70)]
+    data = b"".join(FROM_ + mail + b"\n" for mail in mails)
+    assert raws(data) == raws(data, "mboxcl") == raws(data, "mboxcl2") == mails
+    # Right by chance: it has been wrong before, so the border that it leads across counts.
+    swallows = b"Subject: 1\nContent-Length: %d\n\none\n" % (6 + len(FROM_ + mails[0]))
+    data = FROM_ + mails[0] + b"\n" + FROM_ + swallows + b"\n" + FROM_ + mails[0] + b"\n" + FROM_ + mails[0]
+    assert raws(data) == [mails[0], swallows, mails[0], mails[0]]
+
+
+def test_mboxo_has_marked_one_kind_of_line_only() -> None:
+    data = FROM_ + b"\n>From a\n>>From b\n"
+    assert raws(data, "mboxo") == [b"\nFrom a\n>>From b\n"]
+    assert raws(data, "mboxcl2") == [b"\n>From a\n>>From b\n"]
+
+
+def test_a_file_of_an_old_mac_ends_its_lines_with_cr() -> None:
+    data = FROM_ + b"Subject: 1\n\none\n\n" + FROM_ + b"Subject: 2\n\ntwo\n"
+    assert raws(data.replace(b"\n", b"\r")) == raws(data)
+
+
+def test_how_each_mail_begins_may_be_known() -> None:
+    mail = b"From: ada at example.org (Ada)\n\nHe wrote:\n\n" + FROM_ + b"Subject: x\n\n"
+    assert [one.raw for one in read((FROM_ + mail) * 2, first=b"From: ")] == [mail[:-1], mail[:-1]]
+
+
+def test_a_mail_far_beyond_the_limit_is_let_go_of_while_it_is_read() -> None:
+    class Large(io.RawIOBase):
+        left = 300
+
+        def readable(self) -> bool:
+            return True
+
+        def readinto(self, buffer: memoryview) -> int:  # type: ignore[override]
+            self.left -= 1
+            piece = FROM_ + b"Subject: 1\n\n" if self.left == 299 else b"x" * 65000 if self.left > 0 else b""
+            piece = b"\n\n" + FROM_ + b"Subject: 2\n\n" if self.left == 0 else piece
+            buffer[: len(piece)] = piece
+            return len(piece)
+
+    first, second = mbox.read(io.BufferedReader(Large(), 65536), limit=100_000)
+    assert (first.cut, len(first.raw), second.raw) == (True, 100_000, b"Subject: 2\n")
 
 
 def test_a_from_line_without_an_empty_line_before_it_is_text() -> None:
@@ -159,13 +251,48 @@ _MAILS = st.one_of(st.binary(max_size=60), st.lists(_LINES, max_size=12).map(b""
 @given(st.lists(_MAILS, max_size=5))
 def test_whatever_is_written_is_read_again_as_it_was(mails: list[bytes]) -> None:
     stored = [normalise(mail) for mail in mails]
-    assert [normalise(raw) for raw in raws(written(*stored))] == stored
+    assert [normalise(raw) for raw in raws(written(*stored), "mboxrd")] == stored
+    with_header = [b"Subject: x\r\n" + mail for mail in stored]
+    assert [normalise(raw) for raw in raws(written(*with_header))] == with_header
 
 
-@given(st.one_of(st.binary(max_size=400), st.lists(_LINES, max_size=30).map(b"".join)), st.booleans())
-def test_any_bytes_are_read_without_an_error(data: bytes, unquote: bool) -> None:
-    for entry in read(data, unquote=unquote):
-        assert 0 <= entry.offset <= len(data)
+_SOUP = st.lists(
+    st.sampled_from(
+        [
+            *(b"From me\n", b">From you\n", FROM_, FROM_.replace(b"ada@example.org", b"-"), b"\n", b"\r\n", b"text"),
+            *(b"Subject: 1\n", b"Content-Length: 9\n", b"Content-Length: 68\r\n", b"a", b"\0", b"\r", b"From "),
+        ]
+    ),
+    max_size=30,
+).map(b"".join)
+
+
+@given(st.one_of(st.binary(max_size=400), _SOUP), st.sampled_from(["", *mbox.DIALECTS]))
+def test_no_byte_between_two_mails_is_lost(data: bytes, dialect: str) -> None:
+    if b"\n" not in data:  # its line ends are those of old Macs, and become others
+        data = data.replace(b"\r", b"\n")
+    entries = read(data, dialect, unquote=False)
+    at = len(data) - len(data.lstrip(b"\r\n"))
+    for entry in entries:
+        assert entry.offset == at
+        if data.startswith(b"From ", at):
+            at = (data.find(b"\n", at) + 1) or len(data)
+        assert data.startswith(entry.raw, at)
+        at += len(entry.raw)
+        between = data[at : next((other.offset for other in entries if other.offset >= at), len(data))]
+        assert between in (b"", b"\n", b"\r\n", b"\n\n", b"\r\n\r\n")
+        at += len(between)
+    assert at == len(data)
+
+
+@given(st.one_of(st.binary(max_size=400), _SOUP), st.sampled_from(["", *mbox.DIALECTS]), st.integers(1, 60))
+def test_how_the_bytes_arrive_makes_no_difference(data: bytes, dialect: str, piece: int) -> None:
+    class Slow(io.BytesIO):
+        def read1(self, size: int | None = -1) -> bytes:
+            return super().read1(piece)
+
+    if b"\n" in data[:piece] or b"\r" not in data:
+        assert list(mbox.read(Slow(data), dialect=dialect)) == read(data, dialect)
 
 
 def test_python_reads_what_is_written(tmp_path: Path) -> None:

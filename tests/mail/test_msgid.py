@@ -39,6 +39,38 @@ from mailforum.mail import msgid
         ("<1234>", []),
         ("no id at all", []),
         ("two@words here@now", []),
+        ("a1@b c2@d", ["<a1@b>", "<c2@d>"]),
+        ("a1@b, c2@d;<e@f>", ["<a1@b>", "<c2@d>", "<e@f>"]),
+        ("<e@f> c2@d al@example.org", ["<e@f>", "<c2@d>"]),
+        ("<a@b>;<c@d>;", ["<a@b>", "<c@d>"]),
+        ("Re: <a@b> <c@d>", ["<a@b>", "<c@d>"]),
+        ("<<a@b>>", ["<a@b>"]),
+        ("<a@b>@c", ["<a@b>"]),
+        ("a@b>", ["<a@b>"]),
+        ("<a@b <c@d> e@f>", ["<a@b>", "<c@d>", "<e@f>"]),
+        ("<a@[192.0.2.1]>", ["<a@[192.0.2.1]>"]),
+        ("<20040101.ABC>", ["<20040101.ABC>"]),
+        ("<@abc123>", ["<@abc123>"]),
+        ("<y>", []),
+        ("y", []),
+        ("20040101.ABC", []),
+        ("=?utf-8?Q?<a@b>?=", ["<a@b>"]),
+        ("=?us-ascii?Q?=3Ca@b=3E=3Cc=40?=\r\n =?us-ascii?Q?d=3E?=", ["<a@b>", "<c@d>"]),
+        ("=?utf-8?B?PGFAYj4=?= <c@d>", ["<a@b>", "<c@d>"]),
+        ('"<a@b> <c@d>"', ["<a@b>", "<c@d>"]),
+        ("'a1@b'", ["<a1@b>"]),
+        ("<a@b> <half.of.an.id@exam", ["<a@b>", "<half.of.an.id@exam>"]),
+        ("<a@b> " + "<x@y> " * 40 + "<half.of.an.id@exam", ["<a@b>", *["<x@y>"] * 40]),
+        ("ple.org> " + "<x@y> " * 40, ["<x@y>"] * 40),
+        ("Message from Ada <ada@example.org>", []),
+        ("Message from ada@example.org of Monday", []),
+        ("Mail from 'Ada <ada@example.org>' dated: Mon, 1 Jan", []),
+        ('"Ada" <ada@example.org>  "Re: Budget" (Jan  1, 10:00am)', []),
+        ('<real@id> from "Ada" at Jan 1, 94 10:00:00 am', ["<real@id>"]),
+        ("<real@id> from Ada <ada@example.org> at Jan 1, 94", ["<real@id>"]),
+        ("Nachricht von Ada <ada@example.org> vom Montag <real@id>", ["<real@id>"]),
+        ("Ada's message of Mon, 1 Jan <real@id>", ["<real@id>"]),
+        ("Your message of Mon, 1 Jan. <real@id> al99@example.org", ["<real@id>"]),
     ],
 )
 def test_ids_are_found_in_what_mail_programs_write(value: str, found: list[str]) -> None:
@@ -57,6 +89,29 @@ def test_a_message_id_is_one_id_or_nothing() -> None:
     assert msgid.message_id("<a@b> <c@d>") == "<a@b>"
     assert msgid.message_id("<<<@>>> [x") == ""
     assert msgid.message_id("") == ""
+
+
+@pytest.mark.parametrize(
+    ("value", "found"),
+    [
+        ("<a@b> (added by postmaster@example.org)", "<a@b>"),
+        ("<a@b> added by <postmaster@example.org>", "<a@b>"),
+        ("from here: <a@b>", "<a@b>"),
+        ("a@b", "<a@b>"),
+        ("20040101.ABC", "<20040101.ABC>"),
+        ("=?utf-8?q?=3Ca@b=3E?=", "<a@b>"),
+        ("two words@b", ""),
+        ("none", ""),
+        ("<local>", ""),
+    ],
+)
+def test_of_a_message_id_the_first_counts_whatever_stands_around_it(value: str, found: str) -> None:
+    assert msgid.message_id(value) == found
+
+
+def test_ids_that_differ_only_in_their_case_are_compared_as_one() -> None:
+    assert msgid.key("<AbC@Example.ORG>") == msgid.key("<abc@example.org>") == "<abc@example.org>"
+    assert msgid.key(msgid.key("<ÄB@x>")) == msgid.key("<ÄB@x>")
 
 
 def test_control_characters_do_not_stay_in_an_id() -> None:
@@ -111,12 +166,15 @@ def test_hostile_values_take_linear_time(value: str) -> None:
     assert time.process_time() - start < 0.25
 
 
-@given(st.text(alphabet=st.sampled_from('ab.@<>()",; \r\n\t\0é')) | st.text())
+_pieces = st.sampled_from([*'ab1.@<>()",; \r\n\t\0é', "from ", "of ", "=?utf-8?q?", "=3C", "?=", "<a1@b>"])
+
+
+@given(st.lists(_pieces).map("".join) | st.text())
 def test_what_is_found_is_clean_and_found_again(value: str) -> None:
     for one in msgid.ids(value):
         assert one.startswith("<")
         assert one.endswith(">")
-        assert "@" in one
+        assert "@" in one or any(map(str.isdecimal, one))
         assert one.isprintable()
         assert msgid.ids(one) == [one]
 

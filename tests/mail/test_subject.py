@@ -195,3 +195,64 @@ def test_a_forwarded_mail_is_no_reply(value: str) -> None:
 )
 def test_the_base_of_a_subject_is_without_markers_and_prefix(value: str, base: str) -> None:
     assert subject.base(value, "[pmo]") == base
+
+
+@pytest.mark.parametrize(
+    ("value", "topic"),
+    [
+        ("Hello", ("hello", "", False)),
+        ("[pmo] Re: [pmo] Hello", ("hello", "", True)),
+        ("Re: [pmo] Re: Hello", ("hello", "", True)),
+        ("[PMO] Hello", ("hello", "", False)),
+        ("[other] Re: Hello", ("[other] hello", "", True)),
+        ("Re: [other] AW: [pmo] [other] Hello", ("[other] hello", "", True)),
+        ("Re: [PATCH v2 3/7] Fix", ("[patch v2 3/7] fix", "", True)),
+        ("Hello [pmo]", ("hello [pmo]", "", False)),
+        ("Re[2]: Re^3: Re*4: Hello", ("hello", "", True)),
+        ("Antw.: Hello", ("hello", "", True)),
+        ("ΑΠ: ΓΕΙΑ ΣΟΥ", ("γεια σου", "", True)),
+        ("回复：你好", ("你好", "", True)),
+        ("Re: Ｈｅｌｌｏ\u3000Ｗｏｒｌｄ", ("hello world", "", True)),
+        ("Re: Straße", ("strasse", "", True)),
+        ("Re: Cafe\u0301", ("café", "", True)),
+        ("New (was: Old)", ("new", "old", False)),
+        ("Re: New (was: Re: [pmo] Old)", ("new", "old", True)),
+        ("Re: New [was Old (really)]", ("new", "old (really)", True)),
+        ("Neu (war: Alt", ("neu", "alt", False)),
+        ("Re: New (was: Old) again", ("new (was: old) again", "", True)),
+        ("It was: fine", ("it was: fine", "", False)),
+        ("Re: Hello (fwd)", ("hello", "", True)),
+        ("Hello (Fwd)", ("hello", "", False)),
+        ("Re: Fwd: Hello", ("fwd: hello", "", True)),
+        ("Fwd: Re: Hello", ("fwd: re: hello", "", False)),
+        ("R: Ciao", ("ciao", "", True)),
+        ("r: how to plot", ("r: how to plot", "", False)),
+        ("TL: Chào", ("chào", "", True)),
+        ("TL;DR: Hello", ("tl;dr: hello", "", False)),
+        ("Ref: 123", ("ref: 123", "", False)),
+        ("HA: a cluster", ("ha: a cluster", "", False)),
+        ("Re:", ("", "", True)),
+        ("Re: [pmo]", ("", "", True)),
+        ("Re: [other]", ("[other]", "", True)),
+        ("(was: Old)", ("", "old", False)),
+        ("", ("", "", False)),
+    ],
+)
+def test_a_subject_is_taken_apart_for_comparing(value: str, topic: tuple[str, str, bool]) -> None:
+    assert subject.topic(value, "[pmo]") == topic
+
+
+@given(st.text())
+def test_a_reply_is_about_what_it_answers(text: str) -> None:
+    before = subject.topic(text, "[pmo]")
+    assert subject.topic(f"Re: {text}", "[pmo]") == (before.base, before.was, True)
+    assert subject.topic(f"[pmo] {text}", "[pmo]") == before
+    assert subject.topic(f"AW: [pmo] Re: {text}", "[pmo]").base == before.base
+
+
+@pytest.mark.parametrize("piece", ["(was: ", "[was:", "(fwd)", "[a]", "Re:", "(was a", " ", "(", "[pmo]", "was:"])
+def test_hostile_subjects_are_taken_apart_in_linear_time(piece: str) -> None:
+    start = time.process_time()
+    for _ in range(20):
+        subject.topic(piece * 20_000, "[pmo]")
+    assert time.process_time() - start < 0.2

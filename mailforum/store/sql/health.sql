@@ -36,6 +36,9 @@ SELECT id, list_id, subject FROM post WHERE thread_id NOT IN (SELECT id FROM thr
 -- name: gone_post_parent_id
 UPDATE post SET parent_id = NULL WHERE parent_id NOT IN (SELECT id FROM post)
 
+-- name: gone_post_put_under
+UPDATE post SET put_under = NULL WHERE put_under NOT IN (SELECT id FROM post)
+
 -- name: gone_body_post_id
 DELETE FROM body WHERE post_id NOT IN (SELECT id FROM post)
 

@@ -38,6 +38,21 @@ SELECT * FROM listed_post
 WHERE list_id = :list_id AND (date, id) < (:at, :id) AND date >= :since
 ORDER BY date DESC, id DESC LIMIT :limit
 
+-- name: selected
+SELECT * FROM listed_post
+WHERE list_id = :list_id AND id > :after AND id <= :last AND date >= :since AND date < :until
+  AND (:threads = '[]' OR thread_id IN (SELECT value FROM json_each(:threads)))
+ORDER BY id LIMIT :limit
+
+-- name: count_selected
+SELECT count(*) AS posts, coalesce(max(id), 0) AS last FROM post
+WHERE list_id = :list_id AND date >= :since AND date < :until
+  AND (:threads = '[]' OR thread_id IN (SELECT value FROM json_each(:threads)))
+
+-- name: references
+SELECT message_id.msgid FROM reference JOIN message_id ON message_id.id = reference.message_id
+WHERE reference.post_id = :post_id ORDER BY reference.position
+
 -- name: of_thread
 SELECT * FROM listed_post
 WHERE thread_id = :thread_id ORDER BY id
@@ -54,5 +69,8 @@ WHERE list_id = :list_id AND id > :after AND NOT imported
 SELECT id FROM post WHERE list_id = :list_id AND fingerprint = :fingerprint LIMIT 1
 
 -- name: imported
-SELECT count(DISTINCT thread_id) AS threads, min(date) AS first, max(date) AS last FROM post
+SELECT count(DISTINCT thread_id) AS threads,
+       count(DISTINCT CASE WHEN thread_id > :newest THEN thread_id END) AS opened,
+       min(date) AS first, max(date) AS last
+FROM post
 WHERE list_id = :list_id AND id >= :since AND imported

@@ -93,3 +93,9 @@ WHERE post.thread_id IN (SELECT value FROM json_each(:threads))
 
 -- name: move
 UPDATE post SET thread_id = :thread_id, parent_id = :parent_id, reach = :reach WHERE id = :id
+
+-- name: newest
+SELECT coalesce(max(id), 0) AS id FROM thread WHERE list_id = :list_id
+
+-- name: ghosts
+SELECT count(*) AS ghosts FROM message_id WHERE list_id = :list_id AND post_id IS NULL AND msgid LIKE '<%'

@@ -1,0 +1,42 @@
+"""One file with many mails: an mbox of any kind, or one of Pipermail's months. Or with one mail."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import BinaryIO
+
+from mailforum.archives.source import BROKEN, Mail, Reading, broken_off, one_mail, too_large, why
+from mailforum.mail import mbox, pipermail, unwanted
+
+
+def mails(stream: BinaryIO, where: str, kind: str, how: Reading) -> Iterator[Mail]:
+    """Yield the mails of a file of the `kind` mbox, one of its dialects, pipermail or eml; never raises."""
+    if kind == "eml":
+        yield _single(stream, where)
+        return
+    number = 0
+    try:
+        for number, entry in enumerate(_entries(stream, kind, how), 1):
+            place = f"{where}: mail {number}, at byte {entry.offset}"
+            bare = ("unmarked From_ lines",) if entry.bare else ()
+            if kind == "pipermail" and not entry.cut:
+                raw, repaired = pipermail.repair(entry.raw, how.charset, how.to)
+                yield Mail(place, raw, entry.received, repaired=bare + repaired, copy=True)
+            else:
+                left_out = unwanted.reason(entry.raw)
+                yield Mail(place, entry.raw, entry.received, too_large(entry.cut), left_out, repaired=bare)
+    except BROKEN as error:
+        yield Mail(f"{where}: behind mail {number}", b"", fault=broken_off(error))
+
+
+def _entries(stream: BinaryIO, kind: str, how: Reading) -> Iterator[mbox.Entry]:
+    dialect = kind if kind in mbox.DIALECTS else ""
+    first = pipermail.FIRST if kind == "pipermail" else b""
+    return mbox.read(stream, dialect=dialect, unquote=how.unquote, first=first)
+
+
+def _single(stream: BinaryIO, where: str) -> Mail:
+    try:
+        return one_mail(stream, where)
+    except BROKEN as error:
+        return Mail(where, b"", fault=why(error))
