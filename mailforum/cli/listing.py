@@ -59,11 +59,11 @@ async def print_pages(
     columns: Sequence[str],
 ) -> None:
     """Print what comes in pages, no more than --limit of it: a table of `columns`, or with --json whole rows."""
-    printer = Printer(args, columns)
-    printer.print(())
-    left = args.limit
+    printer, left, page = Printer(args, columns), args.limit, None
     async with aclosing(pages):
         async for page in pages:
             printer.print([row(each) for each in page[:left]])
             if left is not None and (left := left - len(page)) <= 0:
                 return
+    if page is None:
+        printer.print(())  # the heading of an empty table

@@ -28,7 +28,22 @@ from mailforum.cli import (
 from mailforum.cli.common import Parser, explain, note
 from mailforum.errors import MailforumError
 
-MODULES = (operate, check, demo, admin, members, threads, posts, archive, export, queue, trace, audit, bounces, intake)
+MODULES = (
+    operate,
+    check,
+    demo,
+    admin,
+    members,
+    threads,
+    posts,
+    archive,
+    export,
+    queue,
+    trace,
+    audit,
+    bounces,
+    intake,
+)
 
 
 @cache

@@ -141,7 +141,7 @@ def _the_one(
     from mailforum.store import lists
 
     before, _, name = text.strip().rpartition("#")
-    list_name = list_name or before
+    list_name = before or list_name
     among = [find_list(tx, list_name)] if list_name else lists.every(tx)
     found = [(mlist, one) for mlist in among if (one := find(tx, mlist.id, name))]
     if not found:

@@ -114,7 +114,8 @@ def _head(mlist: MailingList, thread: Thread, found: Sequence[Post]) -> Iterator
     people = [f"{safe(names[key])} ({times})" for key, times in writers.most_common(MOST_PEOPLE)]
     more = len(writers) - len(people)
     yield f"#{thread.number}  {safe(thread.subject)}"
-    yield f"{counted(thread.posts, 'post')} on {mlist.address}, {when(thread.begun_at)} to {when(thread.last_at)}"
+    lived = f"begun {when(thread.begun_at)}, last active {when(thread.last_at)}"
+    yield f"{counted(thread.posts, 'post')} on {mlist.address}, {lived}"
     yield f"by {', '.join(people)}{f' and {more} more' if more else ''}"
 
 

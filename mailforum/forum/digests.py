@@ -12,7 +12,7 @@ from datetime import datetime, timedelta
 from zoneinfo import ZoneInfo
 
 from mailforum.forum import order
-from mailforum.forum.order import PostOrder, ThreadOrder
+from mailforum.forum.order import ThreadOrder
 from mailforum.model import Issue, Kind, MailingList, Mode, Post, Thread
 from mailforum.store import lists, posts, queue
 from mailforum.store.database import Row, Tx
@@ -129,6 +129,6 @@ def grouped(tx: Tx, list_id: int, content: Iterable[Post]) -> list[tuple[Thread,
         by_thread.setdefault(post.thread, []).append(post)
     found = [thread for number in by_thread if (thread := posts.thread_by_number(tx, list_id, number))]
     return [
-        (thread, [post for _, post in order.posts(by_thread[thread.number], PostOrder.THREAD)])
+        (thread, [post for _, post in order.tree(by_thread[thread.number])])
         for thread in order.threads(found, ThreadOrder.OLDEST)
     ]

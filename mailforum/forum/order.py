@@ -11,7 +11,7 @@ A thread was active when its latest post *came*: neither a clock that is wrong n
 can bury it. An imported post came long ago to somewhere else; for it its date counts. Of two with one time the
 one with the lower id is the older.
 
-What a list holds is ordered in SQL, a page at a time (`thread.oldest` and the like in store/sql); what is at
+What a list holds is ordered in SQL, a page at a time (`thread.by_oldest` and the like in store/sql); what is at
 hand is ordered here. A test compares the two.
 """
 
@@ -70,23 +70,18 @@ def threads(found: Iterable[Thread], order: ThreadOrder) -> list[Thread]:
 
 
 def posts(found: Iterable[Post], order: PostOrder) -> list[tuple[int, Post]]:
-    """Order posts; return each with its depth, which is how many of those given it answers, one above the other.
-
-    A post whose parent is not given stands at the top.
-    """
-    tree = list(_depth_first({post.id: post for post in found}))
+    """Order posts; each comes with its depth in the tree."""
+    placed = list(tree(found))
     if order is PostOrder.THREAD:
-        return tree
-    return sorted(tree, key=lambda placed: _age(placed[1]), reverse=order is PostOrder.NEWEST)
+        return placed
+    return sorted(placed, key=lambda each: _age(each[1]), reverse=order is PostOrder.NEWEST)
 
 
-def _age(post: Post) -> tuple[float, int]:
-    return post.date, post.id
-
-
-def _depth_first(by_id: dict[int, Post]) -> Iterator[tuple[int, Post]]:
-    answers: dict[int | None, list[Post]] = defaultdict(list)
+def tree(found: Iterable[Post]) -> Iterator[tuple[int, Post]]:
+    """Yield (depth, post) depth-first, each level by date. A post whose parent is not given stands at the top."""
+    by_id = {post.id: post for post in found}
     newest_first = sorted(by_id.values(), key=_age, reverse=True)
+    answers: dict[int | None, list[Post]] = defaultdict(list)
     for post in newest_first:
         answers[post.parent_id if post.parent_id in by_id else None].append(post)
     # Posts that answer each other in a circle stand below none of the tops; a damaged database is shown whole too.
@@ -96,6 +91,10 @@ def _depth_first(by_id: dict[int, Post]) -> Iterator[tuple[int, Post]]:
         if by_id.pop(post.id, None):
             yield depth, post
             waiting.extend((depth + 1, answer) for answer in answers.get(post.id, ()))
+
+
+def _age(post: Post) -> tuple[float, int]:
+    return post.date, post.id
 
 
 async def threads_of(
@@ -129,4 +128,4 @@ async def posts_of(
 
 def _of_thread(tx: Tx, thread_id: int, during: Period) -> list[Post]:
     found = [post for post in rows.of_thread(tx, thread_id) if during.start <= post.date < during.end]
-    return [post for _, post in posts(found, PostOrder.THREAD)]
+    return [post for _, post in tree(found)]

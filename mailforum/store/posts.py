@@ -10,7 +10,7 @@ from typing import NamedTuple
 from mailforum.model import How, Post, Selection, Thread
 from mailforum.store import blob
 from mailforum.store.database import Row, Tx
-from mailforum.units import Period
+from mailforum.units import EVER, Period
 
 Key = tuple[float, int]  # where a list that is read in pages goes on: the time it is ordered by, and the id
 
@@ -62,7 +62,7 @@ def dated(tx: Tx, list_id: int, order: str, during: Period, after: Key | None, l
     """Return the posts dated in a period, `oldest` or `newest` first, from the one behind (date, id) `after`."""
     at, post_id = after or (during.start if order == "oldest" else during.end, 0)
     values = {"list_id": list_id, "since": during.start, "until": during.end, "limit": limit}
-    return [_post(row) for row in tx.all(f"post.{order}", at=at, id=post_id, **values)]
+    return [_post(row) for row in tx.all(f"post.by_{order}", at=at, id=post_id, **values)]
 
 
 def selected(tx: Tx, list_id: int, chosen: Selection, after: int, last: int, limit: int) -> list[Post]:
@@ -103,7 +103,7 @@ def newest(tx: Tx, list_id: int, after: int) -> tuple[int, int]:
 
     (0, 0) if there are none.
     """
-    row = tx.one("post.last_new", list_id=list_id, after=after)
+    row = tx.one("post.newest", list_id=list_id, after=after)
     assert row is not None
     return row["id"], row["posts"]
 
@@ -165,7 +165,9 @@ def thread_by_number(tx: Tx, list_id: int, number: int) -> Thread | None:
     return thread(tx, row["id"]) if row else None
 
 
-def threads(tx: Tx, list_id: int, order: str, during: Period, after: Key | None, limit: int) -> list[Thread]:
+def threads(
+    tx: Tx, list_id: int, order: str = "oldest", during: Period = EVER, after: Key | None = None, limit: int = -1
+) -> list[Thread]:
     """Return the threads that lived in a period: begun before its end, active after its start.
 
     `order` is `oldest`, `newest` or `active`; they go on behind (the time they are ordered by, id) `after`.
@@ -173,4 +175,4 @@ def threads(tx: Tx, list_id: int, order: str, during: Period, after: Key | None,
     start = {"oldest": -inf, "newest": during.end, "active": inf}[order]
     at, thread_id = after or (start, 0)
     values = {"list_id": list_id, "since": during.start, "until": during.end, "limit": limit}
-    return [_thread(row) for row in tx.all(f"thread.{order}", at=at, id=thread_id, **values)]
+    return [_thread(row) for row in tx.all(f"thread.by_{order}", at=at, id=thread_id, **values)]

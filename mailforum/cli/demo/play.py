@@ -158,7 +158,7 @@ class Play:
         self._screen.heading("Who answers whom")
         for number in sorted({post.thread for post in posts}):
             group = [post for post in posts if post.thread == number]
-            for depth, post in order.posts(group, order.PostOrder.THREAD):
+            for depth, post in order.tree(group):
                 if depth == 0:
                     self._screen.line(f"   #{number}  {safe(post.subject)}  ({len(group)} posts)")
                 self._show_in_tree(depth, post)

@@ -31,12 +31,12 @@ WHERE message_id.list_id = :list_id AND message_id.msgid = lower(:msgid)
 SELECT * FROM listed_post
 WHERE list_id = :list_id AND id > :after ORDER BY id LIMIT :limit
 
--- name: oldest
+-- name: by_oldest
 SELECT * FROM listed_post
 WHERE list_id = :list_id AND (date, id) > (:at, :id) AND date < :until
 ORDER BY date, id LIMIT :limit
 
--- name: newest
+-- name: by_newest
 SELECT * FROM listed_post
 WHERE list_id = :list_id AND (date, id) < (:at, :id) AND date >= :since
 ORDER BY date DESC, id DESC LIMIT :limit
@@ -64,7 +64,7 @@ WHERE thread_id = :thread_id ORDER BY id
 SELECT * FROM listed_post
 WHERE list_id = :list_id AND id > :after AND id <= :last AND NOT imported ORDER BY id
 
--- name: last_new
+-- name: newest
 SELECT coalesce(max(id), 0) AS id, count(*) AS posts FROM post
 WHERE list_id = :list_id AND id > :after AND NOT imported
 

@@ -23,7 +23,7 @@ SELECT coalesce(merged_into, id) AS id FROM thread WHERE list_id = :list_id AND 
 -- name: by_id
 SELECT * FROM listed_thread WHERE id = :id
 
--- name: oldest
+-- name: by_oldest
 SELECT listed_thread.*
 FROM post AS first JOIN listed_thread ON listed_thread.id = first.thread_id
 WHERE first.list_id = :list_id AND first.parent_id IS NULL AND (first.date, first.thread_id) > (:at, :id)
@@ -32,7 +32,7 @@ WHERE first.list_id = :list_id AND first.parent_id IS NULL AND (first.date, firs
                   AND (other.date, other.id) < (first.date, first.id))
 ORDER BY first.date, first.thread_id LIMIT :limit
 
--- name: newest
+-- name: by_newest
 SELECT listed_thread.*
 FROM post AS first JOIN listed_thread ON listed_thread.id = first.thread_id
 WHERE first.list_id = :list_id AND first.parent_id IS NULL AND (first.date, first.thread_id) < (:at, :id)
@@ -41,7 +41,7 @@ WHERE first.list_id = :list_id AND first.parent_id IS NULL AND (first.date, firs
                   AND (other.date, other.id) < (first.date, first.id))
 ORDER BY first.date DESC, first.thread_id DESC LIMIT :limit
 
--- name: active
+-- name: by_active
 SELECT listed_thread.*
 FROM post AS latest JOIN listed_thread ON listed_thread.id = latest.thread_id
 WHERE latest.list_id = :list_id AND (latest.active_at, latest.thread_id) < (:at, :id)
