@@ -84,7 +84,7 @@ def _chosen(tx: Tx, args: argparse.Namespace, now: float) -> tuple[MailingList, 
     zone = ZoneInfo(mlist.settings.timezone)
     every = Selection()
     return mlist, Selection(
-        tuple(find_thread(tx, mlist, text).id for text in args.thread),
+        tuple(find_thread(tx, mlist.address, text)[1].id for text in args.thread),
         period(args.since, now, zone).start if args.since else every.since,
         period(args.until, now, zone).end if args.until else every.until,
     )

@@ -31,6 +31,16 @@ WHERE message_id.list_id = :list_id AND message_id.msgid = lower(:msgid)
 SELECT * FROM listed_post
 WHERE list_id = :list_id AND id > :after ORDER BY id LIMIT :limit
 
+-- name: by_oldest
+SELECT * FROM listed_post
+WHERE list_id = :list_id AND (date, id) > (:at, :id) AND date < :until
+ORDER BY date, id LIMIT :limit
+
+-- name: by_newest
+SELECT * FROM listed_post
+WHERE list_id = :list_id AND (date, id) < (:at, :id) AND date >= :since
+ORDER BY date DESC, id DESC LIMIT :limit
+
 -- name: selected
 SELECT * FROM listed_post
 WHERE list_id = :list_id AND id > :after AND id <= :last AND date >= :since AND date < :until
