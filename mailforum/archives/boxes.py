@@ -29,7 +29,8 @@ def _of_box(stream: BinaryIO, where: str, kind: str, how: Reading) -> Iterator[M
                 raw, repaired = pipermail.repair(entry.raw, how.charset, how.to)
                 yield Mail(place, raw, entry.received, repaired=bare + repaired, copy=True)
             else:
-                left_out = unwanted.reason(entry.raw)
+                # An mboxrd is an archive: what a field says there of its state, it has said elsewhere.
+                left_out = "" if kind == "mboxrd" else unwanted.reason(entry.raw)
                 yield Mail(place, entry.raw, entry.received, too_large(entry.cut), left_out, repaired=bare)
     except BROKEN as error:
         yield Mail(f"{where}: behind mail {number}", b"", fault=broken_off(error))
@@ -45,7 +46,7 @@ def _of_lines(stream: BinaryIO, where: str) -> Iterator[Mail]:
     line = 0
     try:
         for entry in jsonl.read(stream):
-            line = entry.line
+            line = entry.number
             yield Mail(f"{where}: line {line}", entry.raw, entry.received, entry.fault)
     except BROKEN as error:
         yield Mail(f"{where}: behind line {line}", b"", fault=broken_off(error))

@@ -42,6 +42,8 @@ def of_file(head: bytes) -> str:
     text = head.lstrip(b"\r\n")
     if not text:
         return "empty"
+    if text.startswith(mbox.MBOXRD):
+        return "mboxrd"
     if pipermail.begins(text):
         return "pipermail"
     if text.startswith(b"{") and _OF_EXPORT.search(text):

@@ -18,7 +18,7 @@ from typing import TypeAlias
 from mailforum.archives.source import Mail
 from mailforum.clock import Clock
 from mailforum.errors import Deferred, Refused
-from mailforum.forum import looking, posts, search
+from mailforum.forum import looking, order, posts, search
 from mailforum.forum.looking import Look, Looker, Unreadable
 from mailforum.mail.message import Message
 from mailforum.model import MailingList, Shunted
@@ -291,7 +291,7 @@ def _received(read: _Read, now: float) -> float:
     """Return when its mailbox received a mail; when it was written, where the mailbox cannot know; else now."""
     box, written = read.mail.received, read.msg.date
     times = (written, box) if box is None or box < _FIRST_MAILBOX or box == _GIT else (box, written)
-    return next((time for time in times if time is not None and time <= now + posts.CLOCKS_DIFFER), now)
+    return next((time for time in times if time is not None and time <= now + order.CLOCKS_DIFFER), now)
 
 
 def _keep_aside(tx: Tx, mlist: MailingList, bad: Iterable[tuple[Mail, str]], now: float) -> None:

@@ -9,7 +9,7 @@ from email.utils import format_datetime, formataddr
 from typing import NamedTuple
 
 from mailforum.errors import Refused
-from mailforum.forum import search, threads
+from mailforum.forum import order, search, threads
 from mailforum.forum.newcomer import Newcomer
 from mailforum.mail import address, evidence, message, msgid, thread_index
 from mailforum.mail.evidence import Evidence
@@ -21,7 +21,6 @@ from mailforum.store import search as index
 from mailforum.store.database import Tx
 
 FORGOTTEN = "The text of this post is no longer kept."
-CLOCKS_DIFFER = 86400.0  # seconds that an author's clock may be fast, wrong time zone and all
 
 
 class Stored(NamedTuple):
@@ -65,7 +64,7 @@ def store(
     An `imported` one will not be in a digest either; `now` then is when its mailbox received it.
     """
     found = found or evidence_of(mlist, msg, raw, under)
-    newcomer = _newcomer(mlist, msg, raw, found, _date(msg, now))
+    newcomer = _newcomer(mlist, msg, raw, found, order.date(msg.date, now, imported=imported))
     place = threads.place(tx, newcomer, now)
     if not (imported or newcomer.index):
         newcomer = replace(newcomer, index=_index(tx, newcomer, place.parent_id))
@@ -100,13 +99,6 @@ def store(
     index.expect(tx, post_id)
     threads.settle(tx, post_id, newcomer, place, now)
     return Stored(post_id, place.label)
-
-
-def _date(msg: Message, now: float) -> float:
-    """Return when the author's clock says the mail was written, or ours where theirs is of the future:
-    it would stand behind everything else for years."""
-    date = msg.date
-    return now if date is None or date > now + CLOCKS_DIFFER else date
 
 
 def evidence_of(mlist: MailingList, msg: Message, raw: bytes, under: str = "") -> Evidence:

@@ -135,7 +135,7 @@ def test_standard_input_is_read(monkeypatch: pytest.MonkeyPatch, tmp_path: Path)
         (b"\x28\xb5\x2f\xfdxx", "is packed with zstd; unpack it"),
         (b"\x1f\x9dxx", "is packed with compress"),
         (b"Rar!\x1a\x07", "is packed with RAR"),
-        (gzip.compress(b"SQLite format 3\0"), "begins with 'SQLite format 3"),
+        (gzip.compress(b"SQLite format 3\0", mtime=0), "begins with 'SQLite format 3"),
         (b"Dear diary,\n\nFrom now on:\n", "this is no mail"),
     ],
 )
