@@ -15,7 +15,7 @@ from functools import partial
 from itertools import chain
 from typing import TypeAlias
 
-from mailforum.archives.source import Mail
+from mailforum.archives.source import NO_MAIL, Mail
 from mailforum.clock import Clock
 from mailforum.errors import Deferred, Refused
 from mailforum.forum import looking, order, posts, search
@@ -49,10 +49,11 @@ class Report:
     """What an import has done so far.
 
     `bad` counts all bad mails, `named` tells of the first hundred. `left_out` counts by reason what was not
-    to be imported, `repaired` and `charsets` count imported mails by what was made good and what they are
-    written in. `threads` are those with imported posts, `opened` of them are new; `ghosts` are posts that the
-    list's posts name and that it does not have. `first` and `last` are the earliest and the latest
-    date of the posts; `since` is the id of the first post imported, 0 if there is none.
+    to be imported, `unknown` tells of the first hundred that were no mail. `repaired` and `charsets` count
+    imported mails by what was made good and what they are written in. `threads` are those with imported
+    posts, `opened` of them are new; `ghosts` are posts that the list's posts name and that it does not
+    have. `first` and `last` are the earliest and the latest date of the posts; `since` is the id of the
+    first post imported, 0 if there is none.
     """
 
     imported: int = 0
@@ -60,6 +61,7 @@ class Report:
     bad: int = 0
     named: tuple[Bad, ...] = ()
     left_out: Counter[str] = field(default_factory=Counter)
+    unknown: tuple[str, ...] = ()
     repaired: Counter[str] = field(default_factory=Counter)
     charsets: Counter[str] = field(default_factory=Counter)
     threads: int = 0
@@ -229,6 +231,7 @@ async def _take_batch(db: Database, mlist: MailingList, batch: _Batch, now: floa
         bad=report.bad + len(bad),
         named=(*report.named, *(Bad(mail.where, reason) for mail, reason in bad))[:NAMED],
         left_out=report.left_out + left_out,
+        unknown=(*report.unknown, *(mail.where for mail in batch.mails if mail.left_out == NO_MAIL))[:NAMED],
         repaired=report.repaired + Counter(what for one in stored.values() for what in _repaired(one)),
         charsets=report.charsets
         + Counter(one.look.charset for one in stored.values() if one.look and one.look.charset),

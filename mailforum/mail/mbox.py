@@ -174,9 +174,10 @@ def _entry(window: _Window, rules: _Rules, start: bool) -> Entry:
     offset, received = window.offset, None
     if window.has(5) and window.data.startswith(b"From "):
         end = window.find(b"\n", 0, _CHUNK)
-        received = date_of(window.take(end + 1 if end >= 0 else _CHUNK))
+        line = window.take(end + 1 if end >= 0 else _CHUNK)
+        received = date_of(line)
         if start:
-            rules.dated = received is not None
+            rules.dated = is_dated(line)
     content = _counted(window, rules) or _up_to_border(window, rules)
     if content.cut:
         return Entry(content.raw, received, offset, cut=True)
