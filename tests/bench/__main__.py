@@ -10,20 +10,18 @@ a busy machine the figures say little; the ratios to what stands beside them, me
 from __future__ import annotations
 
 import argparse
-import re
-import subprocess
 import sys
 import tempfile
 from collections.abc import Callable
 from functools import partial
 from pathlib import Path
 
-from tests.bench import fanout, intake, large, limits, place, startup
+from tests.bench import archives, fanout, intake, large, limits, place, startup
 from tests.bench.fanout import Case
 from tests.bench.table import Row, head, show
 
 Bench = Callable[[Path], Row | list[Row]]
-MILLION = "large million"
+MILLION, ARCHIVE_MILLION = "large million", "archive million"
 
 
 def benches(quick: bool) -> dict[str, Bench]:
@@ -42,7 +40,18 @@ def benches(quick: bool) -> dict[str, Bench]:
         "idle": partial(startup.idle, more_lists=0, starts=3 * few, seconds=5 * few),
         "idle lists": partial(startup.idle, more_lists=10_000, starts=few, seconds=5 * few),
         "big": intake.big,
-        "import": partial(imported, count=1000 if quick else 5000),
+        **_archives(quick),
+    }
+
+
+def _archives(quick: bool) -> dict[str, Bench]:
+    mails = 1000 if quick else 10_000
+    return {
+        "import": partial(archives.import_large, count=mails),
+        "import 100000": partial(archives.import_large, count=mails * 10),
+        "archive": partial(archives.with_archive, count=10_000 if quick else 100_000),
+        ARCHIVE_MILLION: partial(archives.with_archive, count=1_000_000),
+        "threads": partial(archives.compared, count=mails // 2),
     }
 
 
@@ -78,24 +87,17 @@ def _cases(quick: bool) -> dict[str, Case]:
     }
 
 
-def imported(_: Path, count: int) -> Row:
-    """What tests/bench/importing.py says."""
-    command = [sys.executable, "-m", "tests.bench.importing", str(count)]
-    out = subprocess.run(command, capture_output=True, text=True, check=True).stdout
-    found = re.search(r"^import +.* (\d+)/s +peak (\d+) MB", out, re.MULTILINE)
-    assert found, out
-    return Row(
-        f"import of an archive of {count:,} mails", f"{int(found[1]):,} mails/s", None, (f"peak {found[2]} MiB",)
-    )
-
-
 def main() -> int:
     """Run from the command line."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("names", nargs="*", metavar="NAME", help="parts of the names of the rows to measure")
     parser.add_argument("--list", action="store_true", help="print the names of the rows")
     parser.add_argument("--quick", action="store_true", help="do less of everything")
-    parser.add_argument("--million", action="store_true", help="with a list of a million also when --quick")
+    parser.add_argument(
+        "--million",
+        action="store_true",
+        help="with a list of a million also when --quick, and with an archive of a million",
+    )
     parser.add_argument("--folder", help="where the databases are put (a folder on the disk to be measured)")
     parser.add_argument(
         "--option", action="append", default=[], help="an option of every site, as delivery_connections=8"
@@ -113,7 +115,7 @@ def main() -> int:
 
 
 def _wanted(name: str, args: argparse.Namespace) -> bool:
-    if name == MILLION and args.quick and not args.million:
+    if ((name == MILLION and args.quick) or name == ARCHIVE_MILLION) and not args.million:
         return name in args.names
     return not args.names or any(wanted in name for wanted in args.names)
 

@@ -57,4 +57,9 @@ def head() -> None:
 
 def _line(*cells: str) -> None:
     padded = [cell.ljust(width) for cell, width in zip(cells, WIDTHS, strict=False)]
-    print(f"| {' | '.join([*padded, *cells[len(WIDTHS) :]])} |", flush=True)
+    columns(*padded, *cells[len(WIDTHS) :])
+
+
+def columns(*cells: str) -> None:
+    """Print one line of any table."""
+    print(f"| {' | '.join(cells)} |", flush=True)

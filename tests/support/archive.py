@@ -22,7 +22,7 @@ from random import Random
 
 START = datetime(2003, 2, 17, 8, 0, tzinfo=UTC)
 
-_PEOPLE = [
+PEOPLE = [
     ("Ada Lovell", "ada@example.org"),
     ("Bob Stone", "bob.stone@example.com"),
     ("Zoë Müller", "zoe@mail.example.net"),
@@ -34,7 +34,7 @@ _PEOPLE = [
     ("dev-null", "d@example.org"),
     ("", "plain@example.net"),
 ]
-_TOPICS = [
+TOPICS = [
     "Budget for next year",
     "Meeting on Thursday",
     "Build fails on big-endian machines",
@@ -46,7 +46,7 @@ _TOPICS = [
     "Élection du bureau",
     "Re-organisation of the archive",
 ]
-_MARKERS = ["Re: ", "Re: ", "Re: ", "AW: ", "RE: ", "SV: ", "Re[2]: ", "Antw: ", "回复：", "Re: Re: "]
+MARKERS = ["Re: ", "Re: ", "Re: ", "AW: ", "RE: ", "SV: ", "Re[2]: ", "Antw: ", "回复：", "Re: Re: "]
 _WORDS = (  # noqa: SIM905  a list of words is easier to read as a text
     "the list we should have a look at this before the meeting because nobody has answered yet and I think "
     "that patch number seven breaks what version two of the protocol says about folded lines From what I saw "
@@ -77,7 +77,7 @@ class Letter:
 
 @dataclass(slots=True)
 class Draft:
-    """A mail that is being written."""
+    """A mail that is being written; `index` is the Thread-Index that Outlook gives it (else one that leads nowhere)."""
 
     random: Random
     at: datetime
@@ -88,6 +88,7 @@ class Draft:
     references: tuple[str, ...]
     headers: list[tuple[str, str | bytes]] = field(default_factory=list)
     body: bytes = b""
+    index: bytes = b""
 
 
 def letters(count: int, seed: int = 1) -> Iterator[Letter]:
@@ -112,21 +113,29 @@ def _copy(random: Random, recent: list[Letter]) -> Letter:
 
 def _letter(random: Random, recent: list[Letter], number: int, at: datetime) -> Letter:
     answered = random.choice(recent[-15:]) if recent and random.random() < 0.75 else None
-    name, address = random.choice(_PEOPLE)
-    msgid = random.choice(_IDS)(random, number, address)
+    name, address = random.choice(PEOPLE)
+    msgid = random.choice(IDS)(random, number, address)
     draft = Draft(random, at, name, address, msgid, _subject(random, answered), _references(random, answered))
-    program = random.choice(_PROGRAMS)
+    return Letter(compose(draft, answered), msgid, draft.subject, answered, draft.references, at)
+
+
+def compose(draft: Draft, answered: Letter | None, *flaws: Callable[[Draft], None], dirty: bool = True) -> bytes:
+    """Write a draft as one of the mail programs does; return the mail, with some dirt and all of `flaws` in it."""
+    program = draft.random.choice(_PROGRAMS)
     program(draft, answered)
     _write_body(draft, answered)
-    _make_dirty(draft)
-    return Letter(_raw(draft), msgid, draft.subject, answered, draft.references, at)
+    if dirty:
+        _make_dirty(draft)
+    for flaw in flaws:
+        flaw(draft)
+    return _raw(draft)
 
 
 def _subject(random: Random, answered: Letter | None) -> str:
     if answered is None:
-        return f"{random.choice(_TOPICS)} {random.randrange(1000)}"
+        return f"{random.choice(TOPICS)} {random.randrange(1000)}"
     bare = re.sub(r"^(?:\S{2,5}[:：] ?)+", "", answered.subject)
-    return random.choice(_MARKERS) + bare
+    return random.choice(MARKERS) + bare
 
 
 def _references(random: Random, answered: Letter | None) -> tuple[str, ...]:
@@ -137,7 +146,7 @@ def _references(random: Random, answered: Letter | None) -> tuple[str, ...]:
     return chain[:1] + chain[-9:] if len(chain) > 10 else chain
 
 
-_IDS: list[Callable[[Random, int, str], str]] = [
+IDS: list[Callable[[Random, int, str], str]] = [
     lambda random, number, address: f"<{random.getrandbits(64):x}.{number}@{address.partition('@')[2]}>",
     lambda random, number, address: f"<CA+{base64.urlsafe_b64encode(random.randbytes(30)).decode()}@mail.example.com>",
     lambda random, number, address: f"<{random.getrandbits(128):032X}@EXCH{number % 7}.corp.example.com>",
@@ -159,7 +168,8 @@ def _from(draft: Draft) -> str:
     return f"{_text(name)} <{draft.address}>"
 
 
-def _add(draft: Draft, *headers: tuple[str, str | bytes]) -> None:
+def add(draft: Draft, *headers: tuple[str, str | bytes]) -> None:
+    """Add headers."""
     draft.headers += headers
 
 
@@ -172,76 +182,72 @@ def _folded(ids: Iterable[str]) -> str:
 
 
 def _thunderbird(draft: Draft, answered: Letter | None) -> None:
-    _add(draft, ("Message-ID", draft.msgid), ("Date", _date(draft, 1)), ("From", _from(draft)))
-    _add(draft, ("User-Agent", "Mozilla/5.0 (X11; Linux x86_64; rv:78.0) Gecko/20100101 Thunderbird/78.4"))
-    _add(draft, ("MIME-Version", "1.0"), ("To", "pmo@lists.example.org"), ("Subject", _text(draft.subject)))
+    add(draft, ("Message-ID", draft.msgid), ("Date", _date(draft, 1)), ("From", _from(draft)))
+    add(draft, ("User-Agent", "Mozilla/5.0 (X11; Linux x86_64; rv:78.0) Gecko/20100101 Thunderbird/78.4"))
+    add(draft, ("MIME-Version", "1.0"), ("To", "pmo@lists.example.org"), ("Subject", _text(draft.subject)))
     if draft.references:
-        _add(draft, ("References", _folded(draft.references)), ("In-Reply-To", draft.references[-1]))
-    _add(draft, ("X-Enigmail-Draft-Status", ""), ("Content-Language", "en-GB"))
+        add(draft, ("References", _folded(draft.references)), ("In-Reply-To", draft.references[-1]))
+    add(draft, ("X-Enigmail-Draft-Status", ""), ("Content-Language", "en-GB"))
 
 
 def _gmail(draft: Draft, answered: Letter | None) -> None:
     signature = base64.b64encode(draft.random.randbytes(256)).decode()
     lines = "\r\n         ".join(signature[at : at + 70] for at in range(0, len(signature), 70))
-    _add(draft, ("DKIM-Signature", f"v=1; a=rsa-sha256; c=relaxed/relaxed; d=mail.example.com; s=s1;\r\n b={lines}"))
-    _add(
-        draft, ("X-Google-Smtp-Source", base64.b64encode(draft.random.randbytes(60)).decode()), ("MIME-Version", "1.0")
-    )
+    add(draft, ("DKIM-Signature", f"v=1; a=rsa-sha256; c=relaxed/relaxed; d=mail.example.com; s=s1;\r\n b={lines}"))
+    add(draft, ("X-Google-Smtp-Source", base64.b64encode(draft.random.randbytes(60)).decode()), ("MIME-Version", "1.0"))
     if draft.references:
-        _add(draft, ("References", "\r\n ".join(draft.references)), ("In-Reply-To", draft.references[-1]))
-    _add(draft, ("From", _from(draft)), ("Date", _date(draft, -8)), ("Message-ID", draft.msgid))
-    _add(draft, ("Subject", _text(draft.subject)), ("To", "pmo <pmo@lists.example.org>"))
+        add(draft, ("References", "\r\n ".join(draft.references)), ("In-Reply-To", draft.references[-1]))
+    add(draft, ("From", _from(draft)), ("Date", _date(draft, -8)), ("Message-ID", draft.msgid))
+    add(draft, ("Subject", _text(draft.subject)), ("To", "pmo <pmo@lists.example.org>"))
 
 
 def _outlook(draft: Draft, answered: Letter | None) -> None:
     """Outlook names its thread in fields of its own; old ones name no other mail at all."""
-    _add(draft, ("From", _from(draft)), ("To", "\"'pmo@lists.example.org'\" <pmo@lists.example.org>"))
+    add(draft, ("From", _from(draft)), ("To", "\"'pmo@lists.example.org'\" <pmo@lists.example.org>"))
     if draft.references and draft.random.random() < 0.5:
-        _add(draft, ("References", " ".join(draft.references[-2:])), ("In-Reply-To", draft.references[-1]))
+        add(draft, ("References", " ".join(draft.references[-2:])), ("In-Reply-To", draft.references[-1]))
     elif draft.references and draft.random.random() < 0.5:
-        _add(draft, ("In-Reply-To", draft.references[-1]))
-    _add(draft, ("Subject", _text(draft.subject, "windows-1252" if draft.subject.isascii() else "utf-8")))
-    _add(draft, ("Thread-Topic", _text(draft.subject)))
-    _add(draft, ("Thread-Index", base64.b64encode(draft.random.randbytes(22)).decode()))
-    _add(draft, ("Date", _date(draft, 2)), ("Message-ID", draft.msgid), ("X-Mailer", "Microsoft Outlook 16.0"))
-    _add(draft, ("Importance", "Normal"), ("MIME-Version", "1.0"), ("Accept-Language", "de-DE, en-US"))
+        add(draft, ("In-Reply-To", draft.references[-1]))
+    add(draft, ("Subject", _text(draft.subject, "windows-1252" if draft.subject.isascii() else "utf-8")))
+    add(draft, ("Thread-Topic", _text(draft.subject)))
+    add(draft, ("Thread-Index", base64.b64encode(draft.index or draft.random.randbytes(22)).decode()))
+    add(draft, ("Date", _date(draft, 2)), ("Message-ID", draft.msgid), ("X-Mailer", "Microsoft Outlook 16.0"))
+    add(draft, ("Importance", "Normal"), ("MIME-Version", "1.0"), ("Accept-Language", "de-DE, en-US"))
 
 
 def _pine(draft: Draft, answered: Letter | None) -> None:
-    _add(draft, ("Date", _date(draft, 1) + " (CET)"), ("From", _from(draft)), ("To", "pmo@lists.example.org"))
-    _add(draft, ("Subject", _text(draft.subject)), ("Message-ID", draft.msgid), ("MIME-Version", "1.0"))
+    add(draft, ("Date", _date(draft, 1) + " (CET)"), ("From", _from(draft)), ("To", "pmo@lists.example.org"))
+    add(draft, ("Subject", _text(draft.subject)), ("Message-ID", draft.msgid), ("MIME-Version", "1.0"))
     if draft.references:
-        _add(draft, ("In-Reply-To", draft.references[-1]), ("References", " ".join(draft.references)))
+        add(draft, ("In-Reply-To", draft.references[-1]), ("References", " ".join(draft.references)))
 
 
 def _mutt(draft: Draft, answered: Letter | None) -> None:
-    _add(draft, ("Date", _date(draft)), ("From", _from(draft)), ("To", "pmo@lists.example.org"))
-    _add(draft, ("Subject", _text(draft.subject)), ("Message-ID", draft.msgid))
+    add(draft, ("Date", _date(draft)), ("From", _from(draft)), ("To", "pmo@lists.example.org"))
+    add(draft, ("Subject", _text(draft.subject)), ("Message-ID", draft.msgid))
     if draft.references:
-        _add(draft, ("Mail-Followup-To", "pmo@lists.example.org"), ("References", "\r\n ".join(draft.references)))
-    _add(draft, ("MIME-Version", "1.0"), ("Content-Disposition", "inline"), ("User-Agent", "Mutt/1.5.20"))
+        add(draft, ("Mail-Followup-To", "pmo@lists.example.org"), ("References", "\r\n ".join(draft.references)))
+    add(draft, ("MIME-Version", "1.0"), ("Content-Disposition", "inline"), ("User-Agent", "Mutt/1.5.20"))
     if draft.references:
-        _add(draft, ("In-Reply-To", draft.references[-1]))
+        add(draft, ("In-Reply-To", draft.references[-1]))
 
 
 def _exmh(draft: Draft, answered: Letter | None) -> None:
     """MH and its kin tell in In-Reply-To what the answer is to, in words."""
-    _add(draft, ("To", "pmo@lists.example.org"), ("Subject", _text(draft.subject)))
+    add(draft, ("To", "pmo@lists.example.org"), ("Subject", _text(draft.subject)))
     if answered:
         what = f'Your message of "{format_datetime(answered.at)}."\r\n             {draft.references[-1]}'
-        _add(draft, ("In-Reply-To", what))
-    _add(draft, ("From", _from(draft)), ("Date", _date(draft, -5)), ("Message-Id", draft.msgid))
-    _add(draft, ("X-Mailer", "exmh version 2.5 07/13/2001 (debian) with nmh-1.0.4"))
+        add(draft, ("In-Reply-To", what))
+    add(draft, ("From", _from(draft)), ("Date", _date(draft, -5)), ("Message-Id", draft.msgid))
+    add(draft, ("X-Mailer", "exmh version 2.5 07/13/2001 (debian) with nmh-1.0.4"))
 
 
 def _notes(draft: Draft, answered: Letter | None) -> None:
-    _add(draft, ("Subject", _text(draft.subject)), ("To", "pmo@lists.example.org"), ("Message-ID", draft.msgid))
-    _add(
-        draft, ("X-Mailer", "Lotus Notes Release 5.0.8  June 18, 2001"), ("From", _from(draft)), ("Date", _date(draft))
-    )
-    _add(draft, ("X-MIMETrack", "Serialize by Router on D01/ACME(Release 5.0.8 |June 18, 2001) at\r\n 02/17/2003"))
+    add(draft, ("Subject", _text(draft.subject)), ("To", "pmo@lists.example.org"), ("Message-ID", draft.msgid))
+    add(draft, ("X-Mailer", "Lotus Notes Release 5.0.8  June 18, 2001"), ("From", _from(draft)), ("Date", _date(draft)))
+    add(draft, ("X-MIMETrack", "Serialize by Router on D01/ACME(Release 5.0.8 |June 18, 2001) at\r\n 02/17/2003"))
     if draft.references:
-        _add(draft, ("In-Reply-To", draft.references[-1]))
+        add(draft, ("In-Reply-To", draft.references[-1]))
 
 
 _PROGRAMS: list[Callable[[Draft, Letter | None], None]] = [
@@ -255,7 +261,7 @@ def _write_body(draft: Draft, answered: Letter | None) -> None:
     text = _prose(random, _FOREIGN.get(charset, ""), answered)
     kind = random.random()
     if kind < 0.60:
-        _add(draft, *_single(draft, text, charset, "plain"))
+        add(draft, *_single(draft, text, charset, "plain"))
     elif kind < 0.85:
         _parts(draft, "alternative", [_part(draft, text, charset, "plain"), _part(draft, _html(text), charset, "html")])
     elif kind < 0.95:
@@ -324,7 +330,7 @@ def _attachment(random: Random) -> bytes:
 
 def _parts(draft: Draft, kind: str, parts: list[bytes]) -> None:
     boundary = f"----=_Part_{draft.random.getrandbits(60)}"
-    _add(draft, ("Content-Type", f'multipart/{kind};\r\n\tboundary="{boundary}"'))
+    add(draft, ("Content-Type", f'multipart/{kind};\r\n\tboundary="{boundary}"'))
     line = f"--{boundary}".encode()
     draft.body = b"This is a multi-part message in MIME format.\r\n" + b"".join(
         line + b"\r\n" + part + (b"" if part.endswith(b"\r\n") else b"\r\n") for part in parts
@@ -340,40 +346,41 @@ def _make_dirty(draft: Draft) -> None:
             dirt(draft)
 
 
-def _drop(draft: Draft, name: str) -> None:
+def drop(draft: Draft, name: str) -> None:
+    """Take a header away."""
     draft.headers = [header for header in draft.headers if header[0].lower() != name]
 
 
 def _bad_date(draft: Draft) -> None:
-    _drop(draft, "date")
+    drop(draft, "date")
     dates = ["Thu, 31 Feb 2003 25:61:00 +0000", "yesterday", "Mon, 17 Feb 103 08:00:00 PST", "", "1 Jan 99999"]
-    _add(draft, ("Date", draft.random.choice(dates)))
+    add(draft, ("Date", draft.random.choice(dates)))
 
 
 def _eight_bit(draft: Draft) -> None:
-    _drop(draft, "subject")
-    _add(draft, ("Subject", "Größe".encode("latin-1")))
+    drop(draft, "subject")
+    add(draft, ("Subject", "Größe".encode("latin-1")))
 
 
 def _address_in_reply_to(draft: Draft) -> None:
     if draft.references:
-        _drop(draft, "in-reply-to")
-        _add(draft, ("In-Reply-To", f'Message from "Ada" <ada@example.org> of Mon {draft.references[-1]}'))
+        drop(draft, "in-reply-to")
+        add(draft, ("In-Reply-To", f'Message from "Ada" <ada@example.org> of Mon {draft.references[-1]}'))
 
 
 def _long_field(draft: Draft) -> None:
-    _add(draft, ("X-Spam-Report", "\r\n\t* ".join(["tests"] * 60)))
+    add(draft, ("X-Spam-Report", "\r\n\t* ".join(["tests"] * 60)))
 
 
 def _two_authors(draft: Draft) -> None:
-    _drop(draft, "from")
-    _add(draft, ("From", "Ada <ada@example.org>, Bob <bob.stone@example.com>"))
+    drop(draft, "from")
+    add(draft, ("From", "Ada <ada@example.org>, Bob <bob.stone@example.com>"))
 
 
 _DIRT: list[Callable[[Draft], None]] = [
-    lambda draft: _drop(draft, "message-id"),
-    lambda draft: _drop(draft, "date"),
-    lambda draft: _add(draft, ("Subject", "another one")),
+    lambda draft: drop(draft, "message-id"),
+    lambda draft: drop(draft, "date"),
+    lambda draft: add(draft, ("Subject", "another one")),
     *(_bad_date, _eight_bit, _address_in_reply_to, _long_field, _two_authors),
 ]
 
