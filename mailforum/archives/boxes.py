@@ -16,23 +16,31 @@ def mails(stream: BinaryIO, where: str, kind: str, how: Reading) -> Iterator[Mai
         return
     number = 0
     try:
-        if kind == "jsonl":
-            for line in jsonl.read(stream):
-                number += 1
-                yield Mail(f"{where}: line {line.number}", line.raw, line.received, line.fault)
-            return
-        for number, entry in enumerate(_entries(stream, kind, how), 1):
-            place = f"{where}: mail {number}, at byte {entry.offset}"
-            bare = ("unmarked From_ lines",) if entry.bare else ()
-            if kind == "pipermail" and not entry.cut:
-                raw, repaired = pipermail.repair(entry.raw, how.charset, how.to)
-                yield Mail(place, raw, entry.received, repaired=bare + repaired, copy=True)
-            else:
-                # An mboxrd is an archive: what a field says there of its state, it has said elsewhere.
-                left_out = "" if kind == "mboxrd" else unwanted.reason(entry.raw)
-                yield Mail(place, entry.raw, entry.received, too_large(entry.cut), left_out, repaired=bare)
+        found = _of_lines(stream, where) if kind == "jsonl" else _of_mbox(stream, where, kind, how)
+        for mail in found:
+            yield mail
+            number += 1
     except BROKEN as error:
         yield Mail(f"{where}: behind mail {number}", b"", fault=broken_off(error))
+
+
+def _of_lines(stream: BinaryIO, where: str) -> Iterator[Mail]:
+    for line in jsonl.read(stream):
+        yield Mail(f"{where}: line {line.number}", line.raw, line.received, line.fault)
+
+
+def _of_mbox(stream: BinaryIO, where: str, kind: str, how: Reading) -> Iterator[Mail]:
+    for number, entry in enumerate(_entries(stream, kind, how), 1):
+        place = f"{where}: mail {number}, at byte {entry.offset}"
+        bare = ("unmarked From_ lines",) if entry.bare else ()
+        if kind == "mboxrd":  # an archive: no field in it speaks of its own state, and its times are UTC
+            yield Mail(place, entry.raw, entry.received, too_large(entry.cut), repaired=bare)
+        elif kind == "pipermail" and not entry.cut:
+            raw, repaired = pipermail.repair(entry.raw, how.charset, how.to)
+            yield Mail(place, raw, entry.received, repaired=bare + repaired, copy=True, local=True)
+        else:
+            left_out = unwanted.reason(entry.raw)
+            yield Mail(place, entry.raw, entry.received, too_large(entry.cut), left_out, repaired=bare, local=True)
 
 
 def _entries(stream: BinaryIO, kind: str, how: Reading) -> Iterator[mbox.Entry]:

@@ -143,8 +143,8 @@ def _put_in_maildir(folder: Path, post: Post, raw: bytes) -> int:
     Its name says when it was received, and what is in it: the same list always gives the same names.
     """
     text = raw.replace(b"\r\n", b"\n")
-    received = post.received_at
-    path = folder / "cur" / f"{int(received)}.{hashlib.sha256(text).hexdigest()[:24]}.mailforum:2,S"
+    received = int(post.received_at)
+    path = folder / "cur" / f"{received}.{hashlib.sha256(text).hexdigest()[:24]}.mailforum:2,S"
     path.write_bytes(text)
     os.utime(path, (received, received))
     return len(text)

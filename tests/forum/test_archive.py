@@ -220,6 +220,14 @@ async def test_the_date_is_the_authors_else_the_mailboxes_else_now(
     assert (post.date, post.received_at) == (date, received_at)
 
 
+async def test_a_mailbox_in_the_west_has_not_received_mails_before_they_were_written(forum: Forum) -> None:
+    written = b"Date: Thu, 1 Jan 2015 12:30:00 +0000\r\n" + MAIL
+    behind = [0, 8 * 3600, 13 * 3600]
+    times = [1_420_115_400.0 - hours for hours in behind]
+    await forum.take_in(Mail("", written + b"%d" % n, time, local=True) for n, time in enumerate(times))
+    assert [post.received_at for post in await forum.posts()] == [times[0], times[0], times[2]]
+
+
 async def test_bad_mails_are_counted_named_and_kept_aside_once(forum: Forum) -> None:
     deep = b"".join(b'Content-Type: multipart/mixed; boundary="%d"\r\n\r\n--%d\r\n' % (n, n) for n in range(60))
     bad = [
