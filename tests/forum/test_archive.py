@@ -130,14 +130,14 @@ async def test_an_import_that_was_killed_goes_on_without_doubling(forum: Forum) 
 
     def killed() -> Iterator[Mail]:
         for number, one in enumerate(mails(data)):
-            if number == 300:
+            if number == 450:
                 raise KeyboardInterrupt
             yield one
 
     with pytest.raises(KeyboardInterrupt):
         await forum.take_in(killed())
     before = len(await forum.posts())
-    assert 0 < before <= 300
+    assert 0 < before <= 450
     report = await forum.take_in(mails(data))
     whole = len({letter.raw for letter in letters})
     assert before + report.imported == whole == len(await forum.posts())
@@ -201,7 +201,7 @@ async def test_a_reply_to_an_imported_mail_goes_into_its_thread(forum: Forum) ->
         (b"Date: Thu, 1 Jan 2015 12:30:00 +0000\r\n", None, 1_420_115_400.0, 1_420_115_400.0),
         # The author's clock was two days fast: the mailbox's is believed, so that it comes out as it went in.
         (b"Date: Sat, 3 Jan 2015 12:30:00 +0000\r\n", 1_420_115_400.0, 1_420_115_400.0, 1_420_115_400.0),
-        (b"Date: Thu, 1 Jan 2015 12:31:00 +0000\r\n", 1_420_115_400.0, 1_420_115_460.0, 1_420_115_400.0),
+        (b"Date: Thu, 1 Jan 2015 12:31:00 +0000\r\n", 1_420_115_400.0, 1_420_115_400.0, 1_420_115_400.0),
         # git writes 2001 into every From_ line, zip knows no time before 1980; a clock that is ahead of ours is wrong.
         (b"Date: Thu, 1 Jan 2015 12:30:00 +0000\r\n", 315_532_800.0, 1_420_115_400.0, 1_420_115_400.0),
         (b"Date: Thu, 1 Jan 2015 12:30:00 +0000\r\n", 1_000_684_800.0, 1_420_115_400.0, 1_420_115_400.0),

@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 
 from mailforum.mail import mbox
 from mailforum.mail.message import normalise
+from tests.fuzz import boxes
 
 FROM_ = b"From ada@example.org Thu Jan  1 12:30:00 2015\n"
 OURS = b"From mboxrd@z Thu Jan  1 12:30:00 2015\n"
@@ -240,40 +241,11 @@ def test_whatever_is_written_is_read_again_as_it_was(mails: list[bytes]) -> None
     assert [normalise(raw) for raw in raws(written(*with_header))] == with_header
 
 
-_SOUP = st.lists(
-    st.sampled_from(
-        [
-            *(b"From me\n", b">From you\n", FROM_, FROM_.replace(b"ada@example.org", b"-"), b"\n", b"\r\n", b"text"),
-            *(b"Subject: 1\n", b"Content-Length: 9\n", b"Content-Length: 68\r\n", b"a", b"\0", b"\r", b"From "),
-        ]
-    ),
-    max_size=30,
-).map(b"".join)
-
-
-@given(st.one_of(st.binary(max_size=400), _SOUP), st.sampled_from(["", *mbox.DIALECTS]))
+@given(boxes.FILES, boxes.DIALECTS)
 def test_no_byte_between_two_mails_is_lost(data: bytes, dialect: str) -> None:
-    if b"\n" not in data:  # its line ends are those of old Macs, and become others
-        data = data.replace(b"\r", b"\n")
-    entries = read(data, dialect, unquote=False)
-    at = len(data) - len(data.lstrip(b"\r\n"))
-    for entry in entries:
-        assert entry.offset == at
-        if data.startswith(b"From ", at):
-            at = (data.find(b"\n", at) + 1) or len(data)
-        assert data.startswith(entry.raw, at)
-        at += len(entry.raw)
-        between = data[at : next((other.offset for other in entries if other.offset >= at), len(data))]
-        assert between in (b"", b"\n", b"\r\n", b"\n\n", b"\r\n\r\n")
-        at += len(between)
-    assert at == len(data)
+    boxes.check_whole(data, dialect)
 
 
-@given(st.one_of(st.binary(max_size=400), _SOUP), st.sampled_from(["", *mbox.DIALECTS]), st.integers(1, 60))
+@given(boxes.FILES, boxes.DIALECTS, st.integers(1, 60))
 def test_how_the_bytes_arrive_makes_no_difference(data: bytes, dialect: str, piece: int) -> None:
-    class Slow(io.BytesIO):
-        def read1(self, size: int | None = -1) -> bytes:
-            return super().read1(piece)
-
-    if b"\n" in data[:piece] or b"\r" not in data:
-        assert list(mbox.read(Slow(data), dialect=dialect)) == read(data, dialect)
+    boxes.check_pieces(data, dialect, piece)
