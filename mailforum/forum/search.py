@@ -12,6 +12,7 @@ import unicodedata
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from functools import partial
+from typing import NamedTuple
 
 from mailforum.errors import Refused
 from mailforum.mail import body, fold, message, snippet
@@ -21,7 +22,7 @@ from mailforum.mail.message import Message
 from mailforum.mail.mime import Part
 from mailforum.mail.snippet import Snippet
 from mailforum.model import MailingList, Post
-from mailforum.store import posts, search
+from mailforum.store import posts, search, upkeep
 from mailforum.store.database import Database, Tx
 from mailforum.store.search import Query, Words
 
@@ -115,7 +116,7 @@ async def index_some(db: Database) -> int:
     if not await db.peek(search.is_waiting):
         return 0
     found = await db.read(_next_words)
-    return await db.write(lambda tx: add(tx, found)) if found else 0
+    return await db.write(found.add)
 
 
 async def catch_up(db: Database, most: int) -> int:
@@ -132,8 +133,19 @@ def start_anew(tx: Tx) -> int:
     return search.count_waiting(tx)
 
 
-def _next_words(tx: Tx) -> dict[int, Words]:
-    return _words_of(tx, search.waiting(tx, search.SOME, STEP_BYTES))
+class _Next(NamedTuple):
+    """The words of the next posts, worked out where no writer waits for it; texts were forgotten up to `forgotten`."""
+
+    words: dict[int, Words]
+    forgotten: int
+
+    def add(self, tx: Tx) -> int:
+        """Put them in, unless a text may have been forgotten meanwhile; return how many."""
+        return add(tx, self.words) if upkeep.forgotten(tx) == self.forgotten else 0
+
+
+def _next_words(tx: Tx) -> _Next:
+    return _Next(_words_of(tx, search.waiting(tx, search.SOME, STEP_BYTES)), upkeep.forgotten(tx))
 
 
 def _words_of(tx: Tx, ids: Iterable[int]) -> dict[int, Words]:

@@ -261,6 +261,16 @@ async def test_a_text_that_is_no_longer_kept_is_no_longer_found(forum: Forum) ->
     assert forum.healthy()
 
 
+async def test_a_text_that_is_forgotten_while_its_words_are_read_is_not_found(forum: Forum) -> None:
+    await forum.post("a secret", age=10)
+    words = await forum.db.read(search._next_words)
+    step = posts.forget_bodies(NOW - 5 * DAY)
+    await forum.db.write(lambda tx: step(0, tx))
+    assert await forum.db.write(words.add) == 0
+    assert await forum.found("secret") == []
+    assert await forum.found("longer kept") == ["1.1"]
+
+
 async def test_the_index_is_made_anew_where_words_are_folded_by_other_rules(
     forum: Forum, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -299,8 +309,8 @@ async def test_two_that_index_at_once_do_so_once(forum: Forum) -> None:
     words = await forum.db.read(search._next_words)
 
     def both(tx: Tx) -> None:
-        search.add(tx, words)
-        search.add(tx, words)
+        assert words.add(tx) == 1
+        assert words.add(tx) == 0
 
     await forum.db.write(both)
     assert len(forum.tokens()) == len(set(forum.tokens()))
