@@ -8,7 +8,7 @@ import hashlib
 import os
 import sys
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, BinaryIO, TypeAlias, cast
@@ -59,7 +59,8 @@ def run_export(args: argparse.Namespace) -> None:
     with _opened(args.file, args.format or _format(args.file), force=args.force) as put:
         posts, size = run_core(args, lambda core: _export(core, args, put))
     if args.file != "-":
-        show(args, {"posts": posts, "file": args.file, "bytes": size})
+        path = Path(args.file)
+        show(args, {"posts": posts, "file": args.file, "bytes": path.stat().st_size if path.is_file() else size})
 
 
 async def _export(core: Core, args: argparse.Namespace, put: Put) -> tuple[int, int]:
@@ -69,7 +70,8 @@ async def _export(core: Core, args: argparse.Namespace, put: Put) -> tuple[int, 
     mlist, during = await list_and_period(core, args)
     chosen = await core.db.read(lambda tx: Selection(_threads(tx, mlist, args.thread), during))
     posts = size = 0
-    with progress("posts") as advance:
+    # On standard output stands what others read, and they may have the terminal.
+    with progress("posts") if args.file != "-" else nullcontext(lambda done, total: None) as advance:
         async for post, raw in export.give_out(core.db, mlist, chosen, advance):
             size += put(post, raw)
             posts += 1
