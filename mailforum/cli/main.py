@@ -22,6 +22,7 @@ from mailforum.cli import (
     operate,
     posts,
     queue,
+    search,
     threads,
     trace,
 )
@@ -36,6 +37,7 @@ MODULES = (
     members,
     threads,
     posts,
+    search,
     archive,
     export,
     queue,

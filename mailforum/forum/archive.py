@@ -18,7 +18,7 @@ from typing import TypeAlias
 from mailforum.archives.source import Mail
 from mailforum.clock import Clock
 from mailforum.errors import Deferred, Refused
-from mailforum.forum import looking, order, posts
+from mailforum.forum import looking, order, posts, search
 from mailforum.forum.looking import Look, Looker, Unreadable
 from mailforum.mail.message import Message
 from mailforum.model import MailingList, Shunted
@@ -260,6 +260,7 @@ def _store_new(mlist: MailingList, mails: Sequence[_Read], now: float, tx: Tx) -
             post = posts.store(tx, mlist, read.msg, read.raw, received, mark=read.mark, imported=True, found=found)
             stored[post.id] = read
             intake.unshunt_digest(tx, _digest(mlist, read.mail))  # it may have failed before
+    search.add(tx, {post_id: read.look.words for post_id, read in stored.items() if read.look})
     return stored
 
 

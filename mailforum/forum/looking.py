@@ -21,22 +21,25 @@ from pathlib import Path
 from typing import IO, TypeAlias, cast
 
 from mailforum.errors import Refused
-from mailforum.forum import posts
+from mailforum.forum import posts, search
 from mailforum.mail import flaws, mime
 from mailforum.mail.evidence import Evidence
 from mailforum.mail.message import Message, read
 from mailforum.model import MailingList
+from mailforum.store.search import Words
 
 ALONE = 400  # mails for which no process is started: it takes as long as these
 
 
 @dataclass(frozen=True, slots=True)
 class Look:
-    """What was found in a mail: the posts that it names, the charset of its text, and what had to be made good."""
+    """What was found in a mail: the posts that it names, the charset of its text, what had to be made good, and
+    the words by which it is found."""
 
     evidence: Evidence
     charset: str
     flaws: tuple[str, ...]
+    words: Words
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,7 +62,8 @@ def look(mlist: MailingList, msg: Message, raw: bytes) -> Look | Unreadable:
     try:
         parts = mime.parts(msg)
         charset = flaws.charset(msg, parts)
-        return Look(posts.evidence_of(mlist, msg, raw), charset, flaws.flaws(msg, parts, charset))
+        found = posts.evidence_of(mlist, msg, raw)
+        return Look(found, charset, flaws.flaws(msg, parts, charset), search.words(msg, parts))
     except Refused as refused:
         return Unreadable(refused.text)
     except Exception as error:

@@ -9,7 +9,7 @@ from email.utils import format_datetime, formataddr
 from typing import NamedTuple
 
 from mailforum.errors import Refused
-from mailforum.forum import order, threads
+from mailforum.forum import order, search, threads
 from mailforum.forum.newcomer import Newcomer
 from mailforum.mail import address, evidence, message, msgid, thread_index
 from mailforum.mail.evidence import Evidence
@@ -17,6 +17,7 @@ from mailforum.mail.message import Message
 from mailforum.mail.token import Signer
 from mailforum.model import How, Kind, MailingList, Mode, Post
 from mailforum.store import posts, queue, upkeep
+from mailforum.store import search as index
 from mailforum.store.database import Tx
 
 FORGOTTEN = "The text of this post is no longer kept."
@@ -95,6 +96,7 @@ def store(
         mail=tx.mail,
     )
     posts.add_body(tx, post_id, raw)
+    index.expect(tx, post_id)
     threads.settle(tx, post_id, newcomer, place, now)
     return Stored(post_id, place.label)
 
@@ -172,10 +174,12 @@ def forget_bodies(before: float) -> upkeep.Step:
 
     def step(_: int, tx: Tx) -> tuple[int | None, int]:
         ids = upkeep.old_posts(tx, before)
+        search.forget(tx, ids)
         for post_id in ids:
             post = posts.by_id(tx, post_id)
             assert post is not None
             upkeep.replace_body(tx, post_id, tombstone(post, FORGOTTEN))
+            index.expect(tx, post_id)
         return (ids[-1] if ids else None), len(ids)
 
     return step
