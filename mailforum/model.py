@@ -173,14 +173,17 @@ class Selection:
 
 @dataclass(frozen=True, slots=True)
 class Thread:
-    """A thread of a list. `number` is its public id within the list, `#48`."""
+    """A thread of a list. `number` is its public id within the list, `#48`.
+
+    `begun_at` is the date of its first post; `last_at` is when it was active last (forum/order.py).
+    """
 
     id: int
     list_id: int
     number: int
     subject: str
     posts: int
-    created_at: float
+    begun_at: float
     last_at: float
 
 

@@ -12,6 +12,7 @@ from mailforum import __version__
 from mailforum.cli import (
     admin,
     archive,
+    audit,
     bounces,
     check,
     demo,
@@ -22,12 +23,29 @@ from mailforum.cli import (
     posts,
     queue,
     search,
+    threads,
     trace,
 )
 from mailforum.cli.common import Parser, explain, note
 from mailforum.errors import MailforumError
 
-MODULES = (operate, check, demo, admin, members, posts, search, archive, export, queue, trace, bounces, intake)
+MODULES = (
+    operate,
+    check,
+    demo,
+    admin,
+    members,
+    threads,
+    posts,
+    search,
+    archive,
+    export,
+    queue,
+    trace,
+    audit,
+    bounces,
+    intake,
+)
 
 
 @cache

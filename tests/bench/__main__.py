@@ -16,7 +16,7 @@ from collections.abc import Callable
 from functools import partial
 from pathlib import Path
 
-from tests.bench import archives, fanout, intake, large, limits, place, searching, startup
+from tests.bench import archives, fanout, intake, large, limits, place, reading, searching, startup
 from tests.bench.fanout import Case
 from tests.bench.table import Row, head, show
 
@@ -53,6 +53,7 @@ def _archives(quick: bool) -> dict[str, Bench]:
         ARCHIVE_MILLION: partial(archives.with_archive, count=1_000_000),
         "search": partial(searching.searched, count=20_000 if quick else 100_000),
         "threads": partial(archives.compared, count=mails // 2),
+        "thread page": reading.page,
     }
 
 
