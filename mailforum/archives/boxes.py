@@ -23,17 +23,20 @@ def _of_box(stream: BinaryIO, where: str, kind: str, how: Reading) -> Iterator[M
     number = 0
     try:
         for number, entry in enumerate(_entries(stream, kind, how), 1):
-            place = f"{where}: mail {number}, at byte {entry.offset}"
-            bare = ("unmarked From_ lines",) if entry.bare else ()
-            if kind == "pipermail" and not entry.cut:
-                raw, repaired = pipermail.repair(entry.raw, how.charset, how.to)
-                yield Mail(place, raw, entry.received, repaired=bare + repaired, copy=True)
-            else:
-                # An mboxrd is an archive: what a field says there of its state, it has said elsewhere.
-                left_out = "" if kind == "mboxrd" else unwanted.reason(entry.raw)
-                yield Mail(place, entry.raw, entry.received, too_large(entry.cut), left_out, repaired=bare)
+            yield _boxed(entry, f"{where}: mail {number}, at byte {entry.offset}", kind, how)
     except BROKEN as error:
         yield Mail(f"{where}: behind mail {number}", b"", fault=broken_off(error))
+
+
+def _boxed(entry: mbox.Entry, place: str, kind: str, how: Reading) -> Mail:
+    bare = ("unmarked From_ lines",) if entry.bare else ()
+    if kind == "mboxrd":  # an archive: no field in it speaks of its own state, and its times are UTC
+        return Mail(place, entry.raw, entry.received, too_large(entry.cut), repaired=bare)
+    if kind == "pipermail" and not entry.cut:
+        raw, repaired = pipermail.repair(entry.raw, how.charset, how.to)
+        return Mail(place, raw, entry.received, repaired=bare + repaired, copy=True, local=True)
+    left_out = unwanted.reason(entry.raw)
+    return Mail(place, entry.raw, entry.received, too_large(entry.cut), left_out, repaired=bare, local=True)
 
 
 def _entries(stream: BinaryIO, kind: str, how: Reading) -> Iterator[mbox.Entry]:

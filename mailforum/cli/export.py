@@ -13,12 +13,13 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, BinaryIO, TypeAlias, cast
 
-from mailforum.cli.common import Commands, add_list, find_list, period, progress, run_core, show, with_json
+from mailforum.cli.common import Commands, add_list, progress, run_core, show, with_json
+from mailforum.cli.listing import list_and_period
 from mailforum.errors import UsageError
 
 if TYPE_CHECKING:
     from mailforum.core import Core
-    from mailforum.model import MailingList, Post, Selection
+    from mailforum.model import MailingList, Post
     from mailforum.store.database import Tx
 
 FORMATS = ("mbox", "maildir", "jsonl")
@@ -63,8 +64,10 @@ def run_export(args: argparse.Namespace) -> None:
 
 async def _export(core: Core, args: argparse.Namespace, put: Put) -> tuple[int, int]:
     from mailforum.forum import export
+    from mailforum.model import Selection
 
-    mlist, chosen = await core.db.read(lambda tx: _chosen(tx, args, core.clock.now()))
+    mlist, during = await list_and_period(core, args)
+    chosen = await core.db.read(lambda tx: Selection(_threads(tx, mlist, args.thread), during))
     posts = size = 0
     with progress("posts") as advance:
         async for post, raw in export.give_out(core.db, mlist, chosen, advance):
@@ -73,21 +76,10 @@ async def _export(core: Core, args: argparse.Namespace, put: Put) -> tuple[int, 
     return posts, size
 
 
-def _chosen(tx: Tx, args: argparse.Namespace, now: float) -> tuple[MailingList, Selection]:
-    """Return the list, and which of its posts are asked for. Raises UsageError."""
-    from zoneinfo import ZoneInfo
-
+def _threads(tx: Tx, mlist: MailingList, ids: list[str]) -> tuple[int, ...]:
     from mailforum.cli.posts import find_thread
-    from mailforum.model import Selection
 
-    mlist = find_list(tx, args.list)
-    zone = ZoneInfo(mlist.settings.timezone)
-    every = Selection()
-    return mlist, Selection(
-        tuple(find_thread(tx, mlist.address, text)[1].id for text in args.thread),
-        period(args.since, now, zone).start if args.since else every.since,
-        period(args.until, now, zone).end if args.until else every.until,
-    )
+    return tuple(find_thread(tx, mlist.address, text)[1].id for text in ids)
 
 
 def _format(name: str) -> str:
@@ -143,8 +135,8 @@ def _put_in_maildir(folder: Path, post: Post, raw: bytes) -> int:
     Its name says when it was received, and what is in it: the same list always gives the same names.
     """
     text = raw.replace(b"\r\n", b"\n")
-    received = post.received_at
-    path = folder / "cur" / f"{int(received)}.{hashlib.sha256(text).hexdigest()[:24]}.mailforum:2,S"
+    received = int(post.received_at)
+    path = folder / "cur" / f"{received}.{hashlib.sha256(text).hexdigest()[:24]}.mailforum:2,S"
     path.write_bytes(text)
     os.utime(path, (received, received))
     return len(text)

@@ -33,6 +33,7 @@ _INTO = "import into "  # so begins why a mail was kept aside
 # What programs write that know of no time: 1970, 1980 (zip), and git the 17th of September 2001.
 _FIRST_MAILBOX = 347_155_200.0  # 1981
 _GIT = 1_000_684_800.0
+_FARTHEST_WEST = 12 * 3600.0  # seconds that local time is behind UTC
 
 
 @dataclass(frozen=True, slots=True)
@@ -266,7 +267,9 @@ def _store_new(mlist: MailingList, mails: Sequence[_Read], now: float, tx: Tx) -
 def _received(read: _Read, now: float) -> float:
     """Return when its mailbox received a mail; when it was written, where the mailbox cannot know; else now."""
     box, written = read.mail.received, read.msg.date
-    times = (written, box) if box is None or box < _FIRST_MAILBOX or box == _GIT else (box, written)
+    unknown = box is None or box < _FIRST_MAILBOX or box == _GIT
+    west = read.mail.local and box is not None and written is not None and box < written <= box + _FARTHEST_WEST
+    times = (written, box) if unknown or west else (box, written)
     return next((time for time in times if time is not None and time <= now + order.CLOCKS_DIFFER), now)
 
 

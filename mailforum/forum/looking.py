@@ -33,13 +33,13 @@ ALONE = 400  # mails for which no process is started: it takes as long as these
 
 @dataclass(frozen=True, slots=True)
 class Look:
-    """What was found in a mail: the posts that it names, the words by which it is found, the charset of its text,
-    and what had to be made good."""
+    """What was found in a mail: the posts that it names, the charset of its text, what had to be made good, and
+    the words by which it is found."""
 
     evidence: Evidence
-    words: Words
     charset: str
     flaws: tuple[str, ...]
+    words: Words
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,8 +62,8 @@ def look(mlist: MailingList, msg: Message, raw: bytes) -> Look | Unreadable:
     try:
         parts = mime.parts(msg)
         charset = flaws.charset(msg, parts)
-        made_good = flaws.flaws(msg, parts, charset)
-        return Look(posts.evidence_of(mlist, msg, raw), search.words(msg, parts), charset, made_good)
+        found = posts.evidence_of(mlist, msg, raw)
+        return Look(found, charset, flaws.flaws(msg, parts, charset), search.words(msg, parts))
     except Refused as refused:
         return Unreadable(refused.text)
     except Exception as error:

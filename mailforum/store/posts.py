@@ -80,7 +80,7 @@ def count_selected(tx: Tx, list_id: int, chosen: Selection) -> tuple[int, int]:
 
 def _chosen(list_id: int, chosen: Selection) -> dict[str, object]:
     threads = json.dumps(chosen.threads)
-    return {"list_id": list_id, "threads": threads, "since": chosen.since, "until": chosen.until}
+    return {"list_id": list_id, "threads": threads, "start": chosen.during.start, "end": chosen.during.end}
 
 
 def of_thread(tx: Tx, thread_id: int) -> list[Post]:

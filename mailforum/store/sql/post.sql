@@ -43,13 +43,13 @@ ORDER BY date DESC, id DESC LIMIT :limit
 
 -- name: selected
 SELECT * FROM listed_post
-WHERE list_id = :list_id AND id > :after AND id <= :last AND date >= :since AND date < :until
+WHERE list_id = :list_id AND id > :after AND id <= :last AND date >= :start AND date < :end
   AND (:threads = '[]' OR thread_id IN (SELECT value FROM json_each(:threads)))
 ORDER BY id LIMIT :limit
 
 -- name: count_selected
 SELECT count(*) AS posts, coalesce(max(id), 0) AS last FROM post
-WHERE list_id = :list_id AND date >= :since AND date < :until
+WHERE list_id = :list_id AND date >= :start AND date < :end
   AND (:threads = '[]' OR thread_id IN (SELECT value FROM json_each(:threads)))
 
 -- name: of_thread
