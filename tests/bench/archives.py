@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from mailforum.mail import mbox
-from tests.bench import compare, references
+from tests.bench import compare, placing, references
 from tests.bench.place import serving
 from tests.bench.posting import post_all
 from tests.bench.table import Goal, Row, at_least, at_most
@@ -128,7 +128,8 @@ def _parsed(mails: list[tuple[bytes, float]]) -> float:
 def with_archive(folder: Path, count: int) -> list[Row]:
     """What an archive of `count` small mails costs to import, and how fast its list is afterwards."""
     row, site = imported(folder, count, small(count), f"{count:,} small mails")
-    return [row, _posting(folder, site, count)]
+    place = placing.placed(site.database, site.address("pmo"), count)
+    return [row, place, _posting(folder, site, count)]
 
 
 def _posting(folder: Path, full: Site, count: int) -> Row:
