@@ -92,6 +92,8 @@ class Preparer:
         if post is None:
             raise LookupError(f"post {mailing.ref_id} is gone")
         msg = for_list(message.parse(post_rows.raw(tx, post.id)), mlist, post)
+        topic = subject.base(msg.subject, mlist.settings.prefix)
+        msg = msg.prepend(*headers.thread_fields(msg, post_rows.thread_index(tx, post.id), topic))
         if mlist.settings.footer:
             msg = footer.add(msg, self._text("post/footer", mlist, mlist.address, {"label": f"#{post.label}"}).text)
         return self._prepared(mailing, mlist, msg, personal=mlist.settings.personal)

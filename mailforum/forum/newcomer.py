@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from mailforum.mail import evidence, msgid
 from mailforum.mail.evidence import Named
 
 
@@ -25,6 +26,16 @@ class Newcomer:
     base: str = ""
     lonely: bool = False
     fresh: bool = False
+
+    @property
+    def name(self) -> str:
+        """What others name it by: its Message-ID as it is compared."""
+        return msgid.key(self.message_id)
+
+    @property
+    def owned(self) -> tuple[str, ...]:
+        """All names of its own: that one, and its Thread-Index."""
+        return (self.name, evidence.INDEX + self.index) if self.index else (self.name,)
 
     @property
     def references(self) -> tuple[str, ...]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+from dataclasses import replace
 from datetime import UTC, datetime
 from email.utils import format_datetime, formataddr
 from typing import NamedTuple
@@ -10,7 +11,7 @@ from typing import NamedTuple
 from mailforum.errors import Refused
 from mailforum.forum import threads
 from mailforum.forum.newcomer import Newcomer
-from mailforum.mail import address, evidence, message, msgid
+from mailforum.mail import address, evidence, message, msgid, thread_index
 from mailforum.mail.message import Message
 from mailforum.mail.token import Signer
 from mailforum.model import How, Kind, MailingList, Mode, Post
@@ -61,6 +62,8 @@ def store(
     """
     newcomer = _newcomer(mlist, msg, raw, under, _date(msg, now))
     place = threads.place(tx, newcomer, now)
+    if not (imported or newcomer.index):
+        newcomer = replace(newcomer, index=_index(tx, newcomer, place.parent_id))
     author = msg.author
     post_id = tx.insert(
         "post.add",
@@ -102,7 +105,7 @@ def _date(msg: Message, now: float) -> float:
 
 def _newcomer(mlist: MailingList, msg: Message, raw: bytes, under: str, date: float) -> Newcomer:
     own = identity(msg, raw, mlist.domain)
-    found = evidence.read(msg, own, prefix=mlist.settings.prefix, under=under)
+    found = evidence.read(msg, own, prefix=mlist.settings.prefix, under=under, address=mlist.address)
     weak_only = all(named.how == How.TEXT for named in found.names)
     return Newcomer(
         mlist.id,
@@ -114,6 +117,16 @@ def _newcomer(mlist: MailingList, msg: Message, raw: bytes, under: str, date: fl
         base=found.base,
         lonely=found.marked and weak_only and bool(found.base),
     )
+
+
+def _index(tx: Tx, post: Newcomer, parent_id: int | None) -> str:
+    """Return the Thread-Index that a post is sent with whose author's program wrote none: that of its parent
+    and one answer more. A parent without one, from an archive, counts as if it had begun a conversation."""
+    row = tx.one("post.index", id=parent_id) if parent_id else None
+    if row is None:
+        return thread_index.root(post.name, post.date)
+    parent = row["thread_index"] or thread_index.root(msgid.key(row["message_id"]), row["date"])
+    return thread_index.answer(parent, post.name)
 
 
 def reply_token(signer: Signer, mlist: MailingList, post_id: int) -> str:

@@ -46,10 +46,10 @@ def place(tx: Tx, post: Newcomer, now: float) -> Place:
     """Find the parent and the thread of a new post, opening a thread if none is its own."""
     heard = _heard_of(tx, post)
     known = {name: row for name, row in heard.items() if row["id"] is not None}
-    taken = known.pop(post.message_id, None)  # the first mail with an id owns it
+    taken = known.pop(post.name, None)  # the first mail with an id owns it
     reach = next((i + 1 for i, name in enumerate(post.references) if name in known), len(post.references))
     parent = known.get(post.references[reach - 1]) if reach else None
-    awaiting = _tied_to(tx, post, [post.message_id]) if post.message_id in heard and not taken else set()
+    awaiting = _tied_to(tx, post, [post.name]) if post.name in heard and not taken else set()
     # Whatever else is tied to the parent's name is in the parent's thread already.
     ghosts = [name for name in post.references[:reach] if name in heard and name not in known]
     threads = awaiting | _tied_to(tx, post, ghosts)
@@ -64,7 +64,7 @@ def place(tx: Tx, post: Newcomer, now: float) -> Place:
 
 def _heard_of(tx: Tx, post: Newcomer) -> dict[str, Row]:
     """Return what is known of the names in `post`: those of posts, and ghosts, which have no post."""
-    names = json.dumps([*post.references, post.message_id])
+    names = json.dumps([*post.references, post.name])
     return {row["msgid"]: row for row in tx.all("thread.heard_of", list_id=post.list_id, msgids=names)}
 
 
@@ -105,7 +105,7 @@ def settle(tx: Tx, post_id: int, post: Newcomer, place: Place, now: float) -> No
     if post.references:
         tx.run("thread.hear_of", list_id=post.list_id, msgids=names)
         tx.run("thread.refer", list_id=post.list_id, post_id=post_id, msgids=names)
-    tx.run("thread.own", list_id=post.list_id, msgid=post.message_id, post_id=post_id)
+    tx.run("thread.own", list_id=post.list_id, msgid=post.name, post_id=post_id)
     if place.touched:
         _regroup(tx, post.list_id, {*place.touched, place.thread_id}, now)
     elif place.parent_id is None and not place.opened:

@@ -19,6 +19,7 @@ from mailforum.model import How
 MOST_NAMES = 50  # of the header; the farthest are left out
 INDEX = "ti:"  # before a Thread-Index that is a name
 _PEOPLE = ("From", "To", "Cc", "Reply-To", "Sender")
+_ADDRESS = re.compile(r"""[^\s<>"'(),;:]++""")
 _MAX_PEOPLE = 20_000  # characters of them that are looked at
 _OURS = ("<digest.", "<notice.")
 # One of these is in every text that names something.
@@ -78,13 +79,14 @@ def _header_names(msg: Message, index: str, under: str) -> Iterator[Named]:
     for how, field in ((How.IN_REPLY_TO, "In-Reply-To"), (How.REFERENCES, "References")):
         for value in reversed(msg.get_all(field)):
             ids = (msgid.key(one) for one in reversed(msgid.ids(value)))
-            yield from (Named(one, how) for one in ids if how is not How.IN_REPLY_TO or one[1:-1] not in _people(msg))
+            yield from (Named(one, how) for one in ids if how is not How.IN_REPLY_TO or not _is_person(one, msg))
     yield from (Named(INDEX + before, How.THREAD_INDEX) for before in thread_index.ancestors(index))
 
 
-def _people(msg: Message) -> str:
-    """Return the addresses that the mail bears: in In-Reply-To they are those of people, too."""
-    return " ".join(msg.get(field)[:_MAX_PEOPLE] for field in _PEOPLE).lower()
+def _is_person(name: str, msg: Message) -> bool:
+    """Say whether what looks like an id is an address that the mail bears: old programs write whom they answer."""
+    people = " ".join(msg.get(field)[:_MAX_PEOPLE] for field in _PEOPLE).lower()
+    return name[1:-1] in people and name[1:-1] in _ADDRESS.findall(people)
 
 
 def _others(names: Iterable[Named], own: str, address: str) -> Iterator[Named]:

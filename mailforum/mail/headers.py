@@ -1,13 +1,14 @@
 """The fields that make a mail a list's mail, and those that tell robots and loops.
 
-RFC 2369 and 2919 (List-*), RFC 8058 (one-click), RFC 3834 (automatic mail), RFC 5064 (Archived-At).
+RFC 2369 and 2919 (List-*), RFC 8058 (one-click), RFC 3834 (automatic mail), RFC 5064 (Archived-At),
+MS-OXOMSG (Thread-Index).
 """
 
 import re
-from collections.abc import Collection
+from collections.abc import Collection, Iterator
 from urllib.parse import quote
 
-from mailforum.mail import address, words
+from mailforum.mail import address, thread_index, words
 from mailforum.mail.message import Header, Message, field
 from mailforum.model import MailingList
 
@@ -168,6 +169,28 @@ def unsubscribe_fields(mailto: str, url: str = "") -> list[Header]:
         field("List-Unsubscribe", f"<{_uri(url)}>, {by_mail}"),
         field("List-Unsubscribe-Post", "List-Unsubscribe=One-Click"),
     ]
+
+
+def thread_fields(msg: Message, index: str, topic: str) -> list[Header]:
+    """Return Thread-Index and Thread-Topic for a mail whose author's program wrote none, so that Outlook
+    groups it with what it answers (MS-OXOMSG section 2.2.1). `index` is in hex; "" gives no field.
+
+    Not where a DKIM signature says that there is no such field (RFC 6376 section 5.4.2): it would break.
+    """
+    if msg.has_any({"thread-index"}):
+        return []
+    new = {"Thread-Index": thread_index.value(index), "Thread-Topic": topic}
+    taken = {name for value in msg.get_all("DKIM-Signature") for name in _signed(value)}
+    wanted = [(name, value) for name, value in new.items() if value and name.lower() not in taken]
+    return [field(name, value) for name, value in wanted if not msg.has_any({name.lower()})]
+
+
+def _signed(signature: str) -> Iterator[str]:
+    """Yield the names of the fields that a DKIM-Signature covers, in lower case."""
+    for tag in signature.split(";"):
+        name, _, value = tag.partition("=")
+        if name.strip() == "h":
+            yield from ("".join(one.split()).lower() for one in value.split(":"))
 
 
 def _uri(text: str) -> str:

@@ -31,6 +31,12 @@ def by_label(tx: Tx, list_id: int, label: str) -> Post | None:
     return _post(row) if row else None
 
 
+def thread_index(tx: Tx, post_id: int) -> str:
+    """Return the Thread-Index that a post came or is sent with, in hex; "" for none."""
+    row = tx.one("post.index", id=post_id)
+    return str(row["thread_index"]) if row else ""
+
+
 def by_message_id(tx: Tx, list_id: int, msgid: str) -> Post | None:
     """Return the post that owns the Message-ID `msgid` on a list."""
     row = tx.one("post.by_message_id", list_id=list_id, msgid=msgid)

@@ -47,6 +47,7 @@ def test_ids_are_compared_without_case_and_never_name_the_mail_itself() -> None:
 def test_an_address_that_the_mail_itself_bears_is_no_id() -> None:
     assert named("Cc: Bob <bob@example.org>\nIn-Reply-To: Bob <bob@example.org>") == []
     assert named("In-Reply-To: <ada@example.org>\nReferences: <a@x>") == [("<a@x>", "references")]
+    assert named("In-Reply-To: <a@example.org>") == [("<a@example.org>", "in-reply-to")]
 
 
 def test_answers_to_a_digest_or_a_notice_of_ours_do_not_belong_together() -> None:

@@ -60,7 +60,7 @@ GROUP BY domain ORDER BY members DESC, domain LIMIT 5
 -- name: storm_posts
 SELECT post.label, post.subject, post.from_address, count(DISTINCT bounce.member_id) AS members
 FROM bounce
-JOIN message_id ON message_id.list_id = bounce.list_id AND message_id.msgid = bounce.about
+JOIN message_id ON message_id.list_id = bounce.list_id AND message_id.msgid = lower(bounce.about)
 JOIN post ON post.id = message_id.post_id
 WHERE bounce.list_id = :list_id AND bounce.cause = :cause AND bounce.at >= :begin AND bounce.member_id IS NOT NULL
 GROUP BY post.id ORDER BY members DESC, post.id LIMIT 3

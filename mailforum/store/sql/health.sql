@@ -95,7 +95,7 @@ WHERE NOT EXISTS (SELECT 1 FROM body WHERE body.post_id = post.id)
 -- name: misnamed
 SELECT message_id.id, 'message id ' || msgid || ' leads to a post that is not its own' AS what
 FROM message_id JOIN post ON post.id = message_id.post_id
-WHERE post.list_id <> message_id.list_id OR post.message_id <> message_id.msgid
+WHERE post.list_id <> message_id.list_id OR message_id.msgid NOT IN (lower(post.message_id), 'ti:' || post.thread_index)
 
 -- name: mend_misnamed
 UPDATE message_id SET post_id = NULL WHERE id IN (SELECT value FROM json_each(:ids))
@@ -105,11 +105,11 @@ SELECT post.id, 'post ' || post.label || ' of ' || list.address || ' is not foun
 FROM post JOIN list ON list.id = post.list_id
 WHERE NOT EXISTS (
     SELECT 1 FROM message_id
-    WHERE message_id.list_id = post.list_id AND msgid = post.message_id AND post_id IS NOT NULL)
+    WHERE message_id.list_id = post.list_id AND msgid = lower(post.message_id) AND post_id IS NOT NULL)
 
 -- name: mend_nameless
 INSERT INTO message_id (list_id, msgid, post_id)
-SELECT list_id, message_id, min(id) FROM post WHERE id IN (SELECT value FROM json_each(:ids)) GROUP BY 1, 2
+SELECT list_id, lower(message_id), min(id) FROM post WHERE id IN (SELECT value FROM json_each(:ids)) GROUP BY 1, 2
 ON CONFLICT (list_id, msgid) DO UPDATE SET post_id = excluded.post_id
 
 -- name: merged_with_posts

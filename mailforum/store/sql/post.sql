@@ -20,9 +20,12 @@ WHERE id = :id
 SELECT * FROM listed_post
 WHERE list_id = :list_id AND label = :label
 
+-- name: index
+SELECT thread_index, message_id, date FROM post WHERE id = :id
+
 -- name: by_message_id
 SELECT listed_post.* FROM message_id JOIN listed_post ON listed_post.id = message_id.post_id
-WHERE message_id.list_id = :list_id AND message_id.msgid = :msgid
+WHERE message_id.list_id = :list_id AND message_id.msgid = lower(:msgid)
 
 -- name: of_list
 SELECT * FROM listed_post

@@ -26,6 +26,19 @@ UPDATE post SET how = named_how WHERE parent_id IS NOT NULL;
 UPDATE post SET base = lower((SELECT subject FROM thread WHERE thread.id = post.thread_id));
 UPDATE reference SET how = 2 WHERE position = 0;
 
+-- Ids are compared in small letters; of two that were told apart by nothing else, the one with the first post stays.
+CREATE INDEX message_id_low ON message_id (list_id, lower(msgid));
+UPDATE reference SET message_id = (
+    SELECT kept.id FROM message_id AS one
+    JOIN message_id AS kept ON kept.list_id = one.list_id AND lower(kept.msgid) = lower(one.msgid)
+    WHERE one.id = reference.message_id ORDER BY kept.post_id IS NULL, kept.post_id, kept.id LIMIT 1);
+DELETE FROM message_id WHERE id <> (
+    SELECT kept.id FROM message_id AS kept
+    WHERE kept.list_id = message_id.list_id AND lower(kept.msgid) = lower(message_id.msgid)
+    ORDER BY kept.post_id IS NULL, kept.post_id, kept.id LIMIT 1);
+UPDATE message_id SET msgid = lower(msgid) WHERE msgid <> lower(msgid);
+DROP INDEX message_id_low;
+
 DROP VIEW listed_post;
 CREATE VIEW listed_post AS
 SELECT post.id, post.list_id, post.thread_id, thread.number AS thread, post.label, post.parent_id,
