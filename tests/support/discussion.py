@@ -37,6 +37,7 @@ FLAVOURS: Mapping[str, Mapping[str, float]] = {
 }
 LOST, LATE, ELSEWHERE, AGAIN, OLD_SUBJECT = 0.02, 0.03, 0.02, 0.01, 0.03
 ANSWERS, RECENT = 0.75, 60
+SETTLED = 150  # so many of the last mails are not late: all that are have then come
 
 
 _ENDS = ("get", "ject", "ting", "ing", "ive", "port", "mark", "view", "ply", "ers", "ness", "able", "ly", "ed", "s")
@@ -85,7 +86,7 @@ def discussion(count: int, seed: int = 1, flavour: str = "common", size: int = 0
     given = 0
     while given < count:
         told = writer.write()
-        if told and random.random() < LATE:
+        if told and random.random() < LATE and given < count - SETTLED:
             heapq.heappush(late, (told.at + timedelta(hours=random.randrange(1, 200)), told.number, told))
             told = None
         due = [heapq.heappop(late)[2]] if late and late[0][0] < writer.at else []
