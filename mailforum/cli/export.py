@@ -13,19 +13,19 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, BinaryIO, TypeAlias, cast
 
-from mailforum.cli.common import Commands, add_list, find_list, period, progress, run_core, show, with_json
+from mailforum.cli.common import Commands, add_list, progress, run_core, show, with_json
+from mailforum.cli.listing import list_and_period
 from mailforum.errors import UsageError
 
 if TYPE_CHECKING:
     from mailforum.core import Core
-    from mailforum.forum.export import Given
-    from mailforum.model import MailingList, Selection
+    from mailforum.model import MailingList, Post
     from mailforum.store.database import Tx
 
 FORMATS = ("mbox", "maildir", "jsonl")
 _LEVEL = 6  # of gzip; the highest takes twice as long for a hundredth
 
-Put: TypeAlias = "Callable[[Given], int]"  # writes a post; returns how many bytes that took
+Put: TypeAlias = "Callable[[Post, bytes], int]"  # writes a post; returns how many bytes that took
 
 
 def add(commands: Commands) -> None:
@@ -64,31 +64,22 @@ def run_export(args: argparse.Namespace) -> None:
 
 async def _export(core: Core, args: argparse.Namespace, put: Put) -> tuple[int, int]:
     from mailforum.forum import export
+    from mailforum.model import Selection
 
-    mlist, chosen = await core.db.read(lambda tx: _chosen(tx, args, core.clock.now()))
+    mlist, during = await list_and_period(core, args)
+    chosen = await core.db.read(lambda tx: Selection(_threads(tx, mlist, args.thread), during))
     posts = size = 0
     with progress("posts") as advance:
-        async for given in export.give_out(core.db, mlist, chosen, advance):
-            size += put(given)
+        async for post, raw in export.give_out(core.db, mlist, chosen, advance):
+            size += put(post, raw)
             posts += 1
     return posts, size
 
 
-def _chosen(tx: Tx, args: argparse.Namespace, now: float) -> tuple[MailingList, Selection]:
-    """Return the list, and which of its posts are asked for. Raises UsageError."""
-    from zoneinfo import ZoneInfo
-
+def _threads(tx: Tx, mlist: MailingList, ids: list[str]) -> tuple[int, ...]:
     from mailforum.cli.posts import find_thread
-    from mailforum.model import Selection
 
-    mlist = find_list(tx, args.list)
-    zone = ZoneInfo(mlist.settings.timezone)
-    every = Selection()
-    return mlist, Selection(
-        tuple(find_thread(tx, mlist, text).id for text in args.thread),
-        period(args.since, now, zone).start if args.since else every.since,
-        period(args.until, now, zone).end if args.until else every.until,
-    )
+    return tuple(find_thread(tx, mlist.address, text)[1].id for text in ids)
 
 
 def _format(name: str) -> str:
@@ -123,29 +114,29 @@ def _packed(file: BinaryIO, pack: bool) -> Iterator[BinaryIO]:
         yield cast(BinaryIO, packed)
 
 
-def _put_in_mbox(stream: BinaryIO, given: Given) -> int:
+def _put_in_mbox(stream: BinaryIO, post: Post, raw: bytes) -> int:
     from mailforum.mail import mbox
 
-    return mbox.write(stream, given.raw, sender=given.post.from_address, received=given.post.received_at)
+    return mbox.write(stream, raw, received=post.received_at)
 
 
-def _put_in_jsonl(stream: BinaryIO, given: Given) -> int:
+def _put_in_jsonl(stream: BinaryIO, post: Post, raw: bytes) -> int:
     from mailforum.mail import jsonl
 
-    return jsonl.write(stream, given.post, given.raw, given.references)
+    return jsonl.write(stream, post, raw)
 
 
 _PUT = {"mbox": _put_in_mbox, "jsonl": _put_in_jsonl}
 
 
-def _put_in_maildir(folder: Path, given: Given) -> int:
+def _put_in_maildir(folder: Path, post: Post, raw: bytes) -> int:
     """Write a mail with LF line ends, as is the custom there, marked as seen.
 
     Its name says when it was received, and what is in it: the same list always gives the same names.
     """
-    text = given.raw.replace(b"\r\n", b"\n")
-    received = given.post.received_at
-    path = folder / "cur" / f"{int(received)}.{hashlib.sha256(text).hexdigest()[:24]}.mailforum:2,S"
+    text = raw.replace(b"\r\n", b"\n")
+    received = int(post.received_at)
+    path = folder / "cur" / f"{received}.{hashlib.sha256(text).hexdigest()[:24]}.mailforum:2,S"
     path.write_bytes(text)
     os.utime(path, (received, received))
     return len(text)

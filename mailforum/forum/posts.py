@@ -9,17 +9,18 @@ from email.utils import format_datetime, formataddr
 from typing import NamedTuple
 
 from mailforum.errors import Refused
-from mailforum.forum import threads
+from mailforum.forum import order, search, threads
 from mailforum.forum.newcomer import Newcomer
 from mailforum.mail import address, evidence, message, msgid, thread_index
+from mailforum.mail.evidence import Evidence
 from mailforum.mail.message import Message
 from mailforum.mail.token import Signer
 from mailforum.model import How, Kind, MailingList, Mode, Post
 from mailforum.store import posts, queue, upkeep
+from mailforum.store import search as index
 from mailforum.store.database import Tx
 
 FORGOTTEN = "The text of this post is no longer kept."
-CLOCKS_DIFFER = 86400.0  # seconds that an author's clock may be fast, wrong time zone and all
 
 
 class Stored(NamedTuple):
@@ -55,12 +56,15 @@ def store(
     *,
     mark: bytes,
     imported: bool = False,
+    found: Evidence | None = None,
 ) -> Stored:
-    """Store and thread a post without sending it to anyone. `mark` is its `fingerprint`.
+    """Store and thread a post without sending it to anyone. `mark` is its `fingerprint`, `found` what
+    `evidence_of` has returned, if it was asked.
 
     An `imported` one will not be in a digest either; `now` then is when its mailbox received it.
     """
-    newcomer = _newcomer(mlist, msg, raw, under, _date(msg, now))
+    found = found or evidence_of(mlist, msg, raw, under)
+    newcomer = _newcomer(mlist, msg, raw, found, order.date(msg.date, now, imported=imported))
     place = threads.place(tx, newcomer, now)
     if not (imported or newcomer.index):
         newcomer = replace(newcomer, index=_index(tx, newcomer, place.parent_id))
@@ -92,20 +96,19 @@ def store(
         mail=tx.mail,
     )
     posts.add_body(tx, post_id, raw)
+    index.expect(tx, post_id)
     threads.settle(tx, post_id, newcomer, place, now)
     return Stored(post_id, place.label)
 
 
-def _date(msg: Message, now: float) -> float:
-    """Return when the author's clock says the mail was written, or ours where theirs is of the future:
-    it would stand behind everything else for years."""
-    date = msg.date
-    return now if date is None or date > now + CLOCKS_DIFFER else date
-
-
-def _newcomer(mlist: MailingList, msg: Message, raw: bytes, under: str, date: float) -> Newcomer:
+def evidence_of(mlist: MailingList, msg: Message, raw: bytes, under: str = "") -> Evidence:
+    """Return what a mail says about its place on a list; needs no database. `under` is as for `accept`."""
     own = identity(msg, raw, mlist.domain)
-    found = evidence.read(msg, own, prefix=mlist.settings.prefix, under=under, address=mlist.address)
+    return evidence.read(msg, own, prefix=mlist.settings.prefix, under=under, address=mlist.address)
+
+
+def _newcomer(mlist: MailingList, msg: Message, raw: bytes, found: Evidence, date: float) -> Newcomer:
+    own = identity(msg, raw, mlist.domain)
     weak_only = all(named.how == How.TEXT for named in found.names)
     return Newcomer(
         mlist.id,
@@ -171,10 +174,12 @@ def forget_bodies(before: float) -> upkeep.Step:
 
     def step(_: int, tx: Tx) -> tuple[int | None, int]:
         ids = upkeep.old_posts(tx, before)
+        search.forget(tx, ids)
         for post_id in ids:
             post = posts.by_id(tx, post_id)
             assert post is not None
             upkeep.replace_body(tx, post_id, tombstone(post, FORGOTTEN))
+            index.expect(tx, post_id)
         return (ids[-1] if ids else None), len(ids)
 
     return step

@@ -20,12 +20,12 @@ from __future__ import annotations
 
 import json
 from collections import defaultdict
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 from mailforum.forum.newcomer import Newcomer
 from mailforum.mail import subject
-from mailforum.model import How, Post
+from mailforum.model import How
 from mailforum.store.database import Row, Tx
 
 
@@ -220,23 +220,3 @@ def _write_node(tx: Tx, node: _Node, thread_id: int) -> None:
     row = node.row
     if (row["thread_id"], row["parent_id"], row["reach"]) != (thread_id, node.parent, node.reach):
         tx.run("thread.move", id=row["id"], thread_id=thread_id, parent_id=node.parent, reach=node.reach)
-
-
-def tree(posts: Iterable[Post]) -> Iterator[tuple[int, Post]]:
-    """Yield (depth, post) depth-first, each level by date. A post whose parent is not given is a root.
-
-    The one order in which a thread is shown, on the terminal and in digests.
-    """
-    by_id = {post.id: post for post in posts}
-    children: dict[int | None, list[Post]] = defaultdict(list)
-    for post in by_id.values():
-        children[post.parent_id if post.parent_id in by_id else None].append(post)
-    waiting = [(0, post) for post in _latest_first(children[None])]
-    while waiting:
-        depth, post = waiting.pop()
-        yield depth, post
-        waiting.extend((depth + 1, child) for child in _latest_first(children[post.id]))
-
-
-def _latest_first(posts: Sequence[Post]) -> list[Post]:
-    return sorted(posts, key=lambda post: (post.date, post.id), reverse=True)

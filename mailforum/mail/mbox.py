@@ -24,6 +24,7 @@ from mailforum.mail.message import Header, Message
 
 DIALECTS = ("mboxrd", "mboxo", "mboxcl", "mboxcl2")
 LIMIT = 100 * 1024**2  # bytes of one mail
+MBOXRD = b"From mboxrd@z "  # how files begin that say what they are
 _CHUNK = 64 * 1024  # bytes read at a time
 _FROM_LINE = 300  # bytes of a From_ line that are looked at
 _AHEAD = 2000  # bytes behind the beginning of a From_ line that say whether it is one
@@ -45,8 +46,6 @@ _FIELD = re.compile(rb"[!-9;-~]++[ \t]*+:")
 _LENGTH = re.compile(rb"\ncontent-length:[ \t]*+(\d{1,9})[ \t]*+\r?\n")
 # Netscape and Eudora name nobody, and do not care for the empty line.
 _NOBODY = (b"From - ", b"From ???@??? ")
-_NO_SENDER = b"MAILER-DAEMON"
-_SENDER = re.compile(rb"[^\s\x00-\x20\x7f]{1,254}")
 
 
 @dataclass(frozen=True, slots=True)
@@ -270,23 +269,22 @@ def date_of(line: bytes) -> float | None:
     return Message((Header("Date", b"Date: " + found[0]),), b"").date if found else None
 
 
-def write(stream: BinaryIO, raw: bytes, *, sender: str, received: float) -> int:
+def write(stream: BinaryIO, raw: bytes, *, received: float) -> int:
     """Append a mail to an mboxrd file; return how many bytes that took.
 
-    `raw` has CRLF line ends, which become LF; `sender` is an address or "", `received` in seconds since
-    the epoch.
+    `raw` has CRLF line ends, which become LF; `received` is in seconds since the epoch. Where a sender is
+    in other files stands that this is mboxrd, as in those of public-inbox: nothing has to be guessed when
+    it is read, and no Content-Length in a mail is believed.
     """
     text = raw.replace(b"\r\n", b"\n")
     if not text.endswith(b"\n"):
         text += b"\n"
     if b"\nFrom " in text or b">From " in text or text.startswith(b"From "):
         text = _QUOTED.sub(b">", text)
-    return stream.write(_from_line(sender, received) + text + b"\n")
+    return stream.write(MBOXRD + _date(received) + text + b"\n")
 
 
-def _from_line(sender: str, received: float) -> bytes:
-    """Return `From ada@example.org Thu Jan  1 00:00:00 2015`: in UTC and in English, whatever the locale."""
+def _date(received: float) -> bytes:
+    """Return the rest of a From_ line, `Thu Jan  1 00:00:00 2015`: in UTC and in English, whatever the locale."""
     at = datetime.fromtimestamp(int(received), UTC)
-    name = sender.encode("utf-8", "replace")
-    date = f"{_DAYS[at.weekday()]} {_MONTHS[at.month - 1]} {at.day:2} {at:%H:%M:%S} {at.year:04}"
-    return b"From %b %b\n" % (name if _SENDER.fullmatch(name) else _NO_SENDER, date.encode("ascii"))
+    return f"{_DAYS[at.weekday()]} {_MONTHS[at.month - 1]} {at.day:2} {at:%H:%M:%S} {at.year:04}\n".encode("ascii")
