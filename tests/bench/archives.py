@@ -60,7 +60,7 @@ def cost(command: list[str]) -> Cost:
 def write_mbox(path: Path, mails: Mails) -> int:
     """Write an mbox file; return how many bytes that is."""
     with path.open("wb") as stream:
-        return sum(mbox.write(stream, raw, sender="ada@example.org", received=at) for raw, at in mails)
+        return sum(mbox.write(stream, raw, received=at) for raw, at in mails)
 
 
 def large_mails(count: int) -> Mails:
