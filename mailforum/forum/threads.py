@@ -32,15 +32,14 @@ are other posts looked at: those that wait for it, and the groups concerned (for
 from __future__ import annotations
 
 import json
-from collections import defaultdict
-from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import NamedTuple
 
 from mailforum.forum import branches, same_subject
 from mailforum.forum.newcomer import Newcomer
 from mailforum.mail.evidence import Named
-from mailforum.model import How, Post
+from mailforum.model import How
 from mailforum.store.database import Row, Tx
 
 CHUNK = 500  # threads that are looked at together where all are
@@ -238,23 +237,3 @@ def open_for(tx: Tx, list_id: int, post_id: int, title: str, now: float) -> None
     thread_id, _ = branches.begin(tx, list_id, now, title)
     tx.run("thread.hang", id=post_id, parent_id=None, how=How.NONE, claim_id=None, knot=False)
     tx.run("thread.move", posts=json.dumps([post_id]), thread_id=thread_id)
-
-
-def tree(posts: Iterable[Post]) -> Iterator[tuple[int, Post]]:
-    """Yield (depth, post) depth-first, each level by date. A post whose parent is not given is a root.
-
-    The one order in which a thread is shown, on the terminal and in digests.
-    """
-    by_id = {post.id: post for post in posts}
-    children: dict[int | None, list[Post]] = defaultdict(list)
-    for post in by_id.values():
-        children[post.parent_id if post.parent_id in by_id else None].append(post)
-    waiting = [(0, post) for post in _latest_first(children[None])]
-    while waiting:
-        depth, post = waiting.pop()
-        yield depth, post
-        waiting.extend((depth + 1, child) for child in _latest_first(children[post.id]))
-
-
-def _latest_first(posts: Sequence[Post]) -> list[Post]:
-    return sorted(posts, key=lambda post: (post.date, post.id), reverse=True)
