@@ -6,6 +6,7 @@ import ipaddress
 import re
 from calendar import isleap, monthrange
 from datetime import UTC, datetime, timedelta, tzinfo
+from math import inf
 from typing import ClassVar, NamedTuple
 
 
@@ -58,6 +59,9 @@ class Period(NamedTuple):
             return cls(start.timestamp(), end.timestamp())
         except (ValueError, OverflowError):
             raise ValueError(f"`{text}` is no date; write `2026-01-31`, `2026-01`, or `7d` for a week ago") from None
+
+
+EVER = Period(-inf, inf)
 
 
 class Size(int):

@@ -155,11 +155,19 @@ def period(text: str, now: float, zone: tzinfo = UTC) -> Period:
 
 def emit(args: argparse.Namespace, rows: Sequence[Mapping[str, object]], columns: Sequence[str]) -> None:
     """Print rows: a table of `columns`, or with --json each whole row as one object a line."""
-    if getattr(args, "json", False):
-        for row in rows:
-            print(as_json(row))
-    else:
-        for line in table(rows, columns):
+    Printer(args, columns).print(rows)
+
+
+class Printer:
+    """Prints rows a page at a time, as `emit` does; a later page may make a column of the table wider."""
+
+    def __init__(self, args: argparse.Namespace, columns: Sequence[str]) -> None:
+        self._json = getattr(args, "json", False)
+        self._table = Table(columns)
+
+    def print(self, rows: Sequence[Mapping[str, object]]) -> None:
+        """Print some more rows. The heading stands above the first page, also if that is empty."""
+        for line in map(as_json, rows) if self._json else self._table.lines(rows):
             print(line)
 
 
@@ -172,20 +180,33 @@ def as_json(row: Mapping[str, object]) -> str:
 
 def table(rows: Sequence[Mapping[str, object]], columns: Sequence[str]) -> Iterator[str]:
     """Yield the lines of an aligned table; on a terminal they are cut to its width."""
-    cells = [[name.upper().replace("_", " ") for name in columns]]
-    cells += [[safe(shown(row[name])) for name in columns] for row in rows]
-    widths = [max(map(text_width, column)) for column in zip(*cells, strict=True)]
-    limit = _columns() if sys.stdout.isatty() else 0
-    for line in cells:
-        padded = (cell + " " * (wide - text_width(cell)) for cell, wide in zip(line, widths, strict=True))
-        text = "  ".join(padded).rstrip()
-        yield _cut(text, limit) if limit and text_width(text) > limit else text
+    return Table(columns).lines(rows)
 
 
-def _columns() -> int:
+class Table:
+    """A table that is made a page at a time."""
+
+    def __init__(self, columns: Sequence[str]) -> None:
+        self._columns = columns
+        self._widths = [0] * len(columns)
+
+    def lines(self, rows: Sequence[Mapping[str, object]]) -> Iterator[str]:
+        """Yield the lines of a page, the first below the heading."""
+        cells = [] if any(self._widths) else [[name.upper().replace("_", " ") for name in self._columns]]
+        cells += [[safe(shown(row[name])) for name in self._columns] for row in rows]
+        wanted = [max(map(text_width, column), default=0) for column in zip(*cells, strict=True)]
+        self._widths = [max(pair) for pair in zip(self._widths, wanted or self._widths, strict=True)]
+        limit = terminal_width()
+        for line in cells:
+            padded = (cell + " " * (wide - text_width(cell)) for cell, wide in zip(line, self._widths, strict=True))
+            yield cut("  ".join(padded).rstrip(), limit)
+
+
+def terminal_width() -> int:
+    """Return how many columns standard output has, 0 where it is no terminal."""
     import shutil
 
-    return shutil.get_terminal_size().columns
+    return shutil.get_terminal_size().columns if sys.stdout.isatty() else 0
 
 
 def shown(value: object) -> object:
@@ -204,7 +225,10 @@ def text_width(text: str) -> int:
     )
 
 
-def _cut(text: str, limit: int) -> str:
+def cut(text: str, limit: int) -> str:
+    """Cut a text to `limit` columns, with `…` for what is left out; 0 is no limit."""
+    if not limit or text_width(text) <= limit:
+        return text
     used = 0
     for at, char in enumerate(text):
         used += text_width(char)

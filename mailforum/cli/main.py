@@ -9,11 +9,43 @@ from collections.abc import Sequence
 from functools import cache
 
 from mailforum import __version__
-from mailforum.cli import admin, archive, bounces, check, demo, export, intake, members, operate, posts, queue, trace
+from mailforum.cli import (
+    admin,
+    archive,
+    audit,
+    bounces,
+    check,
+    demo,
+    export,
+    intake,
+    members,
+    operate,
+    posts,
+    queue,
+    search,
+    threads,
+    trace,
+)
 from mailforum.cli.common import Parser, explain, note
 from mailforum.errors import MailforumError
 
-MODULES = (operate, check, demo, admin, members, posts, archive, export, queue, trace, bounces, intake)
+MODULES = (
+    operate,
+    check,
+    demo,
+    admin,
+    members,
+    threads,
+    posts,
+    search,
+    archive,
+    export,
+    queue,
+    trace,
+    audit,
+    bounces,
+    intake,
+)
 
 
 @cache

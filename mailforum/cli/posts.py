@@ -1,25 +1,27 @@
-"""`mailforum thread` and `mailforum post`: reading a list on the terminal."""
+"""`mailforum post`: the posts of a list on the terminal."""
 
 from __future__ import annotations
 
 import argparse
 import sys
-from typing import TYPE_CHECKING
+from collections.abc import Callable
+from typing import TYPE_CHECKING, TypeVar
 
 from mailforum.cli.common import (
     Commands,
     add_list,
     completes,
-    emit,
     find_list,
     list_addresses,
     read,
+    run_core,
     safe,
     safe_text,
     show,
     when,
     with_json,
 )
+from mailforum.cli.listing import list_and_period, print_pages, with_bounds, with_sort
 from mailforum.errors import Refused, UsageError
 
 if TYPE_CHECKING:
@@ -28,89 +30,35 @@ if TYPE_CHECKING:
     from mailforum.model import MailingList, Post, Thread
     from mailforum.store.database import Tx
 
+T = TypeVar("T")
+
 HEADERS = ("From", "To", "Cc", "Reply-To", "Date", "Subject", "Message-ID", "In-Reply-To", "References")
 
 
 def add(commands: Commands) -> None:
-    """Add the commands `thread` and `post`."""
-    threads = commands.add_parser("thread", help="threads of a list").add_subparsers(metavar="VERB", required=True)
-    ls = threads.add_parser("ls", help="the threads of a list")
-    ls.set_defaults(run=list_threads)
-    tree = threads.add_parser("show", help="one thread as a tree")
-    tree.set_defaults(run=show_thread)
+    """Add the command `post`."""
     posts = commands.add_parser("post", help="posts of a list").add_subparsers(metavar="VERB", required=True)
-    posts_ls = posts.add_parser("ls", help="the posts of a list, in order of arrival")
-    posts_ls.set_defaults(run=list_posts)
-    for verb in (ls, tree, posts_ls):
-        add_list(verb)
-        with_json(verb)
-    tree.add_argument("id", metavar="ID", help="the thread's number, such as 48")
+    ls = posts.add_parser("ls", help="the posts of a list")
+    add_list(ls)
+    with_json(ls)
+    with_sort(ls, ("oldest", "newest", "thread"), "by date, or thread by thread as they answer each other")
+    with_bounds(ls)
+    ls.set_defaults(run=list_posts)
     one = posts.add_parser("show", help="one post, to be read, and how it is threaded")
-    completes(one.add_argument("list", metavar="LIST", nargs="?", help="needed if several have it"), list_addresses)
-    one.add_argument("id", metavar="ID", help="its id, such as 48.3")
+    add_id(one, "its id, such as 48.3")
     one.add_argument("--raw", action="store_true", help="the mail as it was taken in, byte by byte")
     with_json(one)
     one.set_defaults(run=show_post)
 
 
-def list_threads(args: argparse.Namespace) -> None:
-    """Print the threads of a list."""
-    from mailforum.store import posts
-
-    found = read(args, lambda core, tx: posts.threads(tx, find_list(tx, args.list).id))
-    rows = [_thread_row(thread) for thread in found]
-    if not args.json:
-        rows = [row | {"id": f"#{row['id']}"} for row in rows]
-    emit(args, rows, ("id", "subject", "posts", "last"))
+def add_id(parser: argparse.ArgumentParser, what: str) -> None:
+    """Add the arguments LIST, which may be left out where only one list has it, and ID."""
+    completes(parser.add_argument("list", metavar="LIST", nargs="?", help="needed if several have it"), list_addresses)
+    parser.add_argument("id", metavar="ID", help=what)
 
 
-def _thread_row(thread: Thread) -> dict[str, object]:
-    return {
-        "id": thread.number,
-        "subject": thread.subject,
-        "posts": thread.posts,
-        "created": when(thread.created_at),
-        "last": when(thread.last_at),
-    }
-
-
-def show_thread(args: argparse.Namespace) -> None:
-    """Print a thread as a tree: who answers whom."""
-    from mailforum.forum import threads
-    from mailforum.store import posts
-
-    def content(core: Core, tx: Tx) -> tuple[Thread, list[tuple[int, Post]]]:
-        thread = find_thread(tx, find_list(tx, args.list), args.id)
-        return thread, list(threads.tree(posts.of_thread(tx, thread.id)))
-
-    thread, tree = read(args, content)
-    if args.json:
-        emit(args, [{"depth": depth, **post_row(post)} for depth, post in tree], ())
-        return
-    print(f"#{thread.number}  {safe(thread.subject)}")
-    for depth, post in tree:
-        print(f"{'  ' * min(depth, 20)}{post.label}  {when(post.date)}  {safe(_author(post))}")
-
-
-def find_thread(tx: Tx, mlist: MailingList, text: str) -> Thread:
-    """Find a thread of a list by its number, or what it was merged into. Raises UsageError."""
-    from mailforum.store import posts
-
-    thread = posts.thread_by_number(tx, mlist.id, _number(text))
-    if thread is None:
-        raise UsageError(f"{mlist.address} has no thread {text}")
-    return thread
-
-
-def _number(text: str) -> int:
-    """Read a thread's number; the thread of a post's id will do."""
-    number = text.strip().removeprefix("#").partition(".")[0]
-    if not number.isascii() or not number.isdigit() or len(number) > 18:
-        raise UsageError(f"`{text}` is no thread; its number is in `mailforum thread ls`")
-    return int(number)
-
-
-def _author(post: Post) -> str:
+def author(post: Post) -> str:
+    """Return who wrote a post, name and address."""
     return f"{post.from_name} <{post.from_address}>" if post.from_name else post.from_address
 
 
@@ -120,6 +68,7 @@ def post_row(post: Post) -> dict[str, object]:
         "id": post.label,
         "thread": post.thread,
         "parent": post.parent,
+        "how": post.how.label or None,
         "message_id": post.message_id,
         "from": post.from_address,
         "name": post.from_name,
@@ -131,54 +80,97 @@ def post_row(post: Post) -> dict[str, object]:
 
 
 def list_posts(args: argparse.Namespace) -> None:
-    """Print the posts of a list in order of arrival."""
-    from mailforum.store import posts
+    """Print the posts of a list."""
 
-    found = read(args, lambda core, tx: posts.of_list(tx, find_list(tx, args.list).id))
-    emit(args, [post_row(post) for post in found], ("id", "date", "from", "subject"))
+    async def run(core: Core) -> None:
+        from mailforum.forum import order
+
+        mlist, period = await list_and_period(core, args)
+        pages = order.posts_of(core.db, mlist.id, order.PostOrder(args.sort), period)
+        await print_pages(args, pages, post_row, ("id", "date", "from", "subject"))
+
+    run_core(args, run)
 
 
 def show_post(args: argparse.Namespace) -> None:
     """Print a post: headers of interest, how it is threaded, and its text."""
     from mailforum.store import posts
 
-    def content(core: Core, tx: Tx) -> tuple[MailingList, Post, bytes]:
-        mlist, post = _find_post(tx, args.list, args.id)
-        return mlist, post, posts.raw(tx, post.id)
+    def content(core: Core, tx: Tx) -> tuple[MailingList, Post, Post | None, bytes]:
+        mlist, post = find_post(tx, args.list, args.id)
+        return mlist, post, posts.by_id(tx, post.parent_id or 0), posts.raw(tx, post.id)
 
-    mlist, post, raw = read(args, content)
+    mlist, post, parent, raw = read(args, content)
     if args.raw:
         write_bytes(raw)
     elif args.json:
         body = readable(raw)
         attachments = [{"filename": a.filename, "type": a.content_type, "size": a.size} for a in body.attachments]
-        show(args, {"list": mlist.address, **post_row(post), "text": body.text, "attachments": attachments})
+        about = {"list": mlist.address, **post_row(post), "answers": parent.label if parent else None}
+        show(args, about | {"text": body.text, "attachments": attachments})
     else:
-        _print_post(mlist, post, raw)
+        _print_post(mlist, post, parent, raw)
 
 
-def _find_post(tx: Tx, list_name: str | None, text: str) -> tuple[MailingList, Post]:
-    """Find a post by its id, which is unique within a list only. Raises UsageError."""
-    from mailforum.store import lists, posts
+def find_post(tx: Tx, list_name: str | None, text: str) -> tuple[MailingList, Post]:
+    """Find a post by its id, which is unique within a list only: `48.3`, `pmo#48.3`. Raises UsageError."""
+    from mailforum.store import posts
 
-    label = text.strip().removeprefix("#")
+    mlist, post = _the_one(tx, list_name, text, "post", posts.by_label)
+    return mlist, post
+
+
+def find_thread(tx: Tx, list_name: str | None, text: str) -> tuple[MailingList, Thread]:
+    """Find a thread by its number, or the one that a post is in: `48`, `pmo#48`, `48.3`. Raises UsageError."""
+    from mailforum.store import posts
+
+    def by_name(tx: Tx, list_id: int, name: str) -> Thread | None:
+        if "." in name:
+            post = posts.by_label(tx, list_id, name)
+            return posts.thread_by_number(tx, list_id, post.thread) if post else None
+        number = int(name) if name.isascii() and name.isdigit() and len(name) <= 18 else 0
+        return posts.thread_by_number(tx, list_id, number)
+
+    return _the_one(tx, list_name, text, "thread", by_name)
+
+
+def _the_one(
+    tx: Tx, list_name: str | None, text: str, noun: str, find: Callable[[Tx, int, str], T | None]
+) -> tuple[MailingList, T]:
+    """Find the post or thread `text` on the list that is named, or on the only one that has it."""
+    from mailforum.store import lists
+
+    before, _, name = text.strip().rpartition("#")
+    list_name = before or list_name
     among = [find_list(tx, list_name)] if list_name else lists.every(tx)
-    found = [(mlist, post) for mlist in among if (post := posts.by_label(tx, mlist.id, label))]
+    found = [(mlist, one) for mlist in among if (one := find(tx, mlist.id, name))]
     if not found:
-        raise UsageError(f"there is no post {text}{f' on {among[0].address}' if list_name else ''}")
+        raise UsageError(f"there is no {noun} {text}{f' on {among[0].address}' if list_name else ''}")
     if len(found) > 1:
         names = ", ".join(mlist.address for mlist, _ in found)
-        raise UsageError(f"several lists have a post {text}: {names}; say which: `mailforum post show LIST {text}`")
+        raise UsageError(f"several lists have a {noun} {text}: {names}; say which: `{found[0][0].name}#{name}`")
     return found[0]
 
 
-def _print_post(mlist: MailingList, post: Post, raw: bytes) -> None:
+# How the parent of a post was found (model.How), as people say it.
+FOUND = {
+    "token": "found by the address it was sent to",
+    "in-reply-to": "found by its In-Reply-To",
+    "references": "found by its References",
+    "thread-index": "found by its Thread-Index",
+    "text": "found by what it quotes",
+    "subject": "found by its subject",
+    "moderator": "put there by a moderator",
+}
+
+
+def _print_post(mlist: MailingList, post: Post, parent: Post | None, raw: bytes) -> None:
     from mailforum.mail import message
 
     msg = message.parse(raw)
     print(f"#{post.label} on {mlist.address}, thread #{post.thread}")
-    if post.parent:
-        print(f"answers {safe(post.parent)}")
+    if parent:
+        print(f"answers #{parent.label} {safe(parent.message_id)} ({FOUND.get(post.how.label, 'found')})")
     print(f"received {when(post.received_at)}, {post.size} bytes\n")
     for name in HEADERS:
         if msg.get(name):

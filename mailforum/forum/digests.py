@@ -11,7 +11,8 @@ from dataclasses import fields, replace
 from datetime import datetime, timedelta
 from zoneinfo import ZoneInfo
 
-from mailforum.forum import threads
+from mailforum.forum import order
+from mailforum.forum.order import ThreadOrder
 from mailforum.model import Issue, Kind, MailingList, Mode, Post, Thread
 from mailforum.store import lists, posts, queue
 from mailforum.store.database import Row, Tx
@@ -126,9 +127,8 @@ def grouped(tx: Tx, list_id: int, content: Iterable[Post]) -> list[tuple[Thread,
     by_thread: dict[int, list[Post]] = {}
     for post in content:
         by_thread.setdefault(post.thread, []).append(post)
-    groups = []
-    for number in sorted(by_thread):
-        thread = posts.thread_by_number(tx, list_id, number)
-        assert thread is not None
-        groups.append((thread, [post for _, post in threads.tree(by_thread[number])]))
-    return groups
+    found = [thread for number in by_thread if (thread := posts.thread_by_number(tx, list_id, number))]
+    return [
+        (thread, [post for _, post in order.tree(by_thread[thread.number])])
+        for thread in order.threads(found, ThreadOrder.OLDEST)
+    ]

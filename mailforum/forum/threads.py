@@ -32,15 +32,14 @@ are other posts looked at: those that wait for it, and the groups concerned (for
 from __future__ import annotations
 
 import json
-from collections import defaultdict
-from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import NamedTuple
 
 from mailforum.forum import branches, same_subject
 from mailforum.forum.newcomer import Newcomer
 from mailforum.mail.evidence import Named
-from mailforum.model import How, Post
+from mailforum.model import How
 from mailforum.store.database import Row, Tx
 
 CHUNK = 500  # threads that are looked at together where all are
@@ -161,13 +160,15 @@ def _orphan_spot(
 ) -> _Spot:
     """Return where an orphan hangs: with its group, which is for good if that is one and stays as it is (rule 3)."""
     if not orphans:
-        return _Spot(stirs=bool(neighbours))
+        return _Spot(stirs=any(row["claimed"] for row in neighbours))
     first = min(orphans, key=lambda row: int(row["thread_id"]))
     thread_id, parent, claim = spot = first["thread_id"], first["parent_id"], first["claim_id"]
-    stirs = any(
-        row["claimed"] if row["thread_id"] is None else spot != (row["thread_id"], row["parent_id"], row["claim_id"])
-        for row in neighbours
-    ) or bool(tx.one("thread.knot", threads=json.dumps([thread_id])))
+    others = {(row["thread_id"], row["parent_id"], row["claim_id"]) for row in orphans} - {spot}
+    stirs = (
+        bool(others)
+        or any(row["claimed"] for row in neighbours)
+        or bool(tx.one("thread.knot", threads=json.dumps([thread_id])))
+    )
     if parent is None:
         return _Spot(threads=[thread_id], stirs=stirs)
     claimed = ghosts_of(tx, [claim])
@@ -236,23 +237,3 @@ def open_for(tx: Tx, list_id: int, post_id: int, title: str, now: float) -> None
     thread_id, _ = branches.begin(tx, list_id, now, title)
     tx.run("thread.hang", id=post_id, parent_id=None, how=How.NONE, claim_id=None, knot=False)
     tx.run("thread.move", posts=json.dumps([post_id]), thread_id=thread_id)
-
-
-def tree(posts: Iterable[Post]) -> Iterator[tuple[int, Post]]:
-    """Yield (depth, post) depth-first, each level by date. A post whose parent is not given is a root.
-
-    The one order in which a thread is shown, on the terminal and in digests.
-    """
-    by_id = {post.id: post for post in posts}
-    children: dict[int | None, list[Post]] = defaultdict(list)
-    for post in by_id.values():
-        children[post.parent_id if post.parent_id in by_id else None].append(post)
-    waiting = [(0, post) for post in _latest_first(children[None])]
-    while waiting:
-        depth, post = waiting.pop()
-        yield depth, post
-        waiting.extend((depth + 1, child) for child in _latest_first(children[post.id]))
-
-
-def _latest_first(posts: Sequence[Post]) -> list[Post]:
-    return sorted(posts, key=lambda post: (post.date, post.id), reverse=True)

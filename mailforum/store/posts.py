@@ -4,19 +4,29 @@ from __future__ import annotations
 
 import json
 from dataclasses import fields
+from math import inf
 from typing import NamedTuple
 
 from mailforum.model import How, Post, Selection, Thread
 from mailforum.store import blob
 from mailforum.store.database import Row, Tx
+from mailforum.units import EVER, Period
+
+Key = tuple[float, int]  # where a list that is read in pages goes on: the time it is ordered by, and the id
+
+_POST = [field.name for field in fields(Post)]
+_HOW = _POST.index("how")
+_THREAD = [field.name for field in fields(Thread)]
 
 
 def _post(row: Row) -> Post:
-    return Post(**{field.name: row[field.name] for field in fields(Post)} | {"how": How(row["how"])})
+    values = [row[name] for name in _POST]
+    values[_HOW] = How(values[_HOW])
+    return Post(*values)
 
 
 def _thread(row: Row) -> Thread:
-    return Thread(**{field.name: row[field.name] for field in fields(Thread)})
+    return Thread(*[row[name] for name in _THREAD])
 
 
 def by_id(tx: Tx, post_id: int) -> Post | None:
@@ -48,6 +58,13 @@ def of_list(tx: Tx, list_id: int, after: int = 0, limit: int = -1) -> list[Post]
     return [_post(row) for row in tx.all("post.of_list", list_id=list_id, after=after, limit=limit)]
 
 
+def dated(tx: Tx, list_id: int, order: str, during: Period, after: Key | None, limit: int) -> list[Post]:
+    """Return the posts dated in a period, `oldest` or `newest` first, from the one behind (date, id) `after`."""
+    at, post_id = after or (during.start if order == "oldest" else during.end, 0)
+    values = {"list_id": list_id, "since": during.start, "until": during.end, "limit": limit}
+    return [_post(row) for row in tx.all(f"post.by_{order}", at=at, id=post_id, **values)]
+
+
 def selected(tx: Tx, list_id: int, chosen: Selection, after: int, last: int, limit: int) -> list[Post]:
     """Return the chosen posts of a list with `after` < id <= `last` in order of arrival."""
     found = tx.all("post.selected", **_chosen(list_id, chosen), after=after, last=last, limit=limit)
@@ -63,12 +80,7 @@ def count_selected(tx: Tx, list_id: int, chosen: Selection) -> tuple[int, int]:
 
 def _chosen(list_id: int, chosen: Selection) -> dict[str, object]:
     threads = json.dumps(chosen.threads)
-    return {"list_id": list_id, "threads": threads, "since": chosen.since, "until": chosen.until}
-
-
-def references(tx: Tx, post_id: int) -> tuple[str, ...]:
-    """Return the Message-IDs that a post names, the nearest first."""
-    return tuple(row["msgid"] for row in tx.all("post.references", post_id=post_id))
+    return {"list_id": list_id, "threads": threads, "start": chosen.during.start, "end": chosen.during.end}
 
 
 def of_thread(tx: Tx, thread_id: int) -> list[Post]:
@@ -107,9 +119,9 @@ class Imported(NamedTuple):
     last: float | None
 
 
-def newest_thread(tx: Tx, list_id: int) -> int:
-    """Return the id of the list's newest thread, 0 if it has none."""
-    row = tx.one("thread.newest", list_id=list_id)
+def newest_thread(tx: Tx) -> int:
+    """Return the id of the newest thread of all lists, 0 if there is none."""
+    row = tx.one("thread.newest")
     assert row is not None
     return int(row["id"])
 
@@ -117,7 +129,7 @@ def newest_thread(tx: Tx, list_id: int) -> int:
 def imported(tx: Tx, list_id: int, since: int, newest: int) -> Imported:
     """Tell of the imported posts with id >= `since`; threads are new with ids > `newest`."""
     row = tx.one("post.imported", list_id=list_id, since=since, newest=newest)
-    ghosts = tx.one("thread.ghosts", list_id=list_id)
+    ghosts = tx.one("post.ghosts", list_id=list_id)
     assert row is not None and ghosts is not None
     return Imported(row["threads"], row["opened"], ghosts["ghosts"], row["first"], row["last"])
 
@@ -148,6 +160,14 @@ def thread_by_number(tx: Tx, list_id: int, number: int) -> Thread | None:
     return thread(tx, row["id"]) if row else None
 
 
-def threads(tx: Tx, list_id: int) -> list[Thread]:
-    """Return the threads of a list by number."""
-    return [_thread(row) for row in tx.all("thread.of_list", list_id=list_id)]
+def threads(
+    tx: Tx, list_id: int, order: str = "oldest", during: Period = EVER, after: Key | None = None, limit: int = -1
+) -> list[Thread]:
+    """Return the threads that lived in a period: begun before its end, active after its start.
+
+    `order` is `oldest`, `newest` or `active`; they go on behind (the time they are ordered by, id) `after`.
+    """
+    start = {"oldest": -inf, "newest": during.end, "active": inf}[order]
+    at, thread_id = after or (start, 0)
+    values = {"list_id": list_id, "since": during.start, "until": during.end, "limit": limit}
+    return [_thread(row) for row in tx.all(f"thread.by_{order}", at=at, id=thread_id, **values)]

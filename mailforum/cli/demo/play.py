@@ -20,7 +20,7 @@ from mailforum.cli.demo.post_office import LOOK, PATIENCE, Letter, NotArrived, O
 from mailforum.cli.demo.screen import Screen
 from mailforum.cli.demo.story import Chooses, Person, Sends
 from mailforum.delivery.views import date_text
-from mailforum.forum import digests, threads
+from mailforum.forum import digests, order
 from mailforum.model import MailingList, Mode, Post, State
 from mailforum.settings import ListSettings
 from mailforum.store import lists, queue
@@ -158,7 +158,7 @@ class Play:
         self._screen.heading("Who answers whom")
         for number in sorted({post.thread for post in posts}):
             group = [post for post in posts if post.thread == number]
-            for depth, post in threads.tree(group):
+            for depth, post in order.tree(group):
                 if depth == 0:
                     self._screen.line(f"   #{number}  {safe(post.subject)}  ({len(group)} posts)")
                 self._show_in_tree(depth, post)

@@ -36,16 +36,34 @@ RETURNING id
 SELECT coalesce(merged_into, id) AS id FROM thread WHERE list_id = :list_id AND number = :number
 
 -- name: by_id
-SELECT thread.id, thread.list_id, thread.number, thread.subject, count(post.id) AS posts, thread.created_at,
-       coalesce(max(post.date), thread.created_at) AS last_at
-FROM thread LEFT JOIN post ON post.thread_id = thread.id WHERE thread.id = :id GROUP BY thread.id
+SELECT * FROM listed_thread WHERE id = :id
 
--- name: of_list
-SELECT thread.id, thread.list_id, thread.number, thread.subject, count(post.id) AS posts, thread.created_at,
-       coalesce(max(post.date), thread.created_at) AS last_at
-FROM thread LEFT JOIN post ON post.thread_id = thread.id
-WHERE thread.list_id = :list_id AND thread.merged_into IS NULL
-GROUP BY thread.id ORDER BY thread.number
+-- name: by_oldest
+SELECT listed_thread.*
+FROM post AS first JOIN listed_thread ON listed_thread.id = first.thread_id
+WHERE first.list_id = :list_id AND first.parent_id IS NULL AND (first.date, first.thread_id) > (:at, :id)
+  AND first.date < :until AND last_at >= :since
+  AND NOT EXISTS (SELECT 1 FROM post AS other WHERE other.thread_id = first.thread_id AND other.parent_id IS NULL
+                  AND (other.date, other.id) < (first.date, first.id))
+ORDER BY first.date, first.thread_id LIMIT :limit
+
+-- name: by_newest
+SELECT listed_thread.*
+FROM post AS first JOIN listed_thread ON listed_thread.id = first.thread_id
+WHERE first.list_id = :list_id AND first.parent_id IS NULL AND (first.date, first.thread_id) < (:at, :id)
+  AND last_at >= :since
+  AND NOT EXISTS (SELECT 1 FROM post AS other WHERE other.thread_id = first.thread_id AND other.parent_id IS NULL
+                  AND (other.date, other.id) < (first.date, first.id))
+ORDER BY first.date DESC, first.thread_id DESC LIMIT :limit
+
+-- name: by_active
+SELECT listed_thread.*
+FROM post AS latest JOIN listed_thread ON listed_thread.id = latest.thread_id
+WHERE latest.list_id = :list_id AND (latest.active_at, latest.thread_id) < (:at, :id)
+  AND latest.active_at >= :since AND begun_at < :until
+  AND NOT EXISTS (SELECT 1 FROM post AS other WHERE other.thread_id = latest.thread_id
+                  AND (other.active_at, other.id) > (latest.active_at, latest.id))
+ORDER BY latest.active_at DESC, latest.thread_id DESC LIMIT :limit
 
 -- name: of_post
 SELECT post.thread_id, thread.number FROM post JOIN thread ON thread.id = post.thread_id WHERE post.id = :id
@@ -95,10 +113,10 @@ SELECT DISTINCT reference.message_id AS ghost FROM post JOIN reference ON refere
 WHERE reference.how <> 5 AND post.thread_id IN (SELECT value FROM json_each(:threads))
 
 -- name: neighbours
-SELECT near.ghost, near.claimed, post.thread_id, post.parent_id, post.claim_id
+SELECT near.ghost, post.thread_id, post.parent_id, post.claim_id,
+       near.orphan IS NULL AND EXISTS (SELECT 1 FROM tie WHERE tie.ghost = near.ghost) AS claimed
 FROM (SELECT value AS ghost,
-             (SELECT tie.post_id FROM tie WHERE tie.ghost = value AND tie.under IS NULL LIMIT 1) AS orphan,
-             EXISTS (SELECT 1 FROM tie WHERE tie.ghost = value AND tie.under IS NOT NULL) AS claimed
+             (SELECT tie.post_id FROM tie WHERE tie.ghost = value AND tie.under IS NULL LIMIT 1) AS orphan
       FROM json_each(:ghosts)) AS near
 LEFT JOIN post ON post.id = near.orphan
 
@@ -150,7 +168,4 @@ UPDATE post SET cut = 1, put_under = NULL WHERE id = :id
 UPDATE post SET put_under = :under, cut = 0 WHERE id IN (SELECT value FROM json_each(:posts))
 
 -- name: newest
-SELECT coalesce(max(id), 0) AS id FROM thread WHERE list_id = :list_id
-
--- name: ghosts
-SELECT count(*) AS ghosts FROM message_id WHERE list_id = :list_id AND post_id IS NULL AND msgid LIKE '<%'
+SELECT coalesce(max(id), 0) AS id FROM thread
