@@ -22,9 +22,9 @@ from collections.abc import Awaitable, Callable, Iterator
 from pathlib import Path
 from typing import BinaryIO, TypeVar
 
+from mailforum.archives.source import Mail
 from mailforum.clock import SystemClock
 from mailforum.forum import archive, export
-from mailforum.forum.archive import Mail
 from mailforum.mail import jsonl, mbox
 from mailforum.model import MailingList, Post, Selection
 from mailforum.settings import ListSettings
