@@ -114,7 +114,7 @@ def test_what_cannot_be_done_is_said_in_one_line(
     answer = run_cli(["--config", config, *(word.format(mbox=archive_file, folder=tmp_path) for word in words)])
     assert answer.code == 1 and complaint in answer.err and answer.err.count("\n") == 1
     assert archive_file.read_bytes() == before
-    assert not list(tmp_path.glob("*.part")) and not (tmp_path / "new.mbox").exists()
+    assert not list(tmp_path.glob("*-part")) and not (tmp_path / "new.mbox").exists()
 
 
 def test_the_report_is_a_table_that_people_can_read(tmp_path: Path) -> None:
