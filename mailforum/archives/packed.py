@@ -27,7 +27,7 @@ _READABLE: dict[str, Callable[[BinaryIO], _Packed]] = {
     "bzip2": bz2.BZ2File,
     "xz": lzma.LZMAFile,
 }
-_FOREIGN = ("zstd", "compress", "7-Zip", "RAR")
+_FOREIGN = ("zstd", "compress", "7-Zip", "RAR", "lzip")
 
 
 class _Unpacking(io.RawIOBase):

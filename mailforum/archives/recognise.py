@@ -25,6 +25,7 @@ _MAGIC = {
     b"\x1f\x9d": "compress",
     b"7z\xbc\xaf\x27\x1c": "7-Zip",
     b"Rar!": "RAR",
+    b"LZIP": "lzip",
 }
 _OF_EXPORT = re.compile(rb'"(?:message_id|raw|raw_base64)" ?:')
 
