@@ -42,7 +42,7 @@ def of_file(head: bytes) -> str:
         return "mboxrd"
     if pipermail.begins(text):
         return "pipermail"
-    if text.startswith(b"{") and _OF_EXPORT.search(text):
+    if text.startswith(b"{") and _OF_EXPORT.search(text.partition(b"\n")[0]):
         return "jsonl"
     return "mbox" if text.startswith(b"From ") and _is_mbox(text) else "eml" if mbox.begins_mail(text) else ""
 
