@@ -15,6 +15,7 @@ from mailforum.cli import (
     audit,
     bounces,
     check,
+    corrections,
     demo,
     export,
     intake,
