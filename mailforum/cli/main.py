@@ -37,6 +37,7 @@ MODULES = (
     members,
     threads,
     posts,
+    corrections,
     archive,
     export,
     queue,

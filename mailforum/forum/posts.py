@@ -12,6 +12,7 @@ from mailforum.errors import Refused
 from mailforum.forum import order, threads
 from mailforum.forum.newcomer import Newcomer
 from mailforum.mail import address, evidence, message, msgid, thread_index
+from mailforum.mail.evidence import Evidence, Named
 from mailforum.mail.message import Message
 from mailforum.mail.token import Signer
 from mailforum.model import How, Kind, MailingList, Mode, Post
@@ -59,7 +60,9 @@ def store(
 
     An `imported` one will not be in a digest either; `now` then is when its mailbox received it.
     """
-    newcomer = _newcomer(mlist, msg, raw, under, order.date(msg.date, now, imported=imported))
+    own = identity(msg, raw, mlist.domain)
+    found = evidence_of(tx, mlist, msg, own, under, imported=imported)
+    newcomer = introduce(mlist, found, own, msg.subject, order.date(msg.date, now, imported=imported))
     place = threads.place(tx, newcomer, now)
     if not (imported or newcomer.index):
         newcomer = replace(newcomer, index=_index(tx, newcomer, place.parent_id))
@@ -67,17 +70,11 @@ def store(
     post_id = tx.insert(
         "post.add",
         list_id=mlist.id,
-        thread_id=place.thread_id,
-        label=place.label,
-        parent_id=place.parent_id,
-        reach=place.reach,
-        how=place.how,
-        named_id=place.parent_id,
-        named_how=place.how,
-        claim_id=None,
+        **place.values,
         message_id=newcomer.message_id,
         thread_index=newcomer.index,
         base=newcomer.base,
+        was=newcomer.was,
         lonely=newcomer.lonely,
         fresh=newcomer.fresh,
         from_address=author.address if author else "",
@@ -95,19 +92,35 @@ def store(
     return Stored(post_id, place.label)
 
 
-def _newcomer(mlist: MailingList, msg: Message, raw: bytes, under: str, date: float) -> Newcomer:
-    own = identity(msg, raw, mlist.domain)
+def evidence_of(
+    tx: Tx, mlist: MailingList, msg: Message, own: str, under: str = "", *, imported: bool = False
+) -> Evidence:
+    """Return what a mail to the list says about its place; the labels in its text become names of posts.
+
+    Those in an archive do not: they may be labels of another site.
+    """
     found = evidence.read(msg, own, prefix=mlist.settings.prefix, under=under, address=mlist.address)
-    weak_only = all(named.how == How.TEXT for named in found.names)
+    labels = () if imported else found.labels
+    labelled = (posts.by_label(tx, mlist.id, label) for label in labels)
+    names = [Named(msgid.key(post.message_id), How.TEXT) for post in labelled if post]
+    others = [one for one in found.names if one not in names]
+    return replace(found, names=tuple(one for one in dict.fromkeys((*names, *others)) if one.name != msgid.key(own)))
+
+
+def introduce(mlist: MailingList, found: Evidence, own: str, subject: str, date: float) -> Newcomer:
+    """Return what threading needs to know of a mail that says what was `found`."""
+    only_weak = all(one.how is How.TEXT for one in found.names)
     return Newcomer(
         mlist.id,
         own,
-        msg.subject,
+        subject,
         date,
         names=found.names,
         index=found.index,
         base=found.base,
-        lonely=found.marked and weak_only and bool(found.base),
+        was=found.was,
+        lonely=only_weak and bool((found.base and found.marked) or found.was),
+        fresh=mlist.settings.new_subject_new_thread and not (found.marked or found.quotes or found.was),
     )
 
 

@@ -8,7 +8,6 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
-from itertools import islice
 from typing import NamedTuple
 
 from mailforum.errors import Refused
@@ -16,7 +15,8 @@ from mailforum.mail import body, msgid, quoted, subject, thread_index
 from mailforum.mail.message import Message
 from mailforum.model import How
 
-MOST_NAMES = 50  # of the header; the farthest are left out
+MOST_NAMES = 50  # of the header
+MOST_INDICES = 10  # among them: they are long
 INDEX = "ti:"  # before a Thread-Index that is a name
 _PEOPLE = ("From", "To", "Cc", "Reply-To", "Sender")
 _ADDRESS = re.compile(r"""[^\s<>"'(),;:]++""")
@@ -63,7 +63,7 @@ def read(msg: Message, own: str, *, prefix: str = "", under: str = "", address: 
     """
     topic = subject.topic(msg.subject, prefix)
     index = thread_index.read(msg.get("Thread-Index"))
-    names = tuple(islice(_others(_header_names(msg, index, under), own, address), MOST_NAMES))
+    names = msgid.nearest(list(_others(_header_names(msg, index, under), own, address)), MOST_NAMES)
     if names:
         return Evidence(index, names, (), *topic, quotes=topic.marked or body.quotes(_text(msg)))
     digest = any(_is_ours(one.name, address) for one in _header_names(msg, "", ""))
@@ -78,9 +78,11 @@ def _header_names(msg: Message, index: str, under: str) -> Iterator[Named]:
         yield Named(msgid.key(under), How.TOKEN)
     for how, field in ((How.IN_REPLY_TO, "In-Reply-To"), (How.REFERENCES, "References")):
         for value in reversed(msg.get_all(field)):
-            ids = (msgid.key(one) for one in reversed(msgid.ids(value)))
+            ids = (msgid.key(one) for one in reversed(msgid.ids(value, every=how is How.REFERENCES)))
             yield from (Named(one, how) for one in ids if how is not How.IN_REPLY_TO or not _is_person(one, msg))
-    yield from (Named(INDEX + before, How.THREAD_INDEX) for before in thread_index.ancestors(index))
+    yield from (
+        Named(INDEX + before, How.THREAD_INDEX) for before in msgid.nearest(thread_index.ancestors(index), MOST_INDICES)
+    )
 
 
 def _is_person(name: str, msg: Message) -> bool:

@@ -1,5 +1,6 @@
 """What a mail says about its place among others."""
 
+import base64
 import time
 
 import pytest
@@ -56,9 +57,15 @@ def test_answers_to_a_digest_or_a_notice_of_ours_do_not_belong_together() -> Non
     assert named("In-Reply-To: <digest.4.77.other@example.org>") != []
 
 
-def test_at_most_fifty_names_the_nearest_are_kept() -> None:
+def test_at_most_fifty_names_the_nearest_are_kept_and_the_first_of_all() -> None:
     names = named("References: " + " ".join(f"<{number}@x>" for number in range(10_000)))
-    assert [name for name, _ in names] == [f"<{number}@x>" for number in range(9_999, 9_949, -1)]
+    assert [name for name, _ in names] == [f"<{number}@x>" for number in (*range(9_999, 9_950, -1), 0)]
+
+
+def test_of_a_long_index_the_nearest_ten_count_and_the_first() -> None:
+    index = bytes.fromhex(ROOT) + bytes(range(5)) * 30
+    names = named("Thread-Index: " + base64.b64encode(index).decode())
+    assert [len(name) // 2 for name, _ in names] == [1 + 22 + 5 * steps for steps in (*range(29, 20, -1), 0)]
 
 
 def test_the_text_is_looked_at_only_where_the_header_names_nothing() -> None:

@@ -1,10 +1,10 @@
 -- name: add
-INSERT INTO post (list_id, thread_id, label, parent_id, reach, how, named_id, named_how, claim_id, message_id,
-                  thread_index, base, lonely, fresh, from_address, from_name, subject, date, received_at, size, fingerprint,
-                  imported, mail)
-VALUES (:list_id, :thread_id, :label, :parent_id, :reach, :how, :named_id, :named_how, :claim_id, :message_id,
-        :thread_index, :base, :lonely, :fresh, :from_address, :from_name, :subject, :date, :received_at, :size, :fingerprint,
-        :imported, :mail)
+INSERT INTO post (list_id, thread_id, label, parent_id, how, named_id, named_how, claim_id, apart, message_id,
+                  thread_index, base, was, lonely, fresh, from_address, from_name, subject, date, received_at, size,
+                  fingerprint, imported, mail)
+VALUES (:list_id, :thread_id, :label, :parent_id, :how, :named_id, :named_how, :claim_id, :apart, :message_id,
+        :thread_index, :base, :was, :lonely, :fresh, :from_address, :from_name, :subject, :date, :received_at, :size,
+        :fingerprint, :imported, :mail)
 
 -- name: add_body
 INSERT INTO body (post_id, raw) VALUES (:post_id, coalesce(:raw, zeroblob(:size)))

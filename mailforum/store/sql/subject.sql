@@ -1,0 +1,33 @@
+-- name: before
+SELECT id, thread_id, date FROM post
+WHERE list_id = :list_id AND base = :base AND base <> '' AND date BETWEEN :since AND :until
+ORDER BY date DESC, message_id DESC, id DESC LIMIT :most
+
+-- name: after
+SELECT id, thread_id, date FROM post
+WHERE list_id = :list_id AND base = :base AND base <> '' AND date > :since AND date <= :until
+ORDER BY date, message_id, id LIMIT :most
+
+-- name: not_before
+SELECT DISTINCT thread_id FROM post
+WHERE thread_id IN (SELECT value FROM json_each(:threads)) AND lonely
+  AND date >= :date AND (date > :date OR (message_id, id) >= (:message_id, :id))
+
+-- name: seekers
+SELECT id, thread_id, parent_id, message_id, base, was, date FROM post
+WHERE list_id = :list_id AND base = :base AND lonely AND named_id IS NULL AND NOT cut AND put_under IS NULL
+  AND date BETWEEN :since AND :until
+  AND date <= coalesce((SELECT date FROM post WHERE list_id = :list_id AND base = :base AND base <> ''
+                          AND date > :last ORDER BY date LIMIT 1 OFFSET :most), :until)
+UNION ALL
+SELECT id, thread_id, parent_id, message_id, base, was, date FROM post
+WHERE list_id = :list_id AND was = :base AND was <> '' AND lonely AND named_id IS NULL AND NOT cut
+  AND put_under IS NULL AND date BETWEEN :since AND :until
+
+-- name: of_post
+SELECT base, date FROM post WHERE id = :id
+
+-- name: of_thread
+SELECT id, parent_id, message_id, base, date,
+       lonely AND named_id IS NULL AND NOT cut AND put_under IS NULL AS seeks
+FROM post WHERE thread_id = :thread_id
