@@ -64,7 +64,7 @@ def merge(tx: Tx, mlist: MailingList, thread: Thread, into: Thread, by: By) -> J
         "subject": thread.subject,
         "posts": thread.posts,
         "into": f"#{into.number}",
-        "subject_there": into.subject,
+        "its_subject": into.subject,
     }
     after = {"thread": one.number, "subject": one.subject, "posts": one.posts}
     _note(tx, mlist, by, "thread merge", f"#{thread.number}", before, after)

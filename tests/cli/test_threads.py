@@ -122,7 +122,11 @@ def test_a_split_says_what_has_become_of_both_parts(talk: Forum) -> None:
     ]
     talk.post("late@example.org", reply_to="b@example.org")
     assert [row["id"] for row in talk.rows("thread", "show", "4")] == ["1.3", "4.1"]
-    assert "begins #4" in talk.run("post", "show", "1.3").out
+    assert "begins #4 (split off by a moderator)" in talk.run("post", "show", "1.3").out
+    assert [row["split"] for row in (*talk.rows("post", "show", "1.3"), *talk.rows("post", "show", "1.1"))] == [
+        True,
+        False,
+    ]
 
 
 def test_a_merge_says_what_leads_where(talk: Forum) -> None:
