@@ -9,7 +9,7 @@ from contextlib import AsyncExitStack
 from datetime import UTC, datetime
 
 from mailforum import log
-from mailforum.chores import Chores
+from mailforum.chores import Chores, Indexing
 from mailforum.clock import Clock, SystemClock
 from mailforum.core import Core, open_core, preparer_of, texts_of, token_keys, worker_of
 from mailforum.delivery.crew import Crew
@@ -93,6 +93,9 @@ class Service:
         self.core.db.on_commit(self.crew.look)
         self.chores = Chores(self.core)
         self._background(self.chores.run(), self.chores.stop)
+        indexing = Indexing(self.core)
+        self.core.db.on_commit(indexing.look)
+        self._background(indexing.run(), indexing.stop)
         await self._start_web(texts_of(self.config))
         await self.server.start()
         self._stack.push_async_callback(lambda: self.server.stop(self._left()))

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import logging
 from functools import partial
 
 from mailforum import log
 from mailforum.core import Core
 from mailforum.errors import Deferred
-from mailforum.forum import digests, moderation, posts, suspension
+from mailforum.forum import digests, moderation, posts, search, suspension
 from mailforum.store import upkeep
 from mailforum.store.database import caused_by
 
@@ -17,6 +18,8 @@ logger = logging.getLogger("mailforum")
 
 TICK = 20.0  # seconds between looks at the clock
 HOUSEKEEPING = 3600.0
+GATHER = 0.2  # seconds between posts that are put into the index: those of one moment go in together
+RESTS = 9  # times as long as it took
 REMEMBER = 14 * 86400.0  # how long a mail is known again, in seconds
 
 
@@ -55,10 +58,7 @@ class Chores:
                 logger.error(
                     "the clock's jobs have to wait: %s", error.reason if isinstance(error, Deferred) else error
                 )
-            try:
-                await asyncio.wait_for(self._stop.wait(), TICK)
-            except TimeoutError:
-                continue
+            await _wait(self._stop, TICK)
 
     async def clean(self) -> None:
         """Delete in small steps what is too old; others write between them."""
@@ -101,3 +101,53 @@ async def keep_bounces(core: Core, now: float) -> None:
         keep = caused_by(mail := core.ids.new(), lambda tx: suspension.keep(tx, core.site, now))
         for one in await core.db.write(keep):
             log.event("bounces", mail=mail, list=one.list_address, what=one.what, about=one.about)
+
+
+class Indexing:
+    """Puts posts into the index of full-text search soon after they came, until `stop`.
+
+    It rests nine times as long as it works: while much comes in, posting is hardly slower, and the index
+    follows later.
+    """
+
+    def __init__(self, core: Core) -> None:
+        self._core = core
+        self._news = asyncio.Event()
+        self._stop = asyncio.Event()
+
+    def look(self) -> None:
+        """Hear that something was committed, which may be a post."""
+        self._news.set()
+
+    def stop(self) -> None:
+        """Have `run` return soon."""
+        self._stop.set()
+        self._news.set()
+
+    async def run(self) -> None:
+        """Look after each commit, and every 20 seconds, as another process may have stored a post."""
+        monotonic, renewed = self._core.clock.monotonic, False
+        while not self._stop.is_set():
+            self._news.clear()
+            started, done = monotonic(), 0
+            try:
+                renewed = renewed or await self._renew()
+                done = await search.index_some(self._core.db)
+            except Deferred as error:
+                logger.error("full-text search has to wait: %s", error.reason)
+            except Exception:  # mail goes on without it
+                logger.exception("posts cannot be put into the index of full-text search")
+            await _wait(self._stop, max(GATHER, RESTS * (monotonic() - started)))
+            if not done:
+                await _wait(self._news, TICK)
+
+    async def _renew(self) -> bool:
+        """Have the index made anew if an older mailforum has made it by other rules."""
+        if await self._core.db.read(search.is_old) and await self._core.db.write(search.renew):
+            log.event("reindexing", why="the rules by which words are compared have changed")
+        return True
+
+
+async def _wait(event: asyncio.Event, seconds: float) -> None:
+    with contextlib.suppress(TimeoutError):
+        await asyncio.wait_for(event.wait(), seconds)

@@ -10,6 +10,7 @@ from enum import IntEnum, StrEnum
 from typing import Literal, NamedTuple
 
 from mailforum.settings import ListSettings
+from mailforum.units import EVER, Period
 
 
 class Role(StrEnum):
@@ -163,12 +164,10 @@ class Post:
 
 @dataclass(frozen=True, slots=True)
 class Selection:
-    """Some posts of a list: those in the threads with these ids (none: in any) whose date is not before
-    `since`, and before `until`."""
+    """Some posts of a list: those in the threads with these ids (none: in any), and dated in a period."""
 
     threads: tuple[int, ...] = ()
-    since: float = float("-inf")
-    until: float = float("inf")
+    during: Period = EVER
 
 
 @dataclass(frozen=True, slots=True)

@@ -12,7 +12,7 @@ from mailforum.mail import mbox, pipermail
 
 HEAD = 4096  # bytes of a file that are looked at
 FOLDERS = ("maildir", "mh", "public-inbox", "pipermail", "folder")
-FILES = ("mbox", *mbox.DIALECTS, "eml", "pipermail")
+FILES = ("mbox", *mbox.DIALECTS, "eml", "pipermail", "jsonl")
 FORMATS = (*FILES, "maildir", "mh", "public-inbox")
 
 _MAGIC = {
@@ -27,6 +27,7 @@ _MAGIC = {
     b"Rar!": "RAR",
 }
 _FIELD = re.compile(rb"([!-9;-~]++)[ \t]*+:[^\n]*+\n(?:[ \t][^\n]*+\n)*+")
+_OF_EXPORT = re.compile(rb'"(?:message_id|raw|raw_base64)" ?:')
 _USUAL = frozenset(
     b"from to cc date subject message-id received return-path mime-version content-type delivered-to reply-to sender"
     b" in-reply-to references x-original-to x-mailer envelope-to dkim-signature list-id".split()
@@ -41,8 +42,12 @@ def of_file(head: bytes) -> str:
     text = head.lstrip(b"\r\n")
     if not text:
         return "empty"
+    if text.startswith(mbox.MBOXRD):
+        return "mboxrd"
     if pipermail.begins(text):
         return "pipermail"
+    if text.startswith(b"{") and _OF_EXPORT.search(text):
+        return "jsonl"
     return "mbox" if text.startswith(b"From ") and _is_mbox(text) else "eml" if _is_mail(text) else ""
 
 

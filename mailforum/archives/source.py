@@ -26,7 +26,8 @@ class Mail:
 
     `fault` says why it could not be read; `raw` is then not kept. `left_out` says why it is not to be
     imported though it could be, such as "deleted". `repaired` says what its reader had to repair.
-    A `copy` is one that has lost something, so it is known again by its Message-ID alone.
+    A `copy` is one that has lost something, so it is known again by its Message-ID alone. `local` is set
+    where `received` may be in any time zone.
     """
 
     where: str
@@ -36,6 +37,7 @@ class Mail:
     left_out: str = ""
     repaired: tuple[str, ...] = ()
     copy: bool = False
+    local: bool = False
 
 
 @dataclass(frozen=True, slots=True)

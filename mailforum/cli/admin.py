@@ -153,6 +153,7 @@ def _check_language(args: argparse.Namespace, language: str) -> None:
 
 def delete_list(args: argparse.Namespace) -> None:
     """Delete a list; on a terminal ask first."""
+    from mailforum.forum import search
     from mailforum.store import lists
 
     mlist, counts = read(args, lambda core, tx: ((found := find_list(tx, args.list)), lists.counts(tx, found.id)))
@@ -160,10 +161,15 @@ def delete_list(args: argparse.Namespace) -> None:
     if not args.yes and sys.stdin.isatty() and not _agreed(f"Delete {what}? [y/N] "):
         raise UsageError("nothing was deleted")
 
+    def delete_rest(tx: Tx) -> None:
+        while search.forget_some(tx, mlist.id):
+            pass
+        lists.delete(tx, mlist.id)
+
     async def delete(core: Core) -> None:
-        while await core.db.write(lambda tx: lists.delete_some(tx, mlist.id)):
+        while await core.db.write(lambda tx: search.forget_some(tx, mlist.id) or lists.delete_some(tx, mlist.id)):
             pass  # mail for other lists may come between the steps
-        await core.db.write(lambda tx: lists.delete(tx, mlist.id))
+        await core.db.write(delete_rest)
 
     run_core(args, delete)
     print(f"deleted {what}")

@@ -3,22 +3,38 @@
 from __future__ import annotations
 
 import argparse
+import os
 import resource
 import sys
 import time
 from collections import Counter
 from collections.abc import Iterator
+from contextlib import closing
 from typing import TYPE_CHECKING
 
-from mailforum.cli.common import Commands, add_list, counted, find_list, progress, run_core, safe, show, when, with_json
+from mailforum.cli.common import (
+    Commands,
+    add_list,
+    counted,
+    find_list,
+    note,
+    progress,
+    run_core,
+    safe,
+    show,
+    when,
+    with_json,
+)
 from mailforum.errors import UsageError
 
 if TYPE_CHECKING:
     from mailforum.core import Core
     from mailforum.forum.archive import Report
+    from mailforum.forum.looking import Looker
 
-_FORMATS = "mbox mboxrd mboxo mboxcl mboxcl2 maildir mh eml public-inbox pipermail".split()  # noqa: SIM905
+_FORMATS = "mbox mboxrd mboxo mboxcl mboxcl2 maildir mh eml public-inbox pipermail jsonl".split()  # noqa: SIM905
 _SHOWN = 12  # charsets
+_UNKNOWN = 5  # files
 
 
 def add(commands: Commands) -> None:
@@ -27,8 +43,9 @@ def add(commands: Commands) -> None:
         "import",
         help="take archives of old mails into a list",
         description="Store and thread the mails of archives: mbox files of all kinds, Maildir, MH, folders of .eml, "
-        "public-inbox, Pipermail's monthly texts, whole trees of these, packed or not (.gz, .bz2, .xz, .tar, .zip); "
-        "- is standard input. They are sent to nobody. What the list has already is left out, so it may be run again.",
+        "public-inbox, Pipermail's monthly texts, JSON Lines, whole trees of these, packed or not (.gz, .bz2, .xz, "
+        ".tar, .zip); - is standard input. They are sent to nobody. What the list has already is left out, so it may "
+        "be run again.",
     )
     add_list(parser)
     parser.add_argument("source", metavar="SOURCE", nargs="+", help="a file or a folder")
@@ -46,17 +63,23 @@ def run_import(args: argparse.Namespace) -> None:
     from mailforum.archives.source import NO_MAIL
 
     started = time.monotonic()
-    report = run_core(args, lambda core: _import(core, args))
+    try:
+        report, memory = run_core(args, lambda core: _import(core, args))
+    except KeyboardInterrupt:
+        note("stopped; what was imported stays, and the same command goes on with the rest")
+        raise
     if not report.mails - report.left_out[NO_MAIL] and report.left_out[NO_MAIL]:
         seen = counted(report.left_out[NO_MAIL], "file")
         raise UsageError(f"there is no mail in {', '.join(args.source)}: {seen} looked at, of no kind that holds mails")
-    _tell(args, report, time.monotonic() - started)
+    _tell(args, report, time.monotonic() - started, memory)
 
 
-async def _import(core: Core, args: argparse.Namespace) -> Report:
+async def _import(core: Core, args: argparse.Namespace) -> tuple[Report, int]:
+    """Return what has become of the mails, and the MiB of memory that took."""
     from mailforum.archives import tree
     from mailforum.archives.source import Meter, Reading
     from mailforum.forum import archive
+    from mailforum.forum.looking import Looker
     from mailforum.mail import words
 
     if not words.charset(args.charset):
@@ -65,18 +88,24 @@ async def _import(core: Core, args: argparse.Namespace) -> Report:
     how = Reading(args.format or "", not args.keep_quoted, args.charset, mlist.address)
     total, meter = tree.check(args.source, how), Meter()
     mails = tree.mails(args.source, how, meter)
-    with progress("mails") as advance:
-        return await archive.take_in(
+    with progress("mails") as advance, closing(Looker(mlist, _cores())) as looker:
+        report = await archive.take_in(
             core.db,
             mlist,
             mails,
             core.clock,
             core.intake.room,
             lambda report: advance(report.mails, share=meter.done / total if total else 0.0),
+            looker,
         )
+    return report, _peak(looker)
 
 
-def _tell(args: argparse.Namespace, report: Report, seconds: float) -> None:
+def _cores() -> int:
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
+def _tell(args: argparse.Namespace, report: Report, seconds: float, memory: int) -> None:
     row: dict[str, object] = {
         "imported": report.imported,
         "threads": report.threads,
@@ -90,11 +119,12 @@ def _tell(args: argparse.Namespace, report: Report, seconds: float) -> None:
         "last": None if report.last is None else when(report.last),
         "seconds": round(seconds, 1),
         "rate": round(report.mails / max(seconds, 0.001)),
-        "memory_mib": _peak(),
+        "memory_mib": memory,
     }
     kinds = {"left_out": report.left_out, "repaired": report.repaired, "charsets": report.charsets}
     if args.json:
         row |= {name: dict(found.most_common()) for name, found in kinds.items()}
+        row["unknown"] = list(report.unknown)
         row["problems"] = [{"where": bad.where, "reason": bad.reason} for bad in report.named]
     show(args, row)
     if not args.json:
@@ -109,6 +139,9 @@ def _details(report: Report, kinds: dict[str, Counter[str]]) -> Iterator[str]:
             yield from (f"  {safe(kind)}: {count}" for kind, count in found.most_common(_SHOWN))
             more = len(found) - _SHOWN
             yield from [f"  and {more} more"] if more > 0 else []
+    if report.unknown:
+        yield "no mail, such as:"
+        yield from (f"  {safe(where)}" for where in report.unknown[:_UNKNOWN])
     if report.ghosts:
         yield "A ghost is a mail that others answer and that is not here; should it come, it finds its place."
     if report.bad:
@@ -118,7 +151,7 @@ def _details(report: Report, kinds: dict[str, Counter[str]]) -> Iterator[str]:
         yield f"  and {report.bad - len(report.named)} more; `mailforum shunt` shows all that were kept aside"
 
 
-def _peak() -> int:
-    """Return the most memory that we have used, in MiB."""
-    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-    return round(peak / (1024**2 if sys.platform == "darwin" else 1024))
+def _peak(looker: Looker) -> int:
+    """Return the most memory that we and the process that helped have used, in MiB."""
+    ours = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * (1 if sys.platform == "darwin" else 1024)
+    return round((ours + looker.peak) / 1024**2)

@@ -8,24 +8,26 @@ import hashlib
 import os
 import sys
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, BinaryIO, TypeAlias, cast
 
-from mailforum.cli.common import Commands, add_list, find_list, period, progress, run_core, show, with_json
+from mailforum.cli.common import Commands, add_list, progress, run_core, show, with_json
+from mailforum.cli.listing import list_and_period
 from mailforum.errors import UsageError
 
 if TYPE_CHECKING:
     from mailforum.core import Core
-    from mailforum.forum.export import Given
-    from mailforum.model import MailingList, Selection
+    from mailforum.model import MailingList, Post
     from mailforum.store.database import Tx
 
+_NAMES = "NAME.mbox (mboxrd), NAME.jsonl (JSON Lines), either with .gz, or NAME/ with the slash (a Maildir)"
+_OTHERS = frozenset(".7z .bz2 .csv .eml .html .json .pst .rar .tar .tgz .txt .xz .zip .zst".split())  # noqa: SIM905
 FORMATS = ("mbox", "maildir", "jsonl")
 _LEVEL = 6  # of gzip; the highest takes twice as long for a hundredth
 
-Put: TypeAlias = "Callable[[Given], int]"  # writes a post; returns how many bytes that took
+Put: TypeAlias = "Callable[[Post, bytes], int]"  # writes a post; returns how many bytes that took
 
 
 def add(commands: Commands) -> None:
@@ -33,12 +35,13 @@ def add(commands: Commands) -> None:
     parser = commands.add_parser(
         "export",
         help="write the posts of a list to a mailbox or a file",
-        description="Write posts as they were taken in, in order of arrival. What FILE becomes is said by its name: "
-        "FILE.mbox (mboxrd), FILE.jsonl (JSON Lines), either with .gz, FOLDER/ (a Maildir; with the slash), or - for "
-        "standard output. It appears when it is whole.",
+        description="Write all posts, or some of them, as they were taken in, in order of arrival. It works while the "
+        "server runs. The file or folder appears when it is whole; `mailforum import` reads it again.",
     )
     add_list(parser)
-    parser.add_argument("file", metavar="FILE")
+    parser.add_argument(
+        "file", metavar="FILE", help=f"what it becomes is said by its name: {_NAMES}; - is standard output"
+    )
     parser.add_argument("--format", choices=FORMATS, help="instead of what the name says")
     parser.add_argument(
         "--thread", metavar="ID", action="append", default=[], help="only this thread, such as 48; may be repeated"
@@ -56,45 +59,44 @@ def add(commands: Commands) -> None:
 
 def run_export(args: argparse.Namespace) -> None:
     """Write the file or the folder, and say what is in it."""
-    with _opened(args.file, args.format or _format(args.file), force=args.force) as put:
+    form = args.format or _format(args.file)
+    with _opened(args.file, form, force=args.force) as put:
         posts, size = run_core(args, lambda core: _export(core, args, put))
     if args.file != "-":
-        show(args, {"posts": posts, "file": args.file, "bytes": size})
+        path = Path(args.file)
+        size = path.stat().st_size if path.is_file() else size
+        show(args, {"posts": posts, "file": args.file, "format": form, "bytes": size})
 
 
 async def _export(core: Core, args: argparse.Namespace, put: Put) -> tuple[int, int]:
     from mailforum.forum import export
+    from mailforum.model import Selection
 
-    mlist, chosen = await core.db.read(lambda tx: _chosen(tx, args, core.clock.now()))
+    mlist, during = await list_and_period(core, args)
+    chosen = await core.db.read(lambda tx: Selection(_threads(tx, mlist, args.thread), during))
     posts = size = 0
-    with progress("posts") as advance:
-        async for given in export.give_out(core.db, mlist, chosen, advance):
-            size += put(given)
+    # On standard output stands what others read, and they may have the terminal.
+    with progress("posts") if args.file != "-" else nullcontext(lambda done, total: None) as advance:
+        async for post, raw in export.give_out(core.db, mlist, chosen, advance):
+            size += put(post, raw)
             posts += 1
     return posts, size
 
 
-def _chosen(tx: Tx, args: argparse.Namespace, now: float) -> tuple[MailingList, Selection]:
-    """Return the list, and which of its posts are asked for. Raises UsageError."""
-    from zoneinfo import ZoneInfo
-
+def _threads(tx: Tx, mlist: MailingList, ids: list[str]) -> tuple[int, ...]:
     from mailforum.cli.posts import find_thread
-    from mailforum.model import Selection
 
-    mlist = find_list(tx, args.list)
-    zone = ZoneInfo(mlist.settings.timezone)
-    every = Selection()
-    return mlist, Selection(
-        tuple(find_thread(tx, mlist.address, text)[1].id for text in args.thread),
-        period(args.since, now, zone).start if args.since else every.since,
-        period(args.until, now, zone).end if args.until else every.until,
-    )
+    return tuple(find_thread(tx, mlist.address, text)[1].id for text in ids)
 
 
 def _format(name: str) -> str:
+    """Return what a file of that name becomes. Raises UsageError for a name that says something else."""
     if name.endswith("/"):
         return "maildir"
-    return "jsonl" if name.removesuffix(".gz").endswith(".jsonl") else "mbox"
+    ending = Path(name.removesuffix(".gz")).suffix
+    if ending.lower() in _OTHERS:
+        raise UsageError(f"{ending} is nothing that can be written; it may be {_NAMES}, or any other with --format")
+    return "jsonl" if ending == ".jsonl" else "mbox"
 
 
 @contextmanager
@@ -123,29 +125,29 @@ def _packed(file: BinaryIO, pack: bool) -> Iterator[BinaryIO]:
         yield cast(BinaryIO, packed)
 
 
-def _put_in_mbox(stream: BinaryIO, given: Given) -> int:
+def _put_in_mbox(stream: BinaryIO, post: Post, raw: bytes) -> int:
     from mailforum.mail import mbox
 
-    return mbox.write(stream, given.raw, sender=given.post.from_address, received=given.post.received_at)
+    return mbox.write(stream, raw, received=post.received_at)
 
 
-def _put_in_jsonl(stream: BinaryIO, given: Given) -> int:
+def _put_in_jsonl(stream: BinaryIO, post: Post, raw: bytes) -> int:
     from mailforum.mail import jsonl
 
-    return jsonl.write(stream, given.post, given.raw, given.references)
+    return jsonl.write(stream, post, raw)
 
 
 _PUT = {"mbox": _put_in_mbox, "jsonl": _put_in_jsonl}
 
 
-def _put_in_maildir(folder: Path, given: Given) -> int:
+def _put_in_maildir(folder: Path, post: Post, raw: bytes) -> int:
     """Write a mail with LF line ends, as is the custom there, marked as seen.
 
     Its name says when it was received, and what is in it: the same list always gives the same names.
     """
-    text = given.raw.replace(b"\r\n", b"\n")
-    received = given.post.received_at
-    path = folder / "cur" / f"{int(received)}.{hashlib.sha256(text).hexdigest()[:24]}.mailforum:2,S"
+    text = raw.replace(b"\r\n", b"\n")
+    received = int(post.received_at)
+    path = folder / "cur" / f"{received}.{hashlib.sha256(text).hexdigest()[:24]}.mailforum:2,S"
     path.write_bytes(text)
     os.utime(path, (received, received))
     return len(text)

@@ -208,9 +208,13 @@ async def _retry_all(core: Core, shunt_id: int | None) -> int:
 
 async def _retry(core: Core, shunt: Shunted) -> bool:
     """Handle one mail; let go of it once it was taken or, by the rules, refused."""
+    from mailforum.forum import archive
     from mailforum.store import intake
 
     raw = await core.db.read(lambda tx: intake.shunt_raw(tx, shunt.id))
+    if report := await archive.again(core.db, shunt, raw, core.clock):
+        print(f"{shunt.id} {safe(report.named[0].reason) if report.bad else 'is on its list now'}")
+        return not report.bad
     outcomes = await take_in(core, shunt.mail_from, list(shunt.rcpts), raw)
     for outcome in outcomes:
         print(f"{shunt.id} {safe(outcome.rcpt)}: {outcome.code} {outcome.enhanced} {safe(outcome.text)}")

@@ -23,6 +23,7 @@ from mailforum.cli import (
     operate,
     posts,
     queue,
+    search,
     threads,
     trace,
 )
@@ -38,6 +39,7 @@ MODULES = (
     threads,
     posts,
     corrections,
+    search,
     archive,
     export,
     queue,

@@ -52,6 +52,8 @@ def hang(tx: Tx, post_id: int, parent_id: int | None, how: How, now: float) -> s
     """
     rows = tx.all("thread.some", posts=json.dumps([post_id]))
     board = _Board(tx, rows[0]["list_id"], rows, ())
+    if parent_id is not None and board.leads_to(parent_id, post_id):
+        return set()  # nobody hangs below itself
     board.nodes[post_id].hang(parent_id, how)
     return board.write(now)
 
@@ -126,6 +128,10 @@ class _Board:
         """Find the places of all."""
         regroup.solve(self.nodes, self._claims, self._up)
 
+    def leads_to(self, post_id: int, above: int) -> bool:
+        """Whether one of our posts is the nearest of these on the way up from another post."""
+        return self._up(post_id) == above
+
     def _up(self, post_id: int) -> int | None:
         return post_id if post_id in self.nodes else self._look_up(post_id)[0]
 
@@ -140,8 +146,10 @@ class _Board:
         return self._above[post_id]
 
     def write(self, now: float) -> set[int]:
-        """Write down what has changed; return the ids of the threads that have lost or got posts by it."""
-        self._tx.many("thread.hang", [_values(node) for node in self.nodes.values() if self._differs(node)])
+        """Write down what has changed; return the ids of the threads that have lost or got posts by it, and of those in
+        which posts may hang below another lonely reply than before."""
+        different = [node for node in self.nodes.values() if self._differs(node)]
+        self._tx.many("thread.hang", [_values(node) for node in different])
         homes = self._homes()
         posts: dict[_Home, list[int]] = defaultdict(list)
         for post_id, home in homes.items():
@@ -156,7 +164,12 @@ class _Board:
                 changed |= {other, thread_id}
                 self._merge(other, thread_id)
             entitle(self._tx, thread_id)
-        return changed
+        return changed | self._with_lonely(different)
+
+    def _with_lonely(self, nodes: Iterable[Node]) -> set[int]:
+        """Return the threads with lonely replies that nodes are in."""
+        rows = self._tx.all("subject.with_lonely", posts=json.dumps([node.id for node in nodes]))
+        return {row["thread_id"] for row in rows}
 
     def _differs(self, node: Node) -> bool:
         row = self._rows[node.id]

@@ -55,11 +55,10 @@ def date(written: float | None, received: float, *, imported: bool) -> float:
     """Return when a post was written, as far as its author's clock can be believed; else when it was received.
 
     `written` is what its Date says, None if it says nothing. No mail was written after it was received, nor
-    ten years before. An old archive may be older than that, but not than mail itself, and what its mailbox
-    says (`received`) may be a day wrong, as that often has no time zone.
+    ten years before. An old archive may be older than that, but not than mail itself.
     """
-    earliest, latest = (FIRST_MAIL, received + CLOCKS_DIFFER) if imported else (received - SLOWEST, received)
-    return received if written is None or not earliest <= written <= latest else written
+    earliest = FIRST_MAIL if imported else received - SLOWEST
+    return received if written is None or not earliest <= written <= received else written
 
 
 def threads(found: Iterable[Thread], order: ThreadOrder) -> list[Thread]:

@@ -9,7 +9,7 @@ from email.utils import format_datetime, formataddr
 from typing import NamedTuple
 
 from mailforum.errors import Refused
-from mailforum.forum import order, threads
+from mailforum.forum import order, search, threads
 from mailforum.forum.newcomer import Newcomer
 from mailforum.mail import address, evidence, message, msgid, thread_index
 from mailforum.mail.evidence import Evidence, Named
@@ -17,6 +17,7 @@ from mailforum.mail.message import Message
 from mailforum.mail.token import Signer
 from mailforum.model import How, Kind, MailingList, Mode, Post
 from mailforum.store import posts, queue, upkeep
+from mailforum.store import search as index
 from mailforum.store.database import Tx
 
 FORGOTTEN = "The text of this post is no longer kept."
@@ -55,14 +56,16 @@ def store(
     *,
     mark: bytes,
     imported: bool = False,
+    found: Evidence | None = None,
 ) -> Stored:
-    """Store and thread a post without sending it to anyone. `mark` is its `fingerprint`.
+    """Store and thread a post without sending it to anyone. `mark` is its `fingerprint`, `found` what
+    `evidence_of` has returned, if it was asked.
 
     An `imported` one will not be in a digest either; `now` then is when its mailbox received it.
     """
-    own = identity(msg, raw, mlist.domain)
-    found = evidence_of(tx, mlist, msg, own, under, imported=imported)
-    newcomer = introduce(mlist, found, own, msg.subject, order.date(msg.date, now, imported=imported))
+    found = found or evidence_of(mlist, msg, raw, under)
+    own, date = identity(msg, raw, mlist.domain), order.date(msg.date, now, imported=imported)
+    newcomer = introduce(tx, mlist, found, own, msg.subject, date, imported=imported)
     place = threads.place(tx, newcomer, now)
     if not (imported or newcomer.index):
         newcomer = replace(newcomer, index=_index(tx, newcomer, place.parent_id))
@@ -88,34 +91,34 @@ def store(
         mail=tx.mail,
     )
     posts.add_body(tx, post_id, raw)
+    index.expect(tx, post_id)
     threads.settle(tx, post_id, newcomer, place, now)
     return Stored(post_id, place.label)
 
 
-def evidence_of(
-    tx: Tx, mlist: MailingList, msg: Message, own: str, under: str = "", *, imported: bool = False
-) -> Evidence:
-    """Return what a mail to the list says about its place; the labels in its text become names of posts.
+def evidence_of(mlist: MailingList, msg: Message, raw: bytes, under: str = "") -> Evidence:
+    """Return what a mail says about its place on a list; needs no database. `under` is as for `accept`."""
+    own = identity(msg, raw, mlist.domain)
+    return evidence.read(msg, own, prefix=mlist.settings.prefix, under=under, address=mlist.address)
 
-    Those in an archive do not: they may be labels of another site.
+
+def introduce(
+    tx: Tx, mlist: MailingList, found: Evidence, own: str, subject: str, date: float, *, imported: bool
+) -> Newcomer:
+    """Return what threading needs to know of a mail with the Message-ID `own` in which that was `found`.
+
+    The labels in its text become names of posts; those in an archive do not: they may be of another site.
     """
-    found = evidence.read(msg, own, prefix=mlist.settings.prefix, under=under, address=mlist.address)
-    labels = () if imported else found.labels
-    labelled = (posts.by_label(tx, mlist.id, label) for label in labels)
-    names = [Named(msgid.key(post.message_id), How.TEXT) for post in labelled if post]
-    others = [one for one in found.names if one not in names]
-    return replace(found, names=tuple(one for one in dict.fromkeys((*names, *others)) if one.name != msgid.key(own)))
-
-
-def introduce(mlist: MailingList, found: Evidence, own: str, subject: str, date: float) -> Newcomer:
-    """Return what threading needs to know of a mail that says what was `found`."""
-    only_weak = all(one.how is How.TEXT for one in found.names)
+    labelled = (posts.by_label(tx, mlist.id, label) for label in found.labels) if not imported else ()
+    weak = [Named(msgid.key(post.message_id), How.TEXT) for post in labelled if post]
+    names = tuple(one for one in dict.fromkeys((*weak, *found.names)) if one.name != msgid.key(own))
+    only_weak = all(one.how is How.TEXT for one in names)
     return Newcomer(
         mlist.id,
         own,
         subject,
         date,
-        names=found.names,
+        names=names,
         index=found.index,
         base=found.base,
         was=found.was,
@@ -176,10 +179,12 @@ def forget_bodies(before: float) -> upkeep.Step:
 
     def step(_: int, tx: Tx) -> tuple[int | None, int]:
         ids = upkeep.old_posts(tx, before)
+        search.forget(tx, ids)
         for post_id in ids:
             post = posts.by_id(tx, post_id)
             assert post is not None
             upkeep.replace_body(tx, post_id, tombstone(post, FORGOTTEN))
+            index.expect(tx, post_id)
         return (ids[-1] if ids else None), len(ids)
 
     return step

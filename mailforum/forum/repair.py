@@ -10,10 +10,11 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import partial
 
-from mailforum.forum import posts, threads
+from mailforum.forum import posts, search, threads
 from mailforum.mail import address
 from mailforum.store import health, lists
 from mailforum.store import posts as post_rows
+from mailforum.store import search as index
 from mailforum.store.database import Tx
 from mailforum.store.health import Found
 
@@ -94,6 +95,12 @@ def _write_tombstones(tx: Tx, found: Sequence[Found], now: float) -> None:
         post = post_rows.by_id(tx, each.id)
         assert post is not None
         post_rows.add_body(tx, post.id, posts.tombstone(post, LOST))
+    if index.indexed(tx, (each.id for each in found)):  # what is to be taken out is lost as well
+        _make_index(tx, found, now)
+
+
+def _make_index(tx: Tx, found: Sequence[Found], now: float) -> None:
+    index.start_anew(tx, search.RULES)
 
 
 def _rethread(tx: Tx, found: Sequence[Found], now: float) -> None:
@@ -156,4 +163,6 @@ RULES = (
     _sql("forgotten", "it waits again"),
     _sql("memberless", "withdrawn", harmless=True),
     _sql("landed", "forgotten", harmless=True),
+    _sql("unsearchable", "the server puts it in again"),
+    Rule(partial(health.found, query="unindexed"), _make_index, "the server makes the index of full-text search anew"),
 )

@@ -238,7 +238,7 @@ class _Homes:
         return (stored, thread_id) if stored is not None else None
 
     def _beginning(self, at: int, thread_id: int) -> int | None:
-        """Return the lonely reply that begins the tree of a post, as the other rules have it; None: it begins otherwise."""
+        """Return the lonely reply that begins the tree of a post by the other rules; None: something else does."""
         tree, passed = self._tree(thread_id), []
         while at not in self._beginnings:
             passed.append(at)

@@ -160,13 +160,15 @@ def _orphan_spot(
 ) -> _Spot:
     """Return where an orphan hangs: with its group, which is for good if that is one and stays as it is (rule 3)."""
     if not orphans:
-        return _Spot(stirs=bool(neighbours))
+        return _Spot(stirs=any(row["claimed"] for row in neighbours))
     first = min(orphans, key=lambda row: int(row["thread_id"]))
     thread_id, parent, claim = spot = first["thread_id"], first["parent_id"], first["claim_id"]
-    stirs = any(
-        row["claimed"] if row["thread_id"] is None else spot != (row["thread_id"], row["parent_id"], row["claim_id"])
-        for row in neighbours
-    ) or bool(tx.one("thread.knot", threads=json.dumps([thread_id])))
+    others = {(row["thread_id"], row["parent_id"], row["claim_id"]) for row in orphans} - {spot}
+    stirs = (
+        bool(others)
+        or any(row["claimed"] for row in neighbours)
+        or bool(tx.one("thread.knot", threads=json.dumps([thread_id])))
+    )
     if parent is None:
         return _Spot(threads=[thread_id], stirs=stirs)
     claimed = ghosts_of(tx, [claim])

@@ -71,13 +71,13 @@ class Block:
     hidden: int = 0
 
 
-def read(msg: Message) -> Body:
-    """Return what is to be read in `msg`.
+def read(msg: Message, parts: tuple[mime.Part, ...] | None = None) -> Body:
+    """Return what is to be read in `msg`, whose `parts` may be known already.
 
     Of alternatives the plain text is taken if there is any, else the HTML as text. Raises Refused
     (550 5.6.0) as `mime.parts` does, and nothing else.
     """
-    found = mime.parts(msg)
+    found = mime.parts(msg) if parts is None else parts
     texts = [_text(msg, group) for group in _groups(found)]
     text = "\n\n".join(text for text in texts if text)[:MAX_TEXT]
     attached = (part for part in found if part.is_attachment and part.content_type not in _SIGNATURE_TYPES)

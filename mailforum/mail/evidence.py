@@ -41,7 +41,8 @@ class Evidence:
 
     `index` is its own Thread-Index in hex, "" for none. `names`: the mails it names, nearest first,
     those of its text (How.TEXT) last, each once, never itself. `labels` are those of our footers in
-    its text, without their `#`. `base`, `was` and `marked` are as in `subject.Topic`. `quotes` says
+    its text, without their `#`. `base`, `was` and `marked` are as in `subject.Topic`; for a reply `was` may
+    be its Thread-Topic. `quotes` says
     whether it quotes anything, and is true where nobody needs to know: for replies, and for mails
     without names.
     """
@@ -61,7 +62,7 @@ def read(msg: Message, own: str, *, prefix: str = "", under: str = "", address: 
     `prefix` and `address` are those of the list: without the address its footers are not recognised.
     `under` is the Message-ID that our own reply address names; it is believed before anything else.
     """
-    topic = subject.topic(msg.subject, prefix)
+    topic = _topic(msg, prefix)
     index = thread_index.read(msg.get("Thread-Index"))
     names = msgid.nearest(list(_others(_header_names(msg, index, under), own, address)), MOST_NAMES)
     if names:
@@ -70,6 +71,16 @@ def read(msg: Message, own: str, *, prefix: str = "", under: str = "", address: 
     found = quoted.read(_text(msg), address, digest=digest) if _may_name(msg) else quoted.NOTHING
     weak = (Named(msgid.key(one), How.TEXT) for one in found.ids)
     return Evidence(index, tuple(_others(weak, own, address)), found.labels, *topic, quotes=True)
+
+
+def _topic(msg: Message, prefix: str) -> subject.Topic:
+    """Take the subject apart. What a reply was about before is also in Outlook's Thread-Topic, where gateways
+    have put their marks before the subject."""
+    topic = subject.topic(msg.subject, prefix)
+    if not topic.marked or topic.was or not msg.get("Thread-Topic"):
+        return topic
+    before = subject.topic(msg.text("Thread-Topic"), prefix).base
+    return topic if before == topic.base else topic._replace(was=before)
 
 
 def _header_names(msg: Message, index: str, under: str) -> Iterator[Named]:

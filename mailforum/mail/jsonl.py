@@ -15,7 +15,9 @@ import msgspec
 from msgspec import UNSET, UnsetType
 
 from mailforum.errors import Refused
-from mailforum.mail import body, mbox, message
+from mailforum.mail import body, mbox, message, msgid
+from mailforum.mail.body import Body
+from mailforum.mail.message import Message
 from mailforum.model import Post
 
 LIMIT = 3 * mbox.LIMIT  # bytes of a line: a mail in base64, and its text
@@ -35,6 +37,7 @@ class Line(msgspec.Struct):
     id: str
     thread: int
     parent: str | None
+    how: str | None
     message_id: str
     sender: str = msgspec.field(name="from")
     name: str
@@ -65,29 +68,22 @@ class Entry:
 
     raw: bytes
     received: float | None
-    line: int
+    number: int
     fault: str = ""
 
 
-def write(stream: BinaryIO, post: Post, raw: bytes, references: tuple[str, ...] = ()) -> int:
-    """Append a post to a file; return how many bytes that took. `raw` is its mail, `references` what it names."""
-    return stream.write(msgspec.json.encode(_line(post, raw, references)) + b"\n")
+def write(stream: BinaryIO, post: Post, raw: bytes) -> int:
+    """Append a post to a file; return how many bytes that took. `raw` is its mail."""
+    return stream.write(msgspec.json.encode(_line(post, raw)) + b"\n")
 
 
-def _line(post: Post, raw: bytes, references: tuple[str, ...]) -> Line:
-    text, files, headers = "", [], []
-    try:
-        msg = message.read(raw)
-        headers = [(header.name, header.value) for header in msg.headers]
-        readable = body.read(msg)
-        text = readable.text
-        files = [Attachment(file.filename, file.content_type, file.size) for file in readable.attachments]
-    except Refused:
-        pass  # no reader could bear it; its bytes are there all the same
+def _line(post: Post, raw: bytes) -> Line:
+    msg, readable = _read(raw)
     line = Line(
         id=post.label,
         thread=post.thread,
         parent=post.parent,
+        how=post.how.label or None,
         message_id=post.message_id,
         sender=post.from_address,
         name=post.from_name,
@@ -95,16 +91,31 @@ def _line(post: Post, raw: bytes, references: tuple[str, ...]) -> Line:
         received=datetime.fromtimestamp(post.received_at, UTC),
         subject=post.subject,
         size=len(raw),
-        references=references,
-        headers=headers,
-        text=text,
-        attachments=files,
+        references=_references(msg),
+        headers=[(header.name, header.value) for header in msg.headers],
+        text=readable.text,
+        attachments=[Attachment(file.filename, file.content_type, file.size) for file in readable.attachments],
     )
     try:
         line.raw = raw.decode("utf-8")
     except UnicodeDecodeError:
         line.raw_base64 = raw
     return line
+
+
+def _read(raw: bytes) -> tuple[Message, Body]:
+    """Read a mail as far as it can be: what it has of it is there as bytes all the same."""
+    msg = Message((), raw)
+    try:
+        msg = message.read(raw)
+        return msg, body.read(msg)
+    except Refused:
+        return msg, Body("", ())
+
+
+def _references(msg: Message) -> tuple[str, ...]:
+    answered, above = " ".join(msg.get_all("In-Reply-To")), " ".join(msg.get_all("References"))
+    return msgid.references(answered, above, own=msg.message_id)
 
 
 def read(stream: BinaryIO, limit: int = LIMIT) -> Iterator[Entry]:

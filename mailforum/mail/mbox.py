@@ -14,6 +14,7 @@ mboxcl2  Content-Length says so, and nothing is marked
 
 from __future__ import annotations
 
+import contextlib
 import re
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -24,6 +25,7 @@ from mailforum.mail.message import Header, Message
 
 DIALECTS = ("mboxrd", "mboxo", "mboxcl", "mboxcl2")
 LIMIT = 100 * 1024**2  # bytes of one mail
+MBOXRD = b"From mboxrd@z "  # how files begin that say what they are
 _CHUNK = 64 * 1024  # bytes read at a time
 _FROM_LINE = 300  # bytes of a From_ line that are looked at
 _AHEAD = 2000  # bytes behind the beginning of a From_ line that say whether it is one
@@ -38,6 +40,9 @@ _MARK_OF_MBOXO = re.compile(rb"^>(?=From )", re.MULTILINE)
 # `Thu Jan  1 00:00:00 2015`, and `Thu, 1 Jan 2015 00:00:00 +0000` as some have it.
 _MONTH = f"(?:{'|'.join(_MONTHS)})"
 _DATE = re.compile(rf"\b(?:{'|'.join(_DAYS)}),? +(?:\d+ +{_MONTH}|{_MONTH} +\d+) .*\d:\d\d.*".encode())
+# That of RFC 4155, in UTC, and nothing behind it; others take longer to be read.
+_TIME = r"([ \d]\d) (\d\d):(\d\d):(\d\d) ((?:19[789]|20\d)\d)\r?\n?\Z"
+_USUAL_DATE = re.compile(rf" (?:{'|'.join(_DAYS)}) ({'|'.join(_MONTHS)}) {_TIME}".encode())
 # What may stand behind a From_ line: a field within five lines (some programs leave junk before it), or a mail
 # without a header.
 _HEADER = re.compile(rb"(?:\r?\n|\Z|(?:[^\r\n][^\n]*+\n){0,4}?[!-9;-~]++[ \t]*+:)")
@@ -45,8 +50,6 @@ _FIELD = re.compile(rb"[!-9;-~]++[ \t]*+:")
 _LENGTH = re.compile(rb"\ncontent-length:[ \t]*+(\d{1,9})[ \t]*+\r?\n")
 # Netscape and Eudora name nobody, and do not care for the empty line.
 _NOBODY = (b"From - ", b"From ???@??? ")
-_NO_SENDER = b"MAILER-DAEMON"
-_SENDER = re.compile(rb"[^\s\x00-\x20\x7f]{1,254}")
 
 
 @dataclass(frozen=True, slots=True)
@@ -171,9 +174,10 @@ def _entry(window: _Window, rules: _Rules, start: bool) -> Entry:
     offset, received = window.offset, None
     if window.has(5) and window.data.startswith(b"From "):
         end = window.find(b"\n", 0, _CHUNK)
-        received = date_of(window.take(end + 1 if end >= 0 else _CHUNK))
+        line = window.take(end + 1 if end >= 0 else _CHUNK)
+        received = date_of(line)
         if start:
-            rules.dated = received is not None
+            rules.dated = is_dated(line)
     content = _counted(window, rules) or _up_to_border(window, rules)
     if content.cut:
         return Entry(content.raw, received, offset, cut=True)
@@ -266,27 +270,31 @@ def _is_border(window: _Window, rules: _Rules, at: int, *, counted: bool = False
 
 def date_of(line: bytes) -> float | None:
     """Return the date of a From_ line in seconds since the epoch, if it has one."""
+    if usual := _USUAL_DATE.search(line, 5, _FROM_LINE):
+        month, day, hour, minute, second, year = usual.groups()
+        with contextlib.suppress(ValueError):
+            number = _MONTHS.index(month.decode()) + 1
+            return datetime(int(year), number, int(day), int(hour), int(minute), int(second), tzinfo=UTC).timestamp()
     found = _DATE.search(line, 5, _FROM_LINE)
     return Message((Header("Date", b"Date: " + found[0]),), b"").date if found else None
 
 
-def write(stream: BinaryIO, raw: bytes, *, sender: str, received: float) -> int:
+def write(stream: BinaryIO, raw: bytes, *, received: float) -> int:
     """Append a mail to an mboxrd file; return how many bytes that took.
 
-    `raw` has CRLF line ends, which become LF; `sender` is an address or "", `received` in seconds since
-    the epoch.
+    `raw` has CRLF line ends, which become LF; `received` is in seconds since the epoch. Where a sender is
+    in other files stands that this is mboxrd, as in those of public-inbox: nothing has to be guessed when
+    it is read, and no Content-Length in a mail is believed.
     """
     text = raw.replace(b"\r\n", b"\n")
     if not text.endswith(b"\n"):
         text += b"\n"
     if b"\nFrom " in text or b">From " in text or text.startswith(b"From "):
         text = _QUOTED.sub(b">", text)
-    return stream.write(_from_line(sender, received) + text + b"\n")
+    return stream.write(MBOXRD + _date(received) + text + b"\n")
 
 
-def _from_line(sender: str, received: float) -> bytes:
-    """Return `From ada@example.org Thu Jan  1 00:00:00 2015`: in UTC and in English, whatever the locale."""
+def _date(received: float) -> bytes:
+    """Return the rest of a From_ line, `Thu Jan  1 00:00:00 2015`: in UTC and in English, whatever the locale."""
     at = datetime.fromtimestamp(int(received), UTC)
-    name = sender.encode("utf-8", "replace")
-    date = f"{_DAYS[at.weekday()]} {_MONTHS[at.month - 1]} {at.day:2} {at:%H:%M:%S} {at.year:04}"
-    return b"From %b %b\n" % (name if _SENDER.fullmatch(name) else _NO_SENDER, date.encode("ascii"))
+    return f"{_DAYS[at.weekday()]} {_MONTHS[at.month - 1]} {at.day:2} {at:%H:%M:%S} {at.year:04}\n".encode("ascii")

@@ -86,12 +86,7 @@ def count_selected(tx: Tx, list_id: int, chosen: Selection) -> tuple[int, int]:
 
 def _chosen(list_id: int, chosen: Selection) -> dict[str, object]:
     threads = json.dumps(chosen.threads)
-    return {"list_id": list_id, "threads": threads, "since": chosen.since, "until": chosen.until}
-
-
-def references(tx: Tx, post_id: int) -> tuple[str, ...]:
-    """Return the Message-IDs that a post names, the nearest first."""
-    return tuple(row["msgid"] for row in tx.all("post.references", post_id=post_id))
+    return {"list_id": list_id, "threads": threads, "start": chosen.during.start, "end": chosen.during.end}
 
 
 def of_thread(tx: Tx, thread_id: int) -> list[Post]:
@@ -130,9 +125,9 @@ class Imported(NamedTuple):
     last: float | None
 
 
-def newest_thread(tx: Tx, list_id: int) -> int:
-    """Return the id of the list's newest thread, 0 if it has none."""
-    row = tx.one("thread.newest", list_id=list_id)
+def newest_thread(tx: Tx) -> int:
+    """Return the id of the newest thread of all lists, 0 if there is none."""
+    row = tx.one("thread.newest")
     assert row is not None
     return int(row["id"])
 
@@ -140,7 +135,7 @@ def newest_thread(tx: Tx, list_id: int) -> int:
 def imported(tx: Tx, list_id: int, since: int, newest: int) -> Imported:
     """Tell of the imported posts with id >= `since`; threads are new with ids > `newest`."""
     row = tx.one("post.imported", list_id=list_id, since=since, newest=newest)
-    ghosts = tx.one("thread.ghosts", list_id=list_id)
+    ghosts = tx.one("post.ghosts", list_id=list_id)
     assert row is not None and ghosts is not None
     return Imported(row["threads"], row["opened"], ghosts["ghosts"], row["first"], row["last"])
 

@@ -84,6 +84,13 @@ def old_posts(tx: Tx, before: float) -> list[int]:
     return ids
 
 
+def forgotten(tx: Tx) -> int:
+    """Return up to which post (id) texts have been replaced."""
+    row = tx.one("upkeep.forgotten")
+    assert row is not None
+    return int(row["bodies_to"])
+
+
 def replace_body(tx: Tx, post_id: int, raw: bytes) -> None:
     """Put `raw` in the place of a post's text; posts up to this one are then done."""
     tx.run("upkeep.replace_body", post_id=post_id, raw=raw)

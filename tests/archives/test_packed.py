@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import base64
 import bz2
 import gzip
 import io
+import json
 import lzma
 import tarfile
 import zipfile
@@ -12,11 +14,14 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from mailforum.archives import packed, recognise, tree
 from mailforum.archives.source import Meter, Reading
 from mailforum.errors import UsageError
 from tests.archives.reading import AT, FROM_, mail, mbox, numbers, read
+from tests.fuzz import boxes
 
 BOX = mbox(range(200))
 
@@ -130,7 +135,7 @@ def test_standard_input_is_read(monkeypatch: pytest.MonkeyPatch, tmp_path: Path)
         (b"\x28\xb5\x2f\xfdxx", "is packed with zstd; unpack it"),
         (b"\x1f\x9dxx", "is packed with compress"),
         (b"Rar!\x1a\x07", "is packed with RAR"),
-        (gzip.compress(b"SQLite format 3\0"), "begins with 'SQLite format 3"),
+        (gzip.compress(b"SQLite format 3\0", mtime=0), "begins with 'SQLite format 3"),
         (b"Dear diary,\n\nFrom now on:\n", "this is no mail"),
     ],
 )
@@ -172,3 +177,23 @@ def test_the_format_may_be_said(tmp_path: Path) -> None:
 )
 def test_a_file_is_known_by_how_it_begins(head: bytes, kind: str) -> None:
     assert recognise.of_file(head) == kind
+
+
+@given(boxes.FILES, st.integers(0, 300))
+def test_any_file_is_read_or_refused_in_one_sentence(data: bytes, cut: int) -> None:
+    boxes.check_any(data, cut)
+
+
+def test_json_lines_of_an_export_are_read(tmp_path: Path) -> None:
+    lines = [
+        json.dumps(
+            {"id": "1.1", "message_id": "<1@example.org>", "received": "2015-01-01T12:30:00Z", "raw": mail(1).decode()}
+        ),
+        json.dumps({"raw_base64": base64.b64encode(mail(2)).decode()}),
+        "nonsense",
+    ]
+    (tmp_path / "x").write_bytes(gzip.compress("\n".join(lines).encode()))
+    *good, bad = read(tmp_path / "x")
+    assert numbers(good) == [1, 2]
+    assert (good[0].received, good[1].where) == (AT, f"{tmp_path}/x: line 2")
+    assert bad.where == f"{tmp_path}/x: line 3" and bad.fault

@@ -16,7 +16,7 @@ from collections.abc import Callable
 from functools import partial
 from pathlib import Path
 
-from tests.bench import archives, fanout, intake, large, limits, place, reading, startup
+from tests.bench import archives, fanout, intake, large, limits, place, reading, searching, startup
 from tests.bench.fanout import Case
 from tests.bench.table import Row, head, show
 
@@ -51,6 +51,7 @@ def _archives(quick: bool) -> dict[str, Bench]:
         "import 100000": partial(archives.import_large, count=mails * 10),
         "archive": partial(archives.with_archive, count=10_000 if quick else 100_000),
         ARCHIVE_MILLION: partial(archives.with_archive, count=1_000_000),
+        "search": partial(searching.searched, count=20_000 if quick else 100_000),
         "threads": partial(archives.compared, count=mails // 2),
         "thread page": reading.page,
     }

@@ -60,8 +60,8 @@ async def measured(what: str, count: int, work: Awaitable[T]) -> T:
 async def give_out(db: Database, mlist: MailingList) -> int:
     """Export into memory; return the bytes."""
     out = io.BytesIO()
-    async for given in export.give_out(db, mlist, Selection()):
-        mbox.write(out, given.raw, sender=given.post.from_address, received=given.post.received_at)
+    async for post, raw in export.give_out(db, mlist, Selection()):
+        mbox.write(out, raw, received=post.received_at)
     return out.tell()
 
 

@@ -4,10 +4,13 @@
 
 ARCHIVE is an mbox file or a folder of mails (Maildir, MH, .eml). What its mails themselves say in References and
 the like is taken for the truth. Without one, archives of N mails are made up, another one each round, of which the
-truth is known (tests/support/talk.py says what they are a model of). In each round a tenth of the replies are
-stripped of all that names another mail, and everything is imported; then a thousand replies are taken out of their threads
-one at a time. The precision is the share of those joined to a thread that are in the right one, the recall that of those
-stripped. Where the archive is made up, mails that look like replies and answer nothing count too.
+truth is known (tests/support/talk.py says what they are a model of). Replies are mails that answer another one under
+a subject that is marked as that of a reply.
+
+In each round a tenth of the replies are stripped of all that names another mail, and everything is imported; then a
+thousand replies are taken out of their threads one at a time. The precision is the share of the right ones among those
+that were joined to a thread, the recall their share of those that were stripped. Where the archive is made up, mails
+that look like replies and answer nothing are watched too.
 """
 
 from __future__ import annotations

@@ -5,12 +5,19 @@ from __future__ import annotations
 import gzip
 import io
 import json
+import os
+import sqlite3
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
 
+from mailforum.archives import recognise
+from mailforum.cli import archive
 from mailforum.cli.common import progress_line
 from mailforum.mail import mbox
+from tests.chaos.doomed import Moment
 from tests.support import archive as made_up
 from tests.support.site import Site, run_cli, write_config
 
@@ -107,7 +114,7 @@ def test_what_cannot_be_done_is_said_in_one_line(
     answer = run_cli(["--config", config, *(word.format(mbox=archive_file, folder=tmp_path) for word in words)])
     assert answer.code == 1 and complaint in answer.err and answer.err.count("\n") == 1
     assert archive_file.read_bytes() == before
-    assert not list(tmp_path.glob("*.part")) and not (tmp_path / "new.mbox").exists()
+    assert not list(tmp_path.glob("*-part")) and not (tmp_path / "new.mbox").exists()
 
 
 def test_the_report_is_a_table_that_people_can_read(tmp_path: Path) -> None:
@@ -127,6 +134,55 @@ def test_the_report_is_a_table_that_people_can_read(tmp_path: Path) -> None:
     assert again["memory_mib"] > 10 and again["left_out"] == {}
 
 
+def test_a_file_among_others_that_is_no_mail_is_named(tmp_path: Path) -> None:
+    config = str(write_config(tmp_path, "maildir:out"))
+    run_cli(["--config", config, "list", "create", "pmo"])
+    (tmp_path / "old").mkdir()
+    (tmp_path / "old" / "1.eml").write_text("From: a@example.org\nSubject: 1\n\nx\n")
+    (tmp_path / "old" / "page.html").write_text("<html>")
+    answer = run_cli(["--config", config, "import", "pmo", str(tmp_path / "old")])
+    assert "left out:\n  no mail: 1\n" in answer.out
+    assert f"no mail, such as:\n  {tmp_path}/old/page.html begins with '<html>'" in answer.out
+
+
+def test_what_pipermail_has_left_of_mails_that_are_here_is_left_out(tmp_path: Path) -> None:
+    config = str(write_config(tmp_path, "maildir:out"))
+    run_cli(["--config", config, "list", "create", "pmo"])
+    whole = (
+        "From a@example.org Thu Jan  1 12:30:00 2015\nFrom: Ada <a@example.org>\nTo: pmo\nMessage-ID: <%d@b>\n\nx\n\n"
+    )
+    (tmp_path / "pmo.mbox").write_text("".join(whole % number for number in (1, 2)))
+    left = "From a at example.org  Thu Jan  1 12:30:00 2015\nFrom: a at example.org (Ada)\nMessage-ID: <%d@b>\n\nx\n\n"
+    (tmp_path / "2015-January.txt").write_text("".join(left % number for number in (1, 2, 3)))
+    sources = [str(tmp_path / "pmo.mbox"), str(tmp_path / "2015-January.txt")]
+    said = json.loads(run_cli(["--config", config, "import", "pmo", *sources, "--json"]).out)
+    assert (said["imported"], said["duplicates"]) == (3, 2)
+    assert said["repaired"] == {"no readable Date": 3, "obfuscated addresses": 1, "lost header fields": 1}
+    raw = run_cli(["--config", config, "post", "show", "3.1", "--raw"]).out
+    assert raw.startswith("From: Ada <a@example.org>\r\nTo: pmo@lists.example.test\r\n")
+
+
+def test_what_an_import_kept_aside_can_be_tried_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    config = str(write_config(tmp_path, "maildir:out"))
+    run_cli(["--config", config, "list", "create", "pmo"])
+    (tmp_path / "x.mbox").write_text("From a Thu Jan  1 12:30:00 2015\nSubject: 1\n\nx\n")
+    with monkeypatch.context() as patch:
+        patch.setattr("mailforum.forum.threads.place", None)
+        assert (
+            json.loads(run_cli(["--config", config, "import", "pmo", str(tmp_path / "x.mbox"), "--json"]).out)["bad"]
+            == 1
+        )
+        answer = run_cli(["--config", config, "shunt", "retry"])
+        assert answer.code == 1 and "1 A fault of ours: TypeError" in answer.out
+    answer = run_cli(["--config", config, "shunt", "retry"])
+    assert (answer.code, answer.out) == (0, "1 is on its list now\n")
+    assert run_cli(["--config", config, "shunt", "retry"]).out == "nothing is kept aside\n"
+    assert (
+        json.loads(run_cli(["--config", config, "import", "pmo", str(tmp_path / "x.mbox"), "--json"]).out)["duplicates"]
+        == 1
+    )
+
+
 @pytest.mark.parametrize(
     ("done", "share", "seconds", "line"),
     [
@@ -138,3 +194,47 @@ def test_the_report_is_a_table_that_people_can_read(tmp_path: Path) -> None:
 )
 def test_progress_shows_the_rate_and_the_time_left(done: int, share: float, seconds: float, line: str) -> None:
     assert progress_line("mails", done, share, seconds) == line
+
+
+def test_the_formats_on_the_command_line_are_those_there_are() -> None:
+    assert sorted(archive._FORMATS) == sorted(recognise.FORMATS)
+
+
+def _kept(folder: Path) -> list[tuple[object, ...]]:
+    """All posts of a site with their places and their bytes."""
+    connection = sqlite3.connect(folder / "mailforum.db")
+    try:
+        return connection.execute(
+            "SELECT post.label, post.thread_id, parent.label, post.message_id, post.received_at, raw"
+            " FROM post JOIN body ON body.post_id = post.id LEFT JOIN post AS parent ON parent.id = post.parent_id"
+            " ORDER BY post.id"
+        ).fetchall()
+    finally:
+        connection.close()
+
+
+def _command(folder: Path) -> list[str]:
+    return ["--config", str(folder / "mailforum.toml"), "import", "pmo", str(folder / "old.mbox")]
+
+
+def test_an_import_that_is_killed_again_and_again_leaves_what_one_leaves_that_is_not(tmp_path: Path) -> None:
+    data = made_up.mbox(made_up.letters(700, seed=9))
+    killed, whole = tmp_path / "killed", tmp_path / "whole"
+    for folder in (killed, whole):
+        folder.mkdir()
+        config = write_config(folder, "maildir:out")
+        (folder / "old.mbox").write_bytes(data)
+        run_cli(["--config", str(config), "list", "create", "pmo"])
+    had = 0
+    for moment in (
+        Moment("after", "INSERT INTO post", count=250),
+        Moment("before", "COMMIT", "INSERT INTO post", count=2),
+        Moment("after", "COMMIT", "INSERT INTO post"),
+    ):
+        doomed = [sys.executable, "-m", "tests.chaos.doomed", *_command(killed)]
+        assert subprocess.run(doomed, env=os.environ | moment.environ(), timeout=60, check=False).returncode == -9
+        assert had < len(_kept(killed)) < 690
+        had = len(_kept(killed))
+    for folder in (killed, whole):
+        assert run_cli(_command(folder)).code == 0
+    assert _kept(killed) == _kept(whole)

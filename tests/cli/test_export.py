@@ -17,42 +17,17 @@ from pathlib import Path
 
 import pytest
 
-from mailforum.mail import mbox
-from tests.support import archive as made_up
 from tests.support.disk import small_disk
-from tests.support.site import Answer, run_cli, write_config
+from tests.support.lone import House
 
 DATES = ("31 Dec 2019 22:30", "31 Dec 2019 23:30", "29 Mar 2020 21:30", "29 Mar 2020 22:30", "1 Jan 2021 12:00")
 
 
-class House:
-    """A list in a folder, without a server."""
-
-    def __init__(self, folder: Path) -> None:
-        self.folder, self._config = folder, str(write_config(folder, "maildir:out"))
-        self.run("list", "create", "pmo")
-
-    def run(self, *words: str | Path, code: int = 0) -> Answer:
-        answer = run_cli(["--config", self._config, *map(str, words)])
-        assert answer.code == code, answer
-        return answer
-
-    def take_in(self, *mails: bytes, into: str = "pmo") -> None:
-        path = self.folder / "in.mbox"
-        with path.open("wb") as file:
-            for number, raw in enumerate(mails):
-                mbox.write(file, raw, sender="ada@example.org", received=1_700_000_000 + number)
-        self.run("import", into, path)
-
-    def fill(self, count: int = 60) -> None:
-        path = self.folder / "old.mbox"
-        path.write_bytes(made_up.mbox(made_up.letters(count, seed=8)))
-        self.run("import", "pmo", path)
-
-    def subjects(self, *words: str, name: str = "out.jsonl") -> list[str]:
-        """Export and return the subjects."""
-        self.run("export", "pmo", self.folder / name, "--force", *words)
-        return [json.loads(line)["subject"] for line in (self.folder / name).read_text().splitlines()]
+def subjects(house: House, *words: str) -> list[str]:
+    """Export what is asked for and return the subjects."""
+    path = house.folder / "out.jsonl"
+    house.run("export", "pmo", path, "--force", *words)
+    return [json.loads(line)["subject"] for line in path.read_text().splitlines()]
 
 
 @pytest.fixture
@@ -89,7 +64,7 @@ def test_a_format_that_is_named_wins_over_the_name(house: House) -> None:
     for form, name in (("jsonl", "a.mbox"), ("mbox", "b.jsonl"), ("maildir", "c.mbox")):
         house.run("export", "pmo", house.folder / name, "--format", form)
     assert (house.folder / "a.mbox").read_bytes().startswith(b'{"id":"1.1"')
-    assert (house.folder / "b.jsonl").read_bytes().startswith(b"From ada@example.org ")
+    assert (house.folder / "b.jsonl").read_bytes().startswith(b"From mboxrd@z ")
     assert (house.folder / "c.mbox" / "cur").is_dir()
 
 
@@ -109,6 +84,7 @@ def test_a_line_says_all_there_is_to_know_of_a_post(house: House) -> None:
         "id": "1.2",
         "thread": 1,
         "parent": "<1@example.org>",
+        "how": "in-reply-to",
         "message_id": "<2@example.org>",
         "from": "zoe@example.org",
         "name": "Zoë",
@@ -172,8 +148,8 @@ def test_standard_output_gets_the_posts_and_nothing_else(house: House) -> None:
 
 def test_threads_are_chosen_by_number_and_merged_numbers_lead_on(house: House) -> None:
     house.take_in(mail(1), mail(2), mail(4, answers=3), mail(5), mail(3, answers=2), mail(6, answers=1))
-    assert house.subjects("--thread", "1") == ["1", "6"]
-    assert house.subjects("--thread", "#3", "--thread", "4") == ["2", "4", "5", "3"]
+    assert subjects(house, "--thread", "1") == ["1", "6"]
+    assert subjects(house, "--thread", "#3", "--thread", "4") == ["2", "4", "5", "3"]
     answer = house.run("export", "pmo", house.folder / "new.mbox", "--thread", "9", code=1)
     assert "thread 9" in answer.err and not (house.folder / "new.mbox").exists()
 
@@ -194,7 +170,7 @@ def test_threads_are_chosen_by_number_and_merged_numbers_lead_on(house: House) -
 def test_dates_are_those_of_the_lists_time_zone(house: House, words: list[str], chosen: list[int]) -> None:
     house.take_in(*(mail(number, date=date) for number, date in enumerate(DATES)))
     house.run("list", "set", "pmo", "timezone=Europe/Vienna")
-    assert house.subjects(*words) == [str(number) for number in chosen]
+    assert subjects(house, *words) == [str(number) for number in chosen]
 
 
 def test_what_is_no_date_is_said_so(house: House) -> None:
@@ -209,6 +185,10 @@ def test_what_is_no_date_is_said_so(house: House) -> None:
 def test_what_is_there_is_replaced_only_by_force(house: House, name: str) -> None:
     house.take_in(mail(1))
     target = f"{house.folder}/{name}"
+    beside = [house.folder / f"{name.strip('/')}.{ending}" for ending in ("old", "part", "bak")]
+    for folder in beside:
+        (folder / "cur").mkdir(parents=True)
+        (folder / "cur" / "letter").write_text("Dear all")
     house.run("export", "pmo", target)
     before = _content(Path(target))
     house.take_in(mail(2))
@@ -216,7 +196,8 @@ def test_what_is_there_is_replaced_only_by_force(house: House, name: str) -> Non
     assert _content(Path(target)) == before
     house.run("export", "pmo", target, "--force")
     assert len(b"".join(_content(Path(target)))) > len(b"".join(before))
-    assert sorted(path.name for path in house.folder.glob("out*")) == [name.rstrip("/")]
+    assert set(house.folder.glob("out*")) == {Path(target), *beside}
+    assert all((folder / "cur" / "letter").read_text() == "Dear all" for folder in beside)
 
 
 def _content(path: Path) -> list[bytes]:
@@ -248,9 +229,9 @@ def test_a_disk_that_is_full_leaves_nothing_half(house: House, name: str) -> Non
 @pytest.mark.parametrize("name", ["out.mbox", "out/"])
 def test_what_a_killed_run_has_left_is_written_over(house: House, name: str) -> None:
     house.take_in(mail(1))
-    part = house.folder / "out.mbox.part"
+    part = house.folder / "out.mbox.mailforum-part"
     if name.endswith("/"):
-        part = house.folder / "out.part" / "cur" / "1.half.mailforum:2,S"
+        part = house.folder / "out.mailforum-part" / "cur" / "1.half.mailforum:2,S"
         part.parent.mkdir(parents=True)
     part.write_bytes(b"half of a mail, and of one much longer than what is written now" * 100)
     house.run("export", "pmo", f"{house.folder}/{name}")
@@ -260,11 +241,11 @@ def test_what_a_killed_run_has_left_is_written_over(house: House, name: str) -> 
 
 def test_two_exports_do_not_write_into_one_file(house: House) -> None:
     house.take_in(mail(1))
-    with (house.folder / "out.mbox.part").open("wb") as other:
+    with (house.folder / "out.mbox.mailforum-part").open("wb") as other:
         fcntl.flock(other, fcntl.LOCK_EX)
         answer = house.run("export", "pmo", house.folder / "out.mbox", code=1)
         assert "is being written by somebody else" in answer.err
-        assert (house.folder / "out.mbox.part").exists()
+        assert (house.folder / "out.mbox.mailforum-part").exists()
     house.run("export", "pmo", house.folder / "out.mbox")
 
 
@@ -274,6 +255,9 @@ def test_two_exports_do_not_write_into_one_file(house: House) -> None:
         (["nobody", "{folder}/new.mbox"], "there is no list nobody"),
         (["pmo", "{folder}/none/new.mbox"], "there is no folder"),
         (["pmo", "-", "--format", "maildir"], "cannot go to standard output"),
+        (["pmo", "{folder}/new.zip"], ".zip is nothing that can be written"),
+        (["pmo", "{folder}/new.tar.gz"], ".tar is nothing that can be written"),
+        (["pmo", "{folder}"], "with a slash behind its name, a Maildir is written there"),
     ],
 )
 def test_what_cannot_be_done_is_said_in_one_line(house: House, words: list[str], complaint: str) -> None:

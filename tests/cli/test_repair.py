@@ -193,6 +193,24 @@ FAULTS: dict[str, tuple[str, str, str, object]] = {
         "SELECT count(*) FROM in_flight",
         0,
     ),
+    "a post that search does not know": (
+        "DELETE FROM indexed WHERE post_id = 1",
+        "post 1.1 of pmo@lists.example.test is not searched",
+        "SELECT count(*) FROM indexed WHERE post_id = 1",
+        1,
+    ),
+    "words of a post that is gone": (
+        "INSERT INTO full_text (rowid, text) VALUES (5, 'secret')",
+        "1 entries of full-text search are not those of the posts",
+        "SELECT count(*) FROM full_text WHERE full_text MATCH 'secret'",
+        0,
+    ),
+    "a post that is said to be searched and is not": (
+        "UPDATE indexed SET entry = 5 WHERE post_id = 1",
+        "1 entries of full-text search are not those of the posts",
+        "SELECT count(*) FROM indexed WHERE post_id = 1 AND entry IS NULL",
+        1,
+    ),
 }
 
 

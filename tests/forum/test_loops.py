@@ -120,8 +120,9 @@ async def test_without_any_mark_a_loop_ends_by_its_text(tmp_path: Path) -> None:
         assert (await a.send("ada@example.org", [PMO], letter(LONG))).startswith("250")
         await office.quiet()
         assert (await posts(a, PMO), await posts(b, LAB)) == (1, 1)
-        assert [rcpt for rcpt, _ in office.carried] == [LAB, PMO]
-        assert "the same text" in office.carried[-1][1]
+        # The answer to the second may be there before that to the first, which brought it about.
+        assert sorted(rcpt for rcpt, _ in office.carried) == [LAB, PMO]
+        assert "the same text" in dict(office.carried)[PMO]
 
 
 async def test_without_any_mark_a_short_text_goes_round_a_few_times_until_it_is_held(tmp_path: Path) -> None:

@@ -124,7 +124,7 @@ YEAR = order.YEAR
         (10 * YEAR, True, 10 * YEAR),  # an archive of 1980
         (0.0, True, NOW),
         (-YEAR, True, NOW),
-        (NOW + 3600, True, NOW + 3600),  # a mailbox whose times have no zone
+        (NOW + 3600, True, NOW),  # what a mailbox without a time zone says has been put right before
         (NOW + 2 * DAY, True, NOW),
     ],
 )

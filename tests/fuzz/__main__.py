@@ -1,4 +1,4 @@
-"""`make fuzz`: clients that say all kinds of things, for as long as one likes."""
+"""`make fuzz`: clients that say all kinds of things, and files that claim to be archives, for as long as one likes."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ import tempfile
 import time
 from pathlib import Path
 
+from tests.fuzz import boxes, lists
 from tests.fuzz.house import House
 from tests.fuzz.run import play
 
@@ -39,6 +40,8 @@ def _play_for(house: House, number: int, seconds: float, *, shrink: bool) -> int
     while time.monotonic() < end:
         try:
             play(house, number + rounds, ROUND, shrink=shrink)
+            boxes.play(number + rounds, ROUND)
+            lists.play(house, number + rounds, ROUND // 5)
         except BaseException:
             print(f"to see it again: python -m tests.fuzz --seed {number + rounds} --seconds 1")
             raise

@@ -86,6 +86,13 @@ def test_the_subject_is_taken_apart() -> None:
     assert (found.base, found.was, found.marked) == ("grüsse", "alt", True)
 
 
+def test_what_a_reply_was_about_is_also_in_its_thread_topic() -> None:
+    assert read("Subject: [EXTERNAL] RE: Budget\nThread-Topic: Budget").was == "budget"
+    assert read("Subject: RE: Budget\nThread-Topic: [pmo] Budget").was == ""
+    assert read("Subject: RE: Money (was: Lunch)\nThread-Topic: Budget").was == "lunch"
+    assert read("Subject: Money\nThread-Topic: Budget").was == "", "it begins something"
+
+
 _MARKS = [*'<>@"(),;: .\\é\0', "\n ", "a1", "b", "from", "of", "Re:", "[pmo]", "(was: x)", "wrote:", "#48.3", LIST]
 _IDS = ["<a1@b>", "=?utf-8?q?=3Ca1@b=3E?=", "Message-ID: <a1@b>", "In article <a@b>"]
 _soup = st.lists(st.sampled_from(_MARKS) | st.sampled_from(_IDS) | st.characters(codec="utf-8"), max_size=30).map(

@@ -26,7 +26,7 @@ ADA = "ada@example.org"
 KEY = b"a key of 32 bytes or of some more"
 SITE = Site(DOMAIN, f"admin@{DOMAIN}", Signer((KEY,)), special_domains=True, answers_per_ten_minutes=1_000_000)
 # What grows without end; a list's members are few beside its posts, but a held post must not read them all.
-LARGE = "post|body|thread|message_id|reference|seen|delivery|mailing|member|held|answer|request"
+LARGE = "post|body|thread|message_id|reference|seen|delivery|mailing|member|held|answer|request|indexed"
 
 
 class Forum:

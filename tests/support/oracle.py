@@ -123,7 +123,7 @@ class _Oracle:
     def choose(self, group: set[int]) -> tuple[tuple[str, int], int, list[Named]] | None:
         names = {one.name for number in group for one in self.tied_by[number]}
         for claim in sorted(self.claims, key=lambda claim: claim[0]):
-            rank, under, ghosts = claim
+            _, under, ghosts = claim
             if names & {one.name for one in ghosts} and not group & {self.way_up(under)[-1]}:
                 return claim
         return None

@@ -25,7 +25,7 @@ HOUR, DAY = 3600.0, 86400.0
 
 @dataclass(frozen=True, slots=True)
 class Talk:
-    """A mail. `answers` is the number of the mail it answers; None: it begins a thread. `thread` numbers the threads."""
+    """A mail of the thread numbered `thread`. `answers` is the number of the mail it answers; None: it begins one."""
 
     number: int
     thread: int
@@ -78,18 +78,23 @@ class Habits:
 
 TROUBLED = Habits(common=0.03, plain=0.01, again=0.01, reports=2, stray=0.02, renamed=0.003)
 
-_WHAT = "parser cache socket driver index release website manual scheduler installer logger plugin translation".split()
-_DOES = "crashes|leaks memory|is slow|loses data|ignores the option|needs a maintainer|hangs|should be optional".split(
-    "|"
+
+def _either(text: str) -> list[str]:
+    return text.split("|")
+
+
+_WHAT = _either("parser|cache|socket|driver|index|release|website|manual|scheduler|installer|logger|plugin|translation")
+_DOES = _either(
+    "crashes|leaks memory|is slow|loses data|ignores the option|needs a maintainer|hangs|should be optional"
 )
-_WHERE = "on startup|with large files|since 2.1|on 32 bit|after suspend|behind a proxy|in the container|over NFS".split(
-    "|"
+_WHERE = _either(
+    "on startup|with large files|since 2.1|on 32 bit|after suspend|behind a proxy|in the container|over NFS"
 )
-_HOW = "Proposal:|Bug:|How to tell whether|RFC:|Regression:|Summary:|Plan:|Why does it happen that".split("|")
-_COMMON = "build fails on macOS|segmentation fault|how to unsubscribe|cannot compile|next meeting|roadmap|memory leak|license".split(
-    "|"
+_HOW = _either("Proposal:|Bug:|How to tell whether|RFC:|Regression:|Summary:|Plan:|Why does it happen that")
+_COMMON = _either(
+    "build fails on macOS|segmentation fault|how to unsubscribe|cannot compile|next meeting|roadmap|memory leak|license"
 )
-_PLAIN = "question|help|hello|hi all|test|problem|(no subject)|quick question|update|a question".split("|")
+_PLAIN = _either("question|help|hello|hi all|test|problem|(no subject)|quick question|update|a question")
 _MARKS = ["Re: "] * 20 + ["RE: ", "AW: ", "Re: Re: ", "Antw: ", "SV: ", "Re[2]: ", "回复: "]
 _AUTHORS = [f"{first}{number}" for number in range(25) for first in ("ada", "bob", "cleo", "dora", "emil")]
 

@@ -56,7 +56,6 @@ def keep(tx: Tx, list_id: int, newcomer: Newcomer) -> int:
     """Store and thread a post of which nothing is known but what threading looks at; return its id."""
     newcomer = replace(newcomer, list_id=list_id)
     place = threads.place(tx, newcomer, NOW)
-    number = (tx.one("post.newest", list_id=list_id, after=0) or {"id": 0})["id"]
     post_id = tx.insert(
         "post.add",
         list_id=list_id,
@@ -73,7 +72,7 @@ def keep(tx: Tx, list_id: int, newcomer: Newcomer) -> int:
         date=newcomer.date,
         received_at=NOW,
         size=0,
-        fingerprint=b"%d" % number,
+        fingerprint=newcomer.message_id.encode(),
         imported=0,
         mail="",
     )

@@ -36,6 +36,9 @@ SELECT id, list_id, subject FROM post WHERE thread_id NOT IN (SELECT id FROM thr
 -- name: gone_post_parent_id
 UPDATE post SET parent_id = NULL WHERE parent_id NOT IN (SELECT id FROM post)
 
+-- name: gone_indexed_post_id
+DELETE FROM indexed WHERE post_id NOT IN (SELECT id FROM post)
+
 -- name: gone_post_put_under
 UPDATE post SET put_under = NULL WHERE put_under NOT IN (SELECT id FROM post)
 
@@ -264,3 +267,18 @@ WHERE EXISTS (
 
 -- name: mend_landed
 DELETE FROM in_flight WHERE lane IN (SELECT value FROM json_each(:ids))
+
+-- name: unsearchable
+SELECT post.id, 'post ' || label || ' of ' || list.address || ' is not searched' AS what
+FROM post JOIN list ON list.id = post.list_id
+WHERE NOT EXISTS (SELECT 1 FROM indexed WHERE post_id = post.id)
+
+-- name: mend_unsearchable
+INSERT INTO indexed (post_id, entry) SELECT value, NULL FROM json_each(:ids)
+
+-- name: unindexed
+SELECT 0 AS id, n || ' entries of full-text search are not those of the posts' AS what FROM (
+    SELECT (SELECT count(*) FROM full_text_docsize WHERE id NOT IN (SELECT entry FROM indexed WHERE entry IS NOT NULL))
+         + (SELECT count(*) FROM indexed
+            WHERE entry IS NOT NULL AND entry NOT IN (SELECT id FROM full_text_docsize)) AS n)
+WHERE n > 0

@@ -46,18 +46,14 @@ ORDER BY date DESC, id DESC LIMIT :limit
 
 -- name: selected
 SELECT * FROM listed_post
-WHERE list_id = :list_id AND id > :after AND id <= :last AND date >= :since AND date < :until
+WHERE list_id = :list_id AND id > :after AND id <= :last AND date >= :start AND date < :end
   AND (:threads = '[]' OR thread_id IN (SELECT value FROM json_each(:threads)))
 ORDER BY id LIMIT :limit
 
 -- name: count_selected
 SELECT count(*) AS posts, coalesce(max(id), 0) AS last FROM post
-WHERE list_id = :list_id AND date >= :since AND date < :until
+WHERE list_id = :list_id AND date >= :start AND date < :end
   AND (:threads = '[]' OR thread_id IN (SELECT value FROM json_each(:threads)))
-
--- name: references
-SELECT message_id.msgid FROM reference JOIN message_id ON message_id.id = reference.message_id
-WHERE reference.post_id = :post_id ORDER BY reference.position
 
 -- name: of_thread
 SELECT * FROM listed_post
@@ -80,3 +76,8 @@ SELECT count(DISTINCT thread_id) AS threads,
        min(date) AS first, max(date) AS last
 FROM post
 WHERE list_id = :list_id AND id >= :since AND imported
+
+-- name: ghosts
+SELECT count(*) AS ghosts FROM message_id
+WHERE list_id = :list_id AND post_id IS NULL
+  AND EXISTS (SELECT 1 FROM reference WHERE reference.message_id = message_id.id AND reference.how <= 3)

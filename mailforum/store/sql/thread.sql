@@ -113,10 +113,10 @@ SELECT DISTINCT reference.message_id AS ghost FROM post JOIN reference ON refere
 WHERE reference.how <> 5 AND post.thread_id IN (SELECT value FROM json_each(:threads))
 
 -- name: neighbours
-SELECT near.ghost, near.claimed, post.thread_id, post.parent_id, post.claim_id
+SELECT near.ghost, post.thread_id, post.parent_id, post.claim_id,
+       near.orphan IS NULL AND EXISTS (SELECT 1 FROM tie WHERE tie.ghost = near.ghost) AS claimed
 FROM (SELECT value AS ghost,
-             (SELECT tie.post_id FROM tie WHERE tie.ghost = value AND tie.under IS NULL LIMIT 1) AS orphan,
-             EXISTS (SELECT 1 FROM tie WHERE tie.ghost = value AND tie.under IS NOT NULL) AS claimed
+             (SELECT tie.post_id FROM tie WHERE tie.ghost = value AND tie.under IS NULL LIMIT 1) AS orphan
       FROM json_each(:ghosts)) AS near
 LEFT JOIN post ON post.id = near.orphan
 
@@ -166,6 +166,9 @@ UPDATE post SET cut = 1, put_under = NULL WHERE id = :id
 
 -- name: put_under
 UPDATE post SET put_under = :under, cut = 0 WHERE id IN (SELECT value FROM json_each(:posts))
+
+-- name: newest
+SELECT coalesce(max(id), 0) AS id FROM thread
 
 -- name: take_back
 UPDATE post SET put_under = NULL WHERE id = :id AND put_under IS NOT NULL

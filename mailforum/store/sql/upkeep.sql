@@ -57,5 +57,8 @@ WHERE id > (SELECT bodies_to FROM upkeep) ORDER BY id LIMIT :limit
 -- name: replace_body
 UPDATE body SET raw = :raw WHERE post_id = :post_id
 
+-- name: forgotten
+SELECT bodies_to FROM upkeep
+
 -- name: bodies_to
 UPDATE upkeep SET bodies_to = :id

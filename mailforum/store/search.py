@@ -1,0 +1,254 @@
+"""The full-text index: FTS5, which keeps tokens and no text.
+
+An entry's number says of which list and of which day its post is: so what is asked of one list, or of some
+months, is one stretch of the index, and it is read from the newest on. That bounds every search: of a word
+that a million posts have, the newest are looked at, and no others.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Literal, NamedTuple
+
+from mailforum.store.database import Tx
+
+DAY = 2**13  # entries of one day; if there are more posts, they count for the next
+LIST = 2**30  # entries of a list: 131,072 days
+WINDOW = 4000  # posts that are ranked: the newest of those found
+COMMON = 50_000  # a word that more posts have tells them apart so little that it is not counted
+SOME = 100  # posts that a step deals with
+FAR = 60 * DAY
+MERGE = 4  # FTS5's own
+MERGE_LATE = 16  # a search has to look at more parts then, and what is put in is written half as often
+
+# What stands in `files` beside the names of files; no word can be that.
+EACH = "\ue000"
+WITH_FILE = "\ue001"
+
+
+class Words(NamedTuple):
+    """What is to be found of a post, as tokens (mail/fold.py)."""
+
+    subject: str
+    author: str
+    text: str
+    files: str
+
+
+class Term(NamedTuple):
+    """Tokens that must stand one behind the other, in one field or in any; with `prefix` the last may go on."""
+
+    tokens: tuple[str, ...]
+    prefix: bool = False
+    field: Literal["", "subject", "author"] = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Query:
+    """What is looked for: one of each group in `every`, and none of `none`.
+
+    `since` and `until` are days since 1970, both included; `threads` are numbers of threads, any of them.
+    """
+
+    every: tuple[tuple[Term, ...], ...] = ()
+    none: tuple[Term, ...] = ()
+    since: int | None = None
+    until: int | None = None
+    threads: tuple[int, ...] = ()
+    attachment: bool | None = None
+
+
+class Ranked(NamedTuple):
+    """Entries, the best first. `more`: there are others, all of them older."""
+
+    entries: Sequence[int]
+    more: bool
+
+
+def expect(tx: Tx, post_id: int) -> None:
+    """Write down that a post is to be put into the index."""
+    tx.run("search.expect", post_id=post_id)
+
+
+def waiting(tx: Tx, limit: int, size: int) -> list[int]:
+    """Return posts (ids) that are to be put in, the newest first: at most `limit`, and about `size` bytes."""
+    ids: list[int] = []
+    for row in tx.all("search.waiting", limit=limit):
+        size -= row["size"]
+        if ids and size < 0:
+            break
+        ids.append(row["post_id"])
+    return ids
+
+
+def is_waiting(tx: Tx) -> bool:
+    """Say whether any post is still to be put in."""
+    return tx.one("search.any_waiting") is not None
+
+
+def count_waiting(tx: Tx) -> int:
+    """Return how many posts are still to be put in."""
+    row = tx.one("search.count_waiting")
+    assert row is not None
+    return int(row["n"])
+
+
+def add(tx: Tx, words: Mapping[int, Words]) -> int:
+    """Put posts (ids) in, those of them that wait for it; return how many."""
+    rows = tx.all("search.still_waiting", ids=json.dumps(list(words)))  # in order: FTS5 is fast then
+    for row in rows:
+        entry = _free(tx, row["list_id"], int(row["date"] // 86400))
+        tx.run("search.add", entry=entry, **words[row["id"]]._asdict())
+        tx.run("search.mark", entry=entry, post_id=row["id"])
+    return len(rows)
+
+
+def merge_from(tx: Tx, parts: int) -> None:
+    """Have parts of the index be merged when so many are of one size: MERGE, or while much comes in MERGE_LATE."""
+    tx.run("search.merge_from", parts=parts)
+
+
+def _free(tx: Tx, list_id: int, day: int) -> int:
+    while True:
+        first = _entry(list_id, day)
+        row = tx.one("search.last", first=first, last=first + DAY - 1)
+        assert row is not None
+        entry = first if row["entry"] is None else row["entry"] + 1
+        if entry < first + DAY:
+            return int(entry)
+        day += 1
+
+
+def _entry(list_id: int, day: int) -> int:
+    return list_id * LIST + max(0, min(day, LIST // DAY - 1)) * DAY
+
+
+def indexed(tx: Tx, ids: Iterable[int]) -> list[int]:
+    """Return those of some posts that are in the index."""
+    return [row["post_id"] for row in tx.all("search.entries", ids=json.dumps(list(ids)))]
+
+
+def indexed_of_list(tx: Tx, list_id: int) -> list[int]:
+    """Return some posts of a list that are in the index."""
+    first = _entry(list_id, 0)
+    return [row["post_id"] for row in tx.all("search.entries_of_list", first=first, last=first + LIST - 1, limit=SOME)]
+
+
+def remove(tx: Tx, words: Mapping[int, Words]) -> None:
+    """Take posts out. `words` are the very same that were put in: FTS5 does not know them."""
+    for row in tx.all("search.entries", ids=json.dumps(list(words))):
+        tx.run("search.remove", entry=row["entry"], **words[row["post_id"]]._asdict())
+        tx.run("search.unexpect", post_id=row["post_id"])
+
+
+def rules(tx: Tx) -> str:
+    """Return by which rules the tokens in the index were made."""
+    row = tx.one("search.rules")
+    return row["rules"] if row else ""
+
+
+def set_rules(tx: Tx, rules: str) -> None:
+    """Write down by which rules the tokens in the index are made."""
+    tx.run("search.set_rules", rules=rules)
+
+
+def start_anew(tx: Tx, rules: str) -> None:
+    """Empty the index; all posts are to be put in, by other rules."""
+    for query in ("clear", "expect_none", "expect_all"):
+        tx.run(f"search.{query}")
+    set_rules(tx, rules)
+
+
+def find(tx: Tx, list_id: int, query: Query, threads: Sequence[int] | None = None, *, newest: bool = False) -> Ranked:
+    """Return the entries of what is found on a list, the best first, or the `newest`.
+
+    `threads`: the ids of those that `query.threads` names. bm25, with a word of the subject or the author's
+    name before one of the text; what is equally good, or cannot be told apart, stands by date, the newest first.
+    """
+    first, last = _stretch(list_id, query)
+    match = _match(query.every, query.none, query.attachment)
+    if threads is None:
+        found = _entries(tx, "newest", match=match, first=first, last=last)
+    else:
+        found = list(_among(tx, match, first, last, json.dumps(list(threads))))
+    ranked = Ranked(found[:WINDOW], more=len(found) > WINDOW)
+    scores = {} if newest else _scores(tx, query, ranked)
+    return ranked._replace(entries=sorted(ranked.entries, key=lambda entry: (scores.get(entry, 0.0), -entry)))
+
+
+def _stretch(list_id: int, query: Query) -> tuple[int, int]:
+    since = 0 if query.since is None else query.since
+    if query.until is None:
+        return _entry(list_id, since), _entry(list_id + 1, 0) - 1
+    return _entry(list_id, since), _entry(list_id, query.until) + DAY - 1
+
+
+def _entries(tx: Tx, name: str, **params: object) -> list[int]:
+    return [row["entry"] for row in tx.all(f"search.{name}", limit=WINDOW + 1, **params)]
+
+
+def _among(tx: Tx, match: str, first: int, last: int, threads: str) -> Iterator[int]:
+    """Yield what is found in some threads. Their posts are close together, mostly: each stretch on its own."""
+    own = [row["entry"] for row in tx.all("search.of_threads", threads=threads) if first <= row["entry"] <= last]
+    start = 0
+    for end in range(1, len(own) + 1):
+        if end == len(own) or own[end - 1] - own[end] > FAR:
+            stretch = {"first": own[end - 1], "last": own[start]}
+            yield from _entries(tx, "newest_of_threads", match=match, threads=threads, **stretch)
+            start = end
+
+
+def _scores(tx: Tx, query: Query, found: Ranked) -> dict[int, float]:
+    """Return how well each entry fits, less being better; nothing where no word tells them apart."""
+    entries = found.entries
+    telling = [group for group in query.every if all(_is_telling(tx, term) for term in group)]
+    if not telling and not found.more:
+        telling = [group for group in query.every if any(term.prefix for term in group)]
+    if not telling or len(entries) < 2:
+        return {}
+    rows = tx.all("search.scores", match=_match(telling), first=min(entries), last=max(entries), limit=4 * WINDOW)
+    return {row["entry"]: row["score"] for row in rows}
+
+
+def _is_telling(tx: Tx, term: Term) -> bool:
+    """Say whether a term is so rare that counting it is worth while, and fast: one of its tokens is.
+
+    The beginning of a word is not counted: FTS5 reads all that begins so, each time.
+    """
+    whole = term.tokens[: -1 if term.prefix else None]
+    return any(_count(tx, Term((token,), field=term.field)) <= COMMON for token in whole)
+
+
+def _count(tx: Tx, term: Term) -> int:
+    row = tx.one("search.posts_with", match=_quoted(term), limit=COMMON + 1)
+    assert row is not None
+    return int(row["n"])
+
+
+def _match(every: Iterable[tuple[Term, ...]], none: Sequence[Term] = (), attachment: bool | None = None) -> str:
+    """Write a query for FTS5. Tokens have no quotes in them, and all are quoted: no word is a command."""
+    groups = [" OR ".join(map(_quoted, group)) for group in every]
+    without = list(map(_quoted, none))
+    if attachment is not None:
+        (groups if attachment else without).append(f'"{WITH_FILE}"')
+    text = " AND ".join(f"({group})" for group in groups) or f'"{EACH}"'
+    return f"({text}) NOT ({' OR '.join(without)})" if without else text
+
+
+def _quoted(term: Term) -> str:
+    field = f"{term.field} : " if term.field else ""
+    return f'{field}"{" ".join(term.tokens)}"{" *" if term.prefix else ""}'
+
+
+def posts(tx: Tx, entries: Sequence[int]) -> list[int]:
+    """Return the posts (ids) of entries, in their order."""
+    rows = {row["entry"]: row["post_id"] for row in tx.all("search.posts", entries=json.dumps(list(entries)))}
+    return [rows[entry] for entry in entries if entry in rows]
+
+
+def head(tx: Tx, post_id: int, limit: int) -> bytes:
+    """Return the first bytes of a post."""
+    row = tx.one("search.head", post_id=post_id, limit=limit)
+    return bytes(row["raw"]) if row else b""
