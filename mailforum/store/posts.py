@@ -35,6 +35,12 @@ def by_id(tx: Tx, post_id: int) -> Post | None:
     return _post(row) if row else None
 
 
+def is_cut(tx: Tx, post_id: int) -> bool:
+    """Say whether a moderator has split a post off from what it answers."""
+    row = tx.one("post.is_cut", id=post_id)
+    return bool(row and row["cut"])
+
+
 def by_label(tx: Tx, list_id: int, label: str) -> Post | None:
     """Return the post whose public id is `label`, such as `48.3`."""
     row = tx.one("post.by_label", list_id=list_id, label=label)

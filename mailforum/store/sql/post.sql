@@ -16,6 +16,9 @@ SELECT raw FROM body WHERE post_id = :post_id
 SELECT * FROM listed_post
 WHERE id = :id
 
+-- name: is_cut
+SELECT cut FROM post WHERE id = :id
+
 -- name: by_label
 SELECT * FROM listed_post
 WHERE list_id = :list_id AND label = :label
