@@ -19,7 +19,7 @@ from typing import NamedTuple
 import msgspec
 import pytest
 
-from mailforum.forum import threads
+from mailforum.forum.order import tree
 from mailforum.settings import ListSettings
 from mailforum.store import posts as rows
 from mailforum.store.database import Tx
@@ -62,7 +62,7 @@ def _drawn(played: Forum) -> str:
     for thread in rows.threads(played.tx, played.mlist.id):
         content = rows.of_thread(played.tx, thread.id)
         lines = [f"# {thread.subject}"]
-        for depth, post in threads.tree(content):
+        for depth, post in tree(content):
             how = f"  ({post.how.label})" if post.how else ""
             lines.append(f"{'  ' * (depth + 1)}{post.message_id} {post.from_name}: {post.subject}{how}")
         drawings.append((min(post.date for post in content), "\n".join(lines)))
