@@ -257,7 +257,7 @@ def test_looking_for_neighbours_needs_no_scan_of_the_list(tx: Tx) -> None:
     values = dict.fromkeys(("list_id", "post_id", "id", "number", "label"), 1)
     values |= dict.fromkeys(("msgids", "threads", "posts", "ghosts", "hows", "subject", "now", "thread_id"), "[]")
     values |= dict.fromkeys(("into", "of", "parent_id", "named_id", "under", "position", "how", "claim_id"), 1)
-    values |= dict.fromkeys(("knot", "named", "apart"), 1)
+    values |= dict.fromkeys(("knot", "named", "named_how", "apart"), 1)
     for name, query in load_queries().items():
         if (
             name.startswith("thread.")
