@@ -183,7 +183,7 @@ async def test_threads_are_corrected_while_answers_come_in(site: Site) -> None:
     threads = await rows(site, "thread", "ls", "pmo")
     assert [(row["id"], row["subject"]) for row in threads] == [(1, "Lunch"), (2, "Post 1")]
     of_post = {row["message_id"]: row["thread"] for row in await rows(site, "post", "ls", "pmo")}
-    assert len(of_post) > 10
+    assert len(of_post) > 4
     assert all(thread == int(msgid[-14]) % 2 + 1 for msgid, thread in of_post.items()), of_post
     assert len(await rows(site, "audit", "pmo")) == 9
     assert "error" not in (await site.cli("check")).out
