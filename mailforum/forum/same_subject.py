@@ -4,7 +4,7 @@ A reply is *lonely* if its subject is marked as one (`Re:`, `AW:`, `(was: …)`)
 nor a mail that the list has not got. It belongs to the thread of the posts with the same base subject, if all of
 these are of one thread:
 
-- those dated in the `subject_days` before it; where there are none, those up to an hour after it, as clocks differ;
+- those dated in the `subject_days` before it; where there are none, those up to ten minutes after it, as clocks differ;
 - where none has its subject, those with the one that it says it had before, `(was: …)`;
 - the hundred nearest of them; it looks at no more;
 - not those of its own thread, nor those of one that begins with a lonely reply dated later than itself.
@@ -37,7 +37,7 @@ from mailforum.store import lists
 from mailforum.store.database import Row, Tx
 
 DAY = 86400.0
-FAST = 3600.0  # seconds by which the clock of a parent may be ahead
+FAST = 600.0  # seconds by which the clock of a parent may be ahead
 MOST = 100  # posts with one subject that are looked at
 PLAIN_DAYS = 3  # for how long a subject that says nothing is good
 MOST_DAYS = 365  # of `subject_days`
@@ -46,11 +46,12 @@ Order = tuple[float, str, int]
 
 
 class Spot(NamedTuple):
-    """A post that may be a parent: its id, the thread in which it is stored, and its date."""
+    """A post that may be a parent, and the thread in which it is stored. `order` is that of a lonely reply."""
 
     id: int
     thread_id: int
     date: float
+    order: Order | None
 
 
 class Span(NamedTuple):
@@ -139,8 +140,8 @@ class _Search:
         for base, first, last in changed:
             # Most often none is there at all; how far each looks, it says itself.
             since, until = max(first - FAST, after), last + MOST_DAYS * DAY
-            values = {"list_id": self._list_id, "base": base, "since": since, "last": last, "until": until}
-            for row in self._tx.all("subject.seekers", **values, most=MOST):
+            values = {"list_id": self._list_id, "base": base, "since": since, "first": first, "last": last}
+            for row in self._tx.all("subject.seekers", **values, until=until, most=MOST):
                 seeker = Seeker(**dict(row))
                 if seeker.id not in self._met:
                     self._met.add(seeker.id)
@@ -172,7 +173,12 @@ class _Search:
         for query, first, last in (("subject.before", since, date), ("subject.after", date, date + FAST)):
             values = {"list_id": self._list_id, "base": base, "since": first, "until": last}
             rows = self._tx.all(query, **values, most=MOST) if self._days else []
-            yield [Spot(row["id"], row["thread_id"], row["date"]) for row in rows]
+            yield [_spot(row) for row in rows]
+
+
+def _spot(row: Row) -> Spot:
+    order = (row["date"], row["message_id"], row["id"]) if row["seeks"] else None
+    return Spot(row["id"], row["thread_id"], row["date"], order)
 
 
 class _Node(NamedTuple):
@@ -200,6 +206,7 @@ class _Homes:
 
     def earlier(self, seeker: Seeker, spots: list[Spot]) -> list[Spot]:
         """Return those posts that are not in a tree which a lonely reply not before `seeker` begins."""
+        spots = [spot for spot in spots if spot.order is None or spot.order < seeker.order]
         threads = json.dumps(list({spot.thread_id for spot in spots}))
         date, message_id, number = seeker.order
         rows = self._tx.all("subject.not_before", threads=threads, date=date, message_id=message_id, id=number)

@@ -132,7 +132,7 @@ _SUBJECTS = [
 ]
 _names = st.one_of(st.just(""), st.just(""), st.sampled_from([f"<{number}@example.org>" for number in range(12)]))
 # Days apart, and minutes: clocks that differ.
-_hours = st.builds(lambda days, tenths: days * 24 + tenths / 10, st.integers(0, 50), st.integers(0, 12))
+_hours = st.builds(lambda days, twelfths: days * 24 + twelfths / 12, st.integers(0, 50), st.integers(0, 5))
 
 
 @st.composite
@@ -167,7 +167,7 @@ _ABOVE = [  # what was looked at hangs below a later reply in the end
     Letter(7, "Budget", 24, "<1@example.org>"),
     Letter(0, "Re: Budget", 48),
 ]
-_FAST = [Letter(1, "Re: Budget", 24), Letter(2, "Budget", 24.5)]
+_FAST = [Letter(1, "Re: Budget", 24), Letter(2, "Budget", 24.1)]
 _SAME_TIME = [Letter(number, "Budget", 24, answers) for number, answers in ((3, ""), (1, ""), (2, "<1@example.org>"))]
 
 
@@ -208,7 +208,7 @@ def test_replies_without_headers_are_found_and_hardly_ever_wrongly(
     _, replies = truth(tx, mails)
     strays = {number for number, talk in enumerate(talks) if talk.strays}
     found = measure(tx, mails, [talk.thread for talk in talks], tenth(replies, Random(1)), strays)
-    assert found.stripped > 50
+    assert found.stripped > 40
     assert found.precision >= precision
     assert found.recall >= recall
 
