@@ -21,6 +21,7 @@ INDEX = "ti:"  # before a Thread-Index that is a name
 _PEOPLE = ("From", "To", "Cc", "Reply-To", "Sender")
 _ADDRESS = re.compile(r"""[^\s<>"'(),;:]++""")
 _MAX_PEOPLE = 20_000  # characters of them that are looked at
+_DIGEST = re.compile(r"\bdigest,? vol\.? ?\d+,? issue \d+|\bdigest \d+, \d+ new posts?\Z")  # Mailman's, and our own
 _OURS = ("<digest.", "<notice.")
 # One of these is in every text that names something.
 _MARKS = re.compile(rb"message-id|news:|base64|#\d|<[^\s<>@]{1,200}@")
@@ -62,21 +63,24 @@ def read(msg: Message, own: str, *, prefix: str = "", under: str = "", address: 
     `prefix` and `address` are those of the list: without the address its footers are not recognised.
     `under` is the Message-ID that our own reply address names; it is believed before anything else.
     """
-    topic = _topic(msg, prefix)
     index = thread_index.read(msg.get("Thread-Index"))
-    names = msgid.nearest(list(_others(_header_names(msg, index, under), own, address)), MOST_NAMES)
+    said = list(_header_names(msg, index, under))
+    digest = any(_is_ours(one.name, address) for one in said)
+    topic = _topic(msg, prefix, digest)
+    names = msgid.nearest(list(_others(said, own, address)), MOST_NAMES)
     if names:
         return Evidence(index, names, (), *topic, quotes=topic.marked or body.quotes(_text(msg)))
-    digest = any(_is_ours(one.name, address) for one in _header_names(msg, "", ""))
     found = quoted.read(_text(msg), address, digest=digest) if _may_name(msg) else quoted.NOTHING
     weak = (Named(msgid.key(one), How.TEXT) for one in found.ids)
     return Evidence(index, tuple(_others(weak, own, address)), found.labels, *topic, quotes=True)
 
 
-def _topic(msg: Message, prefix: str) -> subject.Topic:
-    """Take the subject apart. What a reply was about before is also in Outlook's Thread-Topic, where gateways
-    have put their marks before the subject."""
+def _topic(msg: Message, prefix: str, digest: bool) -> subject.Topic:
+    """Take the subject apart. That of an answer to a digest says nothing. What a reply was about before is also
+    in Outlook's Thread-Topic, where gateways have put their marks before the subject."""
     topic = subject.topic(msg.subject, prefix)
+    if digest or _DIGEST.search(topic.base):
+        return topic._replace(base="")
     if not topic.marked or topic.was or not msg.get("Thread-Topic"):
         return topic
     before = subject.topic(msg.text("Thread-Topic"), prefix).base
