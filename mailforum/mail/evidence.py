@@ -91,19 +91,22 @@ def _header_names(msg: Message, index: str, under: str) -> Iterator[Named]:
     """Yield what the header names, nearest first (RFC 5322 section 3.6.4)."""
     if under:
         yield Named(msgid.key(under), How.TOKEN)
+    people = _people(msg)
     for how, field in ((How.IN_REPLY_TO, "In-Reply-To"), (How.REFERENCES, "References")):
         for value in reversed(msg.get_all(field)):
             ids = (msgid.key(one) for one in reversed(msgid.ids(value, every=how is How.REFERENCES)))
-            yield from (Named(one, how) for one in ids if how is not How.IN_REPLY_TO or not _is_person(one, msg))
+            yield from (Named(one, how) for one in ids if how is How.REFERENCES or one[1:-1] not in people)
     yield from (
         Named(INDEX + before, How.THREAD_INDEX) for before in msgid.nearest(thread_index.ancestors(index), MOST_INDICES)
     )
 
 
-def _is_person(name: str, msg: Message) -> bool:
-    """Say whether what looks like an id is an address that the mail bears: old programs write whom they answer."""
-    people = " ".join(msg.get(field)[:_MAX_PEOPLE] for field in _PEOPLE).lower()
-    return name[1:-1] in people and name[1:-1] in _ADDRESS.findall(people)
+def _people(msg: Message) -> frozenset[str]:
+    """Return the addresses that a mail with In-Reply-To bears: old programs write there whom they answer."""
+    if not msg.get("In-Reply-To"):
+        return frozenset()
+    people = " ".join(msg.get(field)[:_MAX_PEOPLE] for field in _PEOPLE)
+    return frozenset(_ADDRESS.findall(people.lower()))
 
 
 def _others(names: Iterable[Named], own: str, address: str) -> Iterator[Named]:

@@ -126,6 +126,13 @@ def test_a_header_of_anything_is_read(fields: list[tuple[str, str]], text: str) 
     assert found == evidence.read(msg, msg.message_id or OWN, prefix="[pmo]", address=LIST)
 
 
+def test_a_header_full_of_ids_and_addresses_takes_linear_time() -> None:
+    ids = "".join(f"In-Reply-To: {'<a@b>' * 3_000}\n" for _ in range(7))
+    start = time.process_time()
+    read(f"Cc: {'<a@b>' * 4_000}\nSender: {'a@b ' * 5_000}\n{ids}Subject: Re: x")
+    assert time.process_time() - start < 0.3
+
+
 _LINES = [
     "a wrote:\n",
     "\n",
