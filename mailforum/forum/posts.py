@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import math
 from dataclasses import replace
 from datetime import UTC, datetime
 from email.utils import format_datetime, formataddr
@@ -103,14 +104,25 @@ def evidence_of(mlist: MailingList, msg: Message, raw: bytes, under: str = "") -
 
 
 def introduce(
-    tx: Tx, mlist: MailingList, found: Evidence, own: str, subject: str, date: float, *, imported: bool
+    tx: Tx,
+    mlist: MailingList,
+    found: Evidence,
+    own: str,
+    subject: str,
+    date: float,
+    *,
+    imported: bool,
+    before: float = math.inf,
 ) -> Newcomer:
     """Return what threading needs to know of a mail with the Message-ID `own` in which that was `found`.
 
     The labels in its text become names of posts; those in an archive do not: they may be of another site.
+    `before` is its id if it is a post already: what it names came before.
     """
     labelled = (posts.by_label(tx, mlist.id, label) for label in found.labels) if not imported else ()
-    weak = [Named(msgid.key(post.message_id), How.TEXT) for post in labelled if post]
+    weak = [
+        Named(msgid.key(post.message_id), How.TEXT) for post in labelled if post and (not before or post.id < before)
+    ]
     names = tuple(one for one in dict.fromkeys((*weak, *found.names)) if one.name != msgid.key(own))
     only_weak = all(one.how is How.TEXT for one in names)
     return Newcomer(

@@ -32,7 +32,7 @@ are other posts looked at: those that wait for it, and the groups concerned (for
 from __future__ import annotations
 
 import json
-from collections.abc import Collection, Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import NamedTuple
 
@@ -103,7 +103,7 @@ class _Spot:
 
 def place(tx: Tx, post: Newcomer, now: float) -> Place:
     """Find the parent and the thread of a new post, opening a thread if none is its own."""
-    heard = _heard_of(tx, post)
+    heard = heard_of(tx, post)
     stance = stand(post, heard)
     spot = _spot(tx, post, stance, heard)
     awaited = [heard[name]["name"] for name in post.owned if name in heard and heard[name]["id"] is None]
@@ -118,7 +118,7 @@ def place(tx: Tx, post: Newcomer, now: float) -> Place:
     return Place(thread_id, label, spot.parent, spot.how, spot.claim, stance, not threads, spot.stirs)
 
 
-def _heard_of(tx: Tx, post: Newcomer) -> dict[str, Row]:
+def heard_of(tx: Tx, post: Newcomer) -> dict[str, Row]:
     """Return what is known of the names in `post`: those of posts, and ghosts, which have no post."""
     names = json.dumps([*post.references, *post.owned])
     return {row["msgid"]: row for row in tx.all("thread.heard_of", list_id=post.list_id, msgids=names)}
@@ -178,10 +178,7 @@ def _orphan_spot(
 
 def settle(tx: Tx, post_id: int, post: Newcomer, place: Place, now: float) -> None:
     """Write down what a placed and stored post names, and move those that belong elsewhere because of it."""
-    if missing := place.stance.missing:
-        names, hows = json.dumps([one.name for one in missing]), json.dumps([one.how for one in missing])
-        tx.run("thread.hear_of", list_id=post.list_id, msgids=names)
-        tx.run("thread.refer", list_id=post.list_id, post_id=post_id, msgids=names, hows=hows)
+    refer(tx, post.list_id, post_id, place.stance.missing)
     tx.run("thread.own", list_id=post.list_id, msgids=json.dumps(post.owned), post_id=post_id)
     waiting = {row["post_id"]: row for row in tx.all("thread.waiting", post_id=post_id)}  # the nearest is the last
     moved: set[int] = set()
@@ -192,6 +189,14 @@ def settle(tx: Tx, post_id: int, post: Newcomer, place: Place, now: float) -> No
     elif place.parent_id is None and not place.opened:
         branches.entitle(tx, place.thread_id)
     same_subject.review(tx, post.list_id, post_id, moved, now)
+
+
+def refer(tx: Tx, list_id: int, post_id: int, missing: Sequence[Named]) -> None:
+    """Write down the ghosts that a post waits for."""
+    if missing:
+        names, hows = json.dumps([one.name for one in missing]), json.dumps([one.how for one in missing])
+        tx.run("thread.hear_of", list_id=list_id, msgids=names)
+        tx.run("thread.refer", list_id=list_id, post_id=post_id, msgids=names, hows=hows)
 
 
 def ghosts_of(tx: Tx, posts: Iterable[int]) -> list[int]:
@@ -226,10 +231,19 @@ def regroup_all(tx: Tx, list_id: int, now: float) -> None:
     """Apply the rule anew to all posts of a list, as if they had just arrived."""
     late = {row["post_id"]: row for row in tx.all("health.found_late", list_id=list_id)}  # the nearest is the last
     tell(tx, [Found(row, row["named_id"], row["named_base"]) for row in late.values()])
+    for some in list(chunks(tx, list_id)):
+        regroup(tx, list_id, some, now)
+
+
+def chunks(tx: Tx, list_id: int) -> Iterator[list[int]]:
+    """Yield the ids of all threads of a list, some at a time."""
     threads = sorted(row["thread_id"] for row in tx.all("health.threads", list_id=list_id))
-    for start in range(0, len(threads), CHUNK):
-        some = threads[start : start + CHUNK]
-        same_subject.review(tx, list_id, 0, {*some, *branches.whole(tx, list_id, some, now)}, now)
+    yield from (threads[start : start + CHUNK] for start in range(0, len(threads), CHUNK))
+
+
+def regroup(tx: Tx, list_id: int, some: Sequence[int], now: float) -> None:
+    """Apply the rule anew to all posts of some threads."""
+    same_subject.review(tx, list_id, 0, {*some, *branches.whole(tx, list_id, some, now)}, now)
 
 
 def open_for(tx: Tx, list_id: int, post_id: int, title: str, now: float) -> None:
