@@ -163,7 +163,7 @@ def _conversations(draw: st.DrawFn) -> list[Letter]:
 @given(st.one_of(_archives(), _conversations()))
 @example([Letter("<b@x>", ("<g@x>", "<a@x>")), Letter("<c@x>", ("<g@x>",)), Letter("<a@x>")])
 @example([Letter("<a@x>", ("<b@x>",)), Letter("<b@x>", ("<c@x>",)), Letter("<c@x>", ("<a@x>",))])
-@settings(max_examples=200)
+@settings(max_examples=60)
 def test_what_is_stored_is_what_the_rule_says(tx: Tx, letters: list[Letter]) -> None:
     with forum(tx) as played:
         played.play(letters)
@@ -173,7 +173,7 @@ def test_what_is_stored_is_what_the_rule_says(tx: Tx, letters: list[Letter]) -> 
 
 
 @given(st.one_of(_archives(), _conversations()), st.randoms(use_true_random=False))
-@settings(max_examples=100)
+@settings(max_examples=40)
 def test_any_order_of_arrival_gives_the_same_tree(tx: Tx, letters: list[Letter], random: Random) -> None:
     shuffled = random.sample(letters, len(letters))
     with forum(tx) as one:
@@ -185,7 +185,7 @@ def test_any_order_of_arrival_gives_the_same_tree(tx: Tx, letters: list[Letter],
 
 
 @given(_archives(), st.randoms(use_true_random=False))
-@settings(max_examples=60)
+@settings(max_examples=30)
 def test_of_two_mails_with_one_id_the_first_to_arrive_owns_it(tx: Tx, letters: list[Letter], random: Random) -> None:
     copies = [Letter(one.msgid, tuple(random.sample(_MAILS, 2)), "", 3, "again") for one in letters[:2]]
     arrived = random.sample([*letters, *copies], len(letters) + len(copies))
@@ -201,7 +201,7 @@ def test_of_two_mails_with_one_id_the_first_to_arrive_owns_it(tx: Tx, letters: l
 
 
 @given(st.one_of(_archives(), _conversations()))
-@settings(max_examples=60)
+@settings(max_examples=40)
 def test_numbers_and_labels_once_given_stay_good(tx: Tx, letters: list[Letter]) -> None:
     with forum(tx) as played:
         for letter in letters:
