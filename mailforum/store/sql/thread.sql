@@ -170,16 +170,6 @@ UPDATE post SET put_under = :under, cut = 0 WHERE id IN (SELECT value FROM json_
 -- name: newest
 SELECT coalesce(max(id), 0) AS id FROM thread
 
--- name: take_back
-UPDATE post SET put_under = NULL WHERE id = :id AND put_under IS NOT NULL
-
--- name: uncut
-UPDATE post SET cut = 0
-WHERE id IN (SELECT value FROM json_each(:posts)) AND cut
-  AND (named_id IN (SELECT id FROM post AS other WHERE other.thread_id = :into)
-       OR named_id IS NULL AND EXISTS (SELECT 1 FROM reference JOIN tie ON tie.ghost = reference.message_id
-                                       WHERE reference.post_id = post.id AND tie.thread_id = :into))
-
 -- name: standing
 SELECT named_id, named_how, apart, base, was, lonely, fresh, thread_index, fingerprint, imported FROM post WHERE id = :id
 
@@ -199,3 +189,13 @@ SELECT last_thread AS number FROM list WHERE id = :list_id
 SELECT post.id, post.label, thread.number, coalesce(post.parent_id, 0) AS parent_id, post.how
 FROM post JOIN thread ON thread.id = post.thread_id WHERE post.list_id = :list_id AND post.id > :after
 ORDER BY post.id LIMIT :limit
+
+-- name: take_back
+UPDATE post SET put_under = NULL WHERE id = :id AND put_under IS NOT NULL
+
+-- name: uncut
+UPDATE post SET cut = 0
+WHERE id IN (SELECT value FROM json_each(:posts)) AND cut
+  AND (named_id IN (SELECT id FROM post AS other WHERE other.thread_id = :into)
+       OR named_id IS NULL AND EXISTS (SELECT 1 FROM reference JOIN tie ON tie.ghost = reference.message_id
+                                       WHERE reference.post_id = post.id AND tie.thread_id = :into))
