@@ -8,12 +8,13 @@ mboxrd   every border is one, and one `>` is taken off each line `>From `, `>>Fr
 mboxo    only `>From ` itself was marked
 mboxcl   as mboxrd, and Content-Length says where a mail ends
 mboxcl2  Content-Length says so, and nothing is marked
-""       not known: as mboxrd, but a line `From ` that nobody has marked is a border only if it looks
-         like one, and Content-Length is believed as long as it has always led to a border
+""       not known: as mboxrd, but a line `From ` that nobody has marked is a border only if what is
+         behind it, and before it, looks like one; Content-Length is believed as long as it leads to borders
 """
 
 from __future__ import annotations
 
+import contextlib
 import re
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -39,13 +40,19 @@ _MARK_OF_MBOXO = re.compile(rb"^>(?=From )", re.MULTILINE)
 # `Thu Jan  1 00:00:00 2015`, and `Thu, 1 Jan 2015 00:00:00 +0000` as some have it.
 _MONTH = f"(?:{'|'.join(_MONTHS)})"
 _DATE = re.compile(rf"\b(?:{'|'.join(_DAYS)}),? +(?:\d+ +{_MONTH}|{_MONTH} +\d+) .*\d:\d\d.*".encode())
+# That of RFC 4155, in UTC, and nothing behind it; others take longer to be read.
+_TIME = r"([ \d]\d) (\d\d):(\d\d):(\d\d) ((?:19[789]|20\d)\d)\r?\n?\Z"
+_USUAL_DATE = re.compile(rf" (?:{'|'.join(_DAYS)}) ({'|'.join(_MONTHS)}) {_TIME}".encode())
 # What may stand behind a From_ line: a field within five lines (some programs leave junk before it), or a mail
 # without a header.
 _HEADER = re.compile(rb"(?:\r?\n|\Z|(?:[^\r\n][^\n]*+\n){0,4}?[!-9;-~]++[ \t]*+:)")
 _FIELD = re.compile(rb"[!-9;-~]++[ \t]*+:")
 _LENGTH = re.compile(rb"\ncontent-length:[ \t]*+(\d{1,9})[ \t]*+\r?\n")
-# Netscape and Eudora name nobody, and do not care for the empty line.
-_NOBODY = (b"From - ", b"From ???@??? ")
+_FIELDS = re.compile(rb"([!-9;-~]++)[ \t]*+:[^\n]*+\n(?:[ \t][^\n]*+\n)*+")
+_USUAL = frozenset(
+    b"from to cc date subject message-id received return-path mime-version content-type delivered-to reply-to sender"
+    b" in-reply-to references x-original-to x-mailer envelope-to dkim-signature list-id x-mozilla-status".split()
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -170,9 +177,10 @@ def _entry(window: _Window, rules: _Rules, start: bool) -> Entry:
     offset, received = window.offset, None
     if window.has(5) and window.data.startswith(b"From "):
         end = window.find(b"\n", 0, _CHUNK)
-        received = date_of(window.take(end + 1 if end >= 0 else _CHUNK))
+        line = window.take(end + 1 if end >= 0 else _CHUNK)
+        received = date_of(line)
         if start:
-            rules.dated = received is not None
+            rules.dated = is_dated(line)
     content = _counted(window, rules) or _up_to_border(window, rules)
     if content.cut:
         return Entry(content.raw, received, offset, cut=True)
@@ -252,19 +260,35 @@ def _is_border(window: _Window, rules: _Rules, at: int, *, counted: bool = False
     line, _, rest = bytes(window.data[at : at + _AHEAD]).partition(b"\n")
     if not line.startswith(b"From ") or (rules.dated and not is_dated(line)):
         return False
-    before = bytes(window.data[max(0, at - 3) : at])
-    empty = before.endswith((b"\n\n", b"\n\r\n")) or before in (b"\n", b"\r\n")
     if counted or rules.dialect == "mboxrd":
-        return counted or empty
-    if not empty and not line.startswith(_NOBODY):
-        return False
+        return True
     if rules.first:
         return rest.startswith(rules.first)
-    return bool((_HEADER if rules.dated and empty else _FIELD).match(rest))
+    before = bytes(window.data[max(0, at - 3) : at])
+    if not before.endswith((b"\n\n", b"\n\r\n")) and before not in (b"\n", b"\r\n"):
+        return rules.dated and begins_mail(rest)  # some programs forget the empty line
+    return bool((_HEADER if rules.dated else _FIELD).match(rest))
+
+
+def begins_mail(text: bytes) -> bool:
+    """Say whether text begins with header fields, two of which are usual ones, or one if there are no others."""
+    text = text.replace(b"\r\n", b"\n")
+    names: list[bytes] = []
+    at = 0
+    while len(names) < 50 and (match := _FIELDS.match(text, at)):
+        names.append(match[1].lower())
+        at = match.end()
+    usual = len(_USUAL.intersection(names))
+    return usual >= 2 or (usual == len(names) == 1 and text[at : at + 1] in (b"\n", b""))
 
 
 def date_of(line: bytes) -> float | None:
     """Return the date of a From_ line in seconds since the epoch, if it has one."""
+    if usual := _USUAL_DATE.search(line, 5, _FROM_LINE):
+        month, day, hour, minute, second, year = usual.groups()
+        with contextlib.suppress(ValueError):
+            number = _MONTHS.index(month.decode()) + 1
+            return datetime(int(year), number, int(day), int(hour), int(minute), int(second), tzinfo=UTC).timestamp()
     found = _DATE.search(line, 5, _FROM_LINE)
     return Message((Header("Date", b"Date: " + found[0]),), b"").date if found else None
 

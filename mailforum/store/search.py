@@ -20,6 +20,8 @@ WINDOW = 4000  # posts that are ranked: the newest of those found
 COMMON = 50_000  # a word that more posts have tells them apart so little that it is not counted
 SOME = 100  # posts that a step deals with
 FAR = 60 * DAY
+MERGE = 4  # FTS5's own
+MERGE_LATE = 16  # a search has to look at more parts then, and what is put in is written half as often
 
 # What stands in `files` beside the names of files; no word can be that.
 EACH = "\ue000"
@@ -103,6 +105,11 @@ def add(tx: Tx, words: Mapping[int, Words]) -> int:
     return len(rows)
 
 
+def merge_from(tx: Tx, parts: int) -> None:
+    """Have parts of the index be merged when so many are of one size: MERGE, or while much comes in MERGE_LATE."""
+    tx.run("search.merge_from", parts=parts)
+
+
 def _free(tx: Tx, list_id: int, day: int) -> int:
     while True:
         first = _entry(list_id, day)
@@ -166,9 +173,9 @@ def find(tx: Tx, list_id: int, query: Query, threads: Sequence[int] | None = Non
         found = _entries(tx, "newest", match=match, first=first, last=last)
     else:
         found = list(_among(tx, match, first, last, json.dumps(list(threads))))
-    entries, more = found[:WINDOW], len(found) > WINDOW
-    scores = {} if newest else _scores(tx, query, entries)
-    return Ranked(sorted(entries, key=lambda entry: (scores.get(entry, 0.0), -entry)), more)
+    ranked = Ranked(found[:WINDOW], more=len(found) > WINDOW)
+    scores = {} if newest else _scores(tx, query, ranked)
+    return ranked._replace(entries=sorted(ranked.entries, key=lambda entry: (scores.get(entry, 0.0), -entry)))
 
 
 def _stretch(list_id: int, query: Query) -> tuple[int, int]:
@@ -193,9 +200,12 @@ def _among(tx: Tx, match: str, first: int, last: int, threads: str) -> Iterator[
             start = end
 
 
-def _scores(tx: Tx, query: Query, entries: Sequence[int]) -> dict[int, float]:
-    """Return how well each of `entries` fits, less being better; nothing where no word tells them apart."""
+def _scores(tx: Tx, query: Query, found: Ranked) -> dict[int, float]:
+    """Return how well each entry fits, less being better; nothing where no word tells them apart."""
+    entries = found.entries
     telling = [group for group in query.every if all(_is_telling(tx, term) for term in group)]
+    if not telling and not found.more:
+        telling = [group for group in query.every if any(term.prefix for term in group)]
     if not telling or len(entries) < 2:
         return {}
     rows = tx.all("search.scores", match=_match(telling), first=min(entries), last=max(entries), limit=4 * WINDOW)
@@ -203,11 +213,12 @@ def _scores(tx: Tx, query: Query, entries: Sequence[int]) -> dict[int, float]:
 
 
 def _is_telling(tx: Tx, term: Term) -> bool:
-    """Say whether a term is so rare that counting it is worth while, and fast: one of its tokens is."""
-    return any(
-        _count(tx, Term((token,), term.prefix and number == len(term.tokens), term.field)) <= COMMON
-        for number, token in enumerate(term.tokens, 1)
-    )
+    """Say whether a term is so rare that counting it is worth while, and fast: one of its tokens is.
+
+    The beginning of a word is not counted: FTS5 reads all that begins so, each time.
+    """
+    whole = term.tokens[: -1 if term.prefix else None]
+    return any(_count(tx, Term((token,), field=term.field)) <= COMMON for token in whole)
 
 
 def _count(tx: Tx, term: Term) -> int:
