@@ -160,3 +160,30 @@ async def test_a_list_that_is_deleted_while_a_thousand_mails_wait_takes_them_wit
         (stats,) = await rows(site, "queue", "stats")
         assert (stats["queued"], stats["deferred"]) == (0, 0)
         assert "error" not in (await site.cli("check")).out
+
+
+async def test_threads_are_corrected_while_answers_come_in(site: Site) -> None:
+    await make_list(site)
+    ended = asyncio.Event()
+    await post(site, 0)
+    await post(site, 1)
+
+    async def keep_answering(number: int) -> None:
+        while not ended.is_set():
+            named = b"References: <%d@example.org>\r\n" % (number % 2)
+            await site.send("ada@example.org", [LIST], named + post_mail(number))
+            number += 1
+
+    answering = [asyncio.create_task(keep_answering(start)) for start in (10_000, 20_000)]
+    for _ in range(3):
+        for words in ("merge 2 1", "split 2.1", "rename 1 Lunch"):
+            await site.cli("thread", *words.split())
+    ended.set()
+    await asyncio.gather(*answering)
+    threads = await rows(site, "thread", "ls", "pmo")
+    assert [(row["id"], row["subject"]) for row in threads] == [(1, "Lunch"), (2, "Post 1")]
+    of_post = {row["message_id"]: row["thread"] for row in await rows(site, "post", "ls", "pmo")}
+    assert len(of_post) > 4
+    assert all(thread == int(msgid[-14]) % 2 + 1 for msgid, thread in of_post.items()), of_post
+    assert len(await rows(site, "audit", "pmo")) == 9
+    assert "error" not in (await site.cli("check")).out

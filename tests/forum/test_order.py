@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncGenerator
+from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
 from random import Random
@@ -19,7 +20,9 @@ from mailforum.model import How, MailingList, Post, Thread
 from mailforum.settings import ListSettings
 from mailforum.store import lists
 from mailforum.store import posts as rows
-from mailforum.store.database import Database, Tx
+from mailforum.store.connection import connect
+from mailforum.store.database import Database, Tx, load_queries
+from mailforum.store.migrate import migrate
 from mailforum.store.sqlite import open_sqlite
 from mailforum.units import Period
 
@@ -240,3 +243,13 @@ async def _compare_periods(
     assert 0 < len(alive) < len(threads)
     for by in ThreadOrder:
         assert await _all(order.threads_of(db, mlist.id, by, week)) == order.threads(alive, by)
+
+
+def test_a_page_is_read_from_an_index_in_its_order(tmp_path: Path) -> None:
+    migrate(tmp_path / "test.db")
+    values = dict.fromkeys(("list_id", "at", "id", "since", "until", "limit"), 1)
+    with closing(connect(tmp_path / "test.db")) as connection:
+        for name, query in load_queries().items():
+            if name.startswith(("thread.by_", "post.by_")) and ":limit" in query:
+                plan = [row["detail"] for row in connection.execute(f"EXPLAIN QUERY PLAN {query}", values)]
+                assert not [step for step in plan if "SCAN" in step or "TEMP" in step], (name, plan)
