@@ -156,14 +156,12 @@ class Message:
         """What makes a mail the same mail: its id and a hash of author, date, subject and body.
 
         The id alone is not enough: Outlook's "resend" and mails made from templates use one id again for
-        another text, and those are posts of their own. It begins with the seconds of the date, 4 bytes, so that
-        mails of one time stand side by side in an index: one more is written where others just were, and not
-        to a page of its own.
+        another text, and those are posts of their own.
         """
         parts = [self.message_id, *(self.get(name) for name in ("From", "Date", "Subject"))]
         mark = hashlib.sha256("\0".join(parts).encode("utf-8", "surrogateescape") + b"\0\0")
         mark.update(self.body)
-        return int(min(self.date or 0, 2**32 - 1)).to_bytes(4, "big") + mark.digest()
+        return mark.digest()
 
 
 def _seconds(value: str) -> float | None:

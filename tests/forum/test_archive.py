@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import contextlib
 import io
-import sqlite3
 from collections.abc import AsyncIterator, Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -124,15 +122,6 @@ async def test_bytes_are_kept_as_smtp_would_have_brought_them(forum: Forum) -> N
     await forum.take_in(mails(out.getvalue()))
     (post,) = await forum.posts()
     assert await forum.db.read(lambda tx: rows.raw(tx, post.id)) == raw
-
-
-async def test_a_mail_is_known_again_by_the_fingerprints_that_were_written_before(forum: Forum, tmp_path: Path) -> None:
-    data = mail(1) + b"\r\n"
-    assert (await forum.take_in([Mail("here", data)])).imported == 1
-    with contextlib.closing(sqlite3.connect(tmp_path / "mailforum.db")) as connection, connection:
-        connection.execute("UPDATE post SET fingerprint = substr(fingerprint, 5)")  # they had no date
-    again = await forum.take_in([Mail("here", data), Mail("there", mail(2))])
-    assert (again.imported, again.duplicates) == (1, 1)
 
 
 async def test_an_import_that_was_killed_goes_on_without_doubling(forum: Forum) -> None:

@@ -333,26 +333,3 @@ def _seconds_for(call, times):
     for _ in range(times):
         call()
     return (time.perf_counter() - start) / times
-
-
-def dated(date: bytes) -> bytes:
-    return parse(b"From: ada@example.org\r\nSubject: Hello\r\n" + date + b"\r\nHello\r\n").fingerprint
-
-
-def test_fingerprints_of_one_time_stand_side_by_side() -> None:
-    hour = [dated(b"Date: Thu, 1 Jan 2026 10:%02d:00 +0100\r\n" % minute) for minute in range(60)]
-    before, after = (
-        dated(b"Date: Thu, 1 Jan 2026 08:00:00 +0000\r\n"),
-        dated(b"Date: Thu, 1 Jan 2026 10:00:00 +0000\r\n"),
-    )
-    assert [before, *hour, after] == sorted([after, *hour, before])
-    assert len(set(hour)) == 60
-
-
-def test_a_fingerprint_takes_every_date() -> None:
-    assert (
-        dated(b"")
-        < dated(b"Date: Thu, 1 Jan 2026 08:00:00 +0000\r\n")
-        < dated(b"Date: Fri, 1 Jan 9999 08:00:00 +0000\r\n")
-    )
-    assert dated(b"Date: yesterday\r\n") != dated(b"Date: tomorrow\r\n")

@@ -77,8 +77,7 @@ SELECT coalesce(max(id), 0) AS id, count(*) AS posts FROM post
 WHERE list_id = :list_id AND id > :after AND NOT imported
 
 -- name: by_fingerprint
--- Older ones had no date before their hash.
-SELECT id FROM post WHERE list_id = :list_id AND fingerprint IN (:fingerprint, substr(:fingerprint, 5)) LIMIT 1
+SELECT id FROM post WHERE list_id = :list_id AND fingerprint = :fingerprint LIMIT 1
 
 -- name: imported
 SELECT count(DISTINCT thread_id) AS threads,
