@@ -144,7 +144,9 @@ class _Writer:
         topic = above.topic if above and flaw != "hijack" else self._topic()
         written = random.choice(MARKERS) + topic if above and flaw != "hijack" else topic
         draft = Draft(random, self.at, name, address, msgid, written, above.chain if above else ())
-        draft.index = (above.index if above else b"\x01" + random.randbytes(21)) + (random.randbytes(5) if above else b"")
+        draft.index = (above.index if above else b"\x01" + random.randbytes(21)) + (
+            random.randbytes(5) if above else b""
+        )
         changes = [_FLAWS[flaw]] if flaw else [] if self.flaws else [_whole]
         answered = above.letter if above and above.chain and flaw != "hijack" else None
         raw = compose(draft, answered, *changes, self._fill, dirty=bool(self.flaws))
