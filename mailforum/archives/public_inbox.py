@@ -73,16 +73,19 @@ def check(folder: Path) -> None:
     if not shutil.which("git"):
         raise UsageError(f"{folder} is a Git repository; please install git, which reads it")
     for repository in repositories(folder):
-        names = _git(repository, "ls-tree", "--name-only", "HEAD").splitlines()
-        if not all(name in ("m", "d") or len(name) == 2 for name in names):
+        if not all(name in ("m", "d") or len(name) == 2 for name in _names(repository)):
             raise UsageError(f"{repository} is a Git repository, but none of public-inbox")
+
+
+def _names(repository: Path) -> set[str]:
+    return set(_git(repository, "ls-tree", "--name-only", "HEAD").splitlines())
 
 
 def mails(folder: Path, how: Reading, meter: Meter) -> Iterator[Mail]:
     """Yield the mails of an inbox in the order they came, without those deleted since. Raises UsageError."""
     check(folder)
     found = repositories(folder)
-    undone = Counter(change.undone for repository in found for change in _changes(repository, backwards=True))
+    undone = Counter(change.undone for repository in found for change in _undoing(repository))
     for repository in found:
         yield from _of_repository(repository, undone, meter)
 
@@ -90,7 +93,9 @@ def mails(folder: Path, how: Reading, meter: Meter) -> Iterator[Mail]:
 def _of_repository(repository: Path, undone: Counter[bytes], meter: Meter) -> Iterator[Mail]:
     share = size_of(repository) / max(1, int(_git(repository, "rev-list", "--count", "HEAD")))
     before = meter.done
-    for number, (change, raw) in enumerate(_contents(repository, _mails_of(_changes(repository), undone)), 1):
+    for number, (change, raw) in enumerate(
+        _contents(repository, _mails_of(_changes(repository, "--reverse", "HEAD"), undone)), 1
+    ):
         meter.done = before + int(number * share)
         where = f"{repository}: {change.blob.decode()}"
         if raw is None:
@@ -110,11 +115,17 @@ def _mails_of(changes: Iterator[_Change], undone: Counter[bytes]) -> Iterator[_C
             yield change
 
 
-def _changes(repository: Path, *, backwards: bool = False) -> Iterator[_Change]:
-    """Yield what was changed, from the first commit on. Raises UsageError if git gives up half-way."""
-    order = () if backwards else ("--reverse",)
+def _undoing(repository: Path) -> Iterator[_Change]:
+    """Yield the changes that undo others; in version 2 these are found without looking at all."""
+    second = _names(repository) <= {"m", "d"}
+    changes = _changes(repository, *(("HEAD", "--", "d") if second else ("HEAD",)))
+    return (change for change in changes if change.undone)
+
+
+def _changes(repository: Path, *which: str) -> Iterator[_Change]:
+    """Yield what was changed by the commits `which`. Raises UsageError if git gives up half-way."""
     with ExitStack() as running:
-        commits = running.enter_context(_running(repository, "rev-list", *order, "HEAD"))
+        commits = running.enter_context(_running(repository, "rev-list", *which))
         diff = running.enter_context(_running(repository, *_DIFF, stdin=commits.stdout))
         at = 0.0
         for line in cast(IO[bytes], diff.stdout):

@@ -34,6 +34,7 @@ if TYPE_CHECKING:
 
 _FORMATS = "mbox mboxrd mboxo mboxcl mboxcl2 maildir mh eml public-inbox pipermail jsonl".split()  # noqa: SIM905
 _SHOWN = 12  # charsets
+_UNKNOWN = 5  # files
 
 
 def add(commands: Commands) -> None:
@@ -123,6 +124,7 @@ def _tell(args: argparse.Namespace, report: Report, seconds: float, memory: int)
     kinds = {"left_out": report.left_out, "repaired": report.repaired, "charsets": report.charsets}
     if args.json:
         row |= {name: dict(found.most_common()) for name, found in kinds.items()}
+        row["unknown"] = list(report.unknown)
         row["problems"] = [{"where": bad.where, "reason": bad.reason} for bad in report.named]
     show(args, row)
     if not args.json:
@@ -137,6 +139,9 @@ def _details(report: Report, kinds: dict[str, Counter[str]]) -> Iterator[str]:
             yield from (f"  {safe(kind)}: {count}" for kind, count in found.most_common(_SHOWN))
             more = len(found) - _SHOWN
             yield from [f"  and {more} more"] if more > 0 else []
+    if report.unknown:
+        yield "no mail, such as:"
+        yield from (f"  {safe(where)}" for where in report.unknown[:_UNKNOWN])
     if report.ghosts:
         yield "A ghost is a mail that others answer and that is not here; should it come, it finds its place."
     if report.bad:

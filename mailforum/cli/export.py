@@ -8,7 +8,7 @@ import hashlib
 import os
 import sys
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, BinaryIO, TypeAlias, cast
@@ -22,6 +22,8 @@ if TYPE_CHECKING:
     from mailforum.model import MailingList, Post
     from mailforum.store.database import Tx
 
+_NAMES = "NAME.mbox (mboxrd), NAME.jsonl (JSON Lines), either with .gz, or NAME/ with the slash (a Maildir)"
+_OTHERS = frozenset(".7z .bz2 .csv .eml .html .json .pst .rar .tar .tgz .txt .xz .zip .zst".split())  # noqa: SIM905
 FORMATS = ("mbox", "maildir", "jsonl")
 _LEVEL = 6  # of gzip; the highest takes twice as long for a hundredth
 
@@ -33,12 +35,13 @@ def add(commands: Commands) -> None:
     parser = commands.add_parser(
         "export",
         help="write the posts of a list to a mailbox or a file",
-        description="Write posts as they were taken in, in order of arrival. What FILE becomes is said by its name: "
-        "FILE.mbox (mboxrd), FILE.jsonl (JSON Lines), either with .gz, FOLDER/ (a Maildir; with the slash), or - for "
-        "standard output. It appears when it is whole.",
+        description="Write all posts, or some of them, as they were taken in, in order of arrival. It works while the "
+        "server runs. The file or folder appears when it is whole; `mailforum import` reads it again.",
     )
     add_list(parser)
-    parser.add_argument("file", metavar="FILE")
+    parser.add_argument(
+        "file", metavar="FILE", help=f"what it becomes is said by its name: {_NAMES}; - is standard output"
+    )
     parser.add_argument("--format", choices=FORMATS, help="instead of what the name says")
     parser.add_argument(
         "--thread", metavar="ID", action="append", default=[], help="only this thread, such as 48; may be repeated"
@@ -56,10 +59,13 @@ def add(commands: Commands) -> None:
 
 def run_export(args: argparse.Namespace) -> None:
     """Write the file or the folder, and say what is in it."""
-    with _opened(args.file, args.format or _format(args.file), force=args.force) as put:
+    form = args.format or _format(args.file)
+    with _opened(args.file, form, force=args.force) as put:
         posts, size = run_core(args, lambda core: _export(core, args, put))
     if args.file != "-":
-        show(args, {"posts": posts, "file": args.file, "bytes": size})
+        path = Path(args.file)
+        size = path.stat().st_size if path.is_file() else size
+        show(args, {"posts": posts, "file": args.file, "format": form, "bytes": size})
 
 
 async def _export(core: Core, args: argparse.Namespace, put: Put) -> tuple[int, int]:
@@ -69,7 +75,8 @@ async def _export(core: Core, args: argparse.Namespace, put: Put) -> tuple[int, 
     mlist, during = await list_and_period(core, args)
     chosen = await core.db.read(lambda tx: Selection(_threads(tx, mlist, args.thread), during))
     posts = size = 0
-    with progress("posts") as advance:
+    # On standard output stands what others read, and they may have the terminal.
+    with progress("posts") if args.file != "-" else nullcontext(lambda done, total: None) as advance:
         async for post, raw in export.give_out(core.db, mlist, chosen, advance):
             size += put(post, raw)
             posts += 1
@@ -83,9 +90,13 @@ def _threads(tx: Tx, mlist: MailingList, ids: list[str]) -> tuple[int, ...]:
 
 
 def _format(name: str) -> str:
+    """Return what a file of that name becomes. Raises UsageError for a name that says something else."""
     if name.endswith("/"):
         return "maildir"
-    return "jsonl" if name.removesuffix(".gz").endswith(".jsonl") else "mbox"
+    ending = Path(name.removesuffix(".gz")).suffix
+    if ending.lower() in _OTHERS:
+        raise UsageError(f"{ending} is nothing that can be written; it may be {_NAMES}, or any other with --format")
+    return "jsonl" if ending == ".jsonl" else "mbox"
 
 
 @contextmanager

@@ -1,7 +1,7 @@
 """Files and Maildirs that appear only when they are whole and on disk, whatever happens on the way.
 
-They grow beside their place, under the name with `.part` behind it. What is left there by a run that
-was killed, the next one writes over.
+They grow beside their place, under their name with `.mailforum-part` behind it. What is left there by a
+run that was killed, the next one writes over.
 """
 
 from __future__ import annotations
@@ -9,6 +9,7 @@ from __future__ import annotations
 import fcntl
 import os
 import shutil
+import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -26,13 +27,14 @@ def new_file(path: Path, *, force: bool) -> Iterator[BinaryIO]:
 
     Raises UsageError where there is a file already, unless `force` says to replace it, or a folder; and OSError.
     """
-    path = _place(path, force)
+    path = _place(path)
     if path.is_dir():
-        raise UsageError(f"{path} is a folder")
+        raise UsageError(f"{path} is a folder; with a slash behind its name, a Maildir is written there")
     if path.exists() and not path.is_file():
         with path.open("wb") as file:
             yield file
         return
+    _may_replace(path, path.exists(), force)
     part = _part(path)
     with _claimed(part, os.O_WRONLY | os.O_CREAT) as descriptor:
         os.ftruncate(descriptor, 0)
@@ -50,10 +52,11 @@ def new_maildir(path: Path, *, force: bool) -> Iterator[Path]:
     Raises UsageError where there is something already, unless `force` says to replace it and it is a Maildir
     and nothing else; and OSError.
     """
-    path = _place(path, force)
+    path = _place(path)
     if path.exists() and (not path.is_dir() or {file.name for file in path.iterdir()} - set(_MAILDIR)):
         raise UsageError(f"{path} is not a Maildir and nothing else; it is not replaced")
-    part, old = _part(path), path.with_name(path.name + ".old")
+    _may_replace(path, path.is_dir() and any(path.iterdir()), force)
+    part = _part(path)
     part.mkdir(mode=0o700, exist_ok=True)
     with _claimed(part, os.O_RDONLY | os.O_DIRECTORY):
         for name in _MAILDIR:
@@ -61,26 +64,40 @@ def new_maildir(path: Path, *, force: bool) -> Iterator[Path]:
             (part / name).mkdir(mode=0o700)
         yield part
         os.sync()  # once for all of them: an fsync for each of a million files takes hours
-        if path.exists():
-            path.replace(old)
-        part.replace(path)
+        _put_in_place(part, path)
         _sync(path.parent)
-        shutil.rmtree(old, ignore_errors=True)
 
 
-def _place(path: Path, force: bool) -> Path:
-    """Return where `path` leads to. Raises UsageError if something is there that `force` does not replace."""
+def _put_in_place(part: Path, path: Path) -> None:
+    """Rename a folder; the one that has the name goes only when the new one has it."""
+    if not path.exists():
+        part.replace(path)
+        return
+    old = Path(tempfile.mkdtemp(prefix=f"{path.name}.", dir=path.parent))
+    path.replace(old)
+    try:
+        part.replace(path)
+    except OSError:
+        old.replace(path)
+        raise
+    shutil.rmtree(old)
+
+
+def _place(path: Path) -> Path:
+    """Return where `path` leads to. Raises UsageError if there cannot be anything."""
     path = path.resolve()
     if not path.parent.is_dir():
         raise UsageError(f"there is no folder {path.parent}")
-    taken = any(path.iterdir()) if path.is_dir() else path.is_file()
-    if taken and not force:
-        raise UsageError(f"{path} is there already; --force replaces it")
     return path
 
 
+def _may_replace(path: Path, taken: bool, force: bool) -> None:
+    if taken and not force:
+        raise UsageError(f"{path} is there already; --force replaces it")
+
+
 def _part(path: Path) -> Path:
-    return path.with_name(path.name + ".part")
+    return path.with_name(path.name + ".mailforum-part")
 
 
 @contextmanager

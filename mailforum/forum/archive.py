@@ -15,7 +15,7 @@ from functools import partial
 from itertools import chain
 from typing import TypeAlias
 
-from mailforum.archives.source import Mail
+from mailforum.archives.source import NO_MAIL, Mail
 from mailforum.clock import Clock
 from mailforum.errors import Deferred, Refused
 from mailforum.forum import looking, order, posts, search
@@ -24,6 +24,7 @@ from mailforum.mail.message import Message
 from mailforum.model import MailingList, Shunted
 from mailforum.store import intake, lists
 from mailforum.store import posts as rows
+from mailforum.store import search as index
 from mailforum.store.database import Database, Tx
 
 BATCH = 200  # mails a transaction
@@ -49,10 +50,11 @@ class Report:
     """What an import has done so far.
 
     `bad` counts all bad mails, `named` tells of the first hundred. `left_out` counts by reason what was not
-    to be imported, `repaired` and `charsets` count imported mails by what was made good and what they are
-    written in. `threads` are those with imported posts, `opened` of them are new; `ghosts` are posts that the
-    list's posts name and that it does not have. `first` and `last` are the earliest and the latest
-    date of the posts; `since` is the id of the first post imported, 0 if there is none.
+    to be imported, `unknown` tells of the first hundred that were no mail. `repaired` and `charsets` count
+    imported mails by what was made good and what they are written in. `threads` are those with imported
+    posts, `opened` of them are new; `ghosts` are posts that the list's posts name and that it does not
+    have. `first` and `last` are the earliest and the latest date of the posts; `since` is the id of the
+    first post imported, 0 if there is none.
     """
 
     imported: int = 0
@@ -60,6 +62,7 @@ class Report:
     bad: int = 0
     named: tuple[Bad, ...] = ()
     left_out: Counter[str] = field(default_factory=Counter)
+    unknown: tuple[str, ...] = ()
     repaired: Counter[str] = field(default_factory=Counter)
     charsets: Counter[str] = field(default_factory=Counter)
     threads: int = 0
@@ -113,8 +116,26 @@ async def take_in(
     and the import goes on. `looker` reads the mails; without one it is done here. Raises Deferred when the disk
     is full (`room` says no) or the database cannot be written; what was taken in before stays.
     """
-    report, looker = Report(), looker or Looker(mlist, cores=1)
+    looker = looker or Looker(mlist, cores=1)
     newest = await db.read(rows.newest_thread)
+    await db.write(lambda tx: index.merge_from(tx, index.MERGE_LATE))
+    try:
+        report = await _take_all(db, mlist, mails, clock, room, done, looker)
+    finally:  # if we are killed before, all works as well
+        await db.write(lambda tx: index.merge_from(tx, index.MERGE))
+    return await _summed_up(db, mlist, report, newest) if report.since else report
+
+
+async def _take_all(
+    db: Database,
+    mlist: MailingList,
+    mails: Iterable[Mail],
+    clock: Clock,
+    room: Callable[[], bool],
+    done: Callable[[Report], None],
+    looker: Looker,
+) -> Report:
+    report = Report()
     before: _Batch | None = None
     for some in chain(_batches(mails), [None]):
         # While this batch is read, and then looked at by another process, the one before is stored.
@@ -128,7 +149,7 @@ async def take_in(
             report = await _take_batch(db, mlist, _looked_at(before, looks), clock.now(), report)
             done(report)
         before = batch
-    return await _summed_up(db, mlist, report, newest) if report.since else report
+    return report
 
 
 async def _summed_up(db: Database, mlist: MailingList, report: Report, newest: int) -> Report:
@@ -189,6 +210,9 @@ def _open(mail: Mail) -> _Read | str:
 def _looked_at(batch: _Batch, looks: looking.Found) -> _Batch:
     """Put to each new mail what was found in it."""
     pairs = list(zip(batch.new, looks, strict=True))
+    for one, found in pairs:
+        if isinstance(found, Look):
+            vars(one.msg).update(found.read)  # so that the message need not read them once more
     new = [replace(one, look=found) for one, found in pairs if isinstance(found, Look)]
     bad = [(one.mail, found.reason) for one, found in pairs if isinstance(found, Unreadable)]
     return _Batch(batch.mails, new, batch.bad + bad)
@@ -208,6 +232,7 @@ async def _take_batch(db: Database, mlist: MailingList, batch: _Batch, now: floa
         bad=report.bad + len(bad),
         named=(*report.named, *(Bad(mail.where, reason) for mail, reason in bad))[:NAMED],
         left_out=report.left_out + left_out,
+        unknown=(*report.unknown, *(mail.where for mail in batch.mails if mail.left_out == NO_MAIL))[:NAMED],
         repaired=report.repaired + Counter(what for one in stored.values() for what in _repaired(one)),
         charsets=report.charsets
         + Counter(one.look.charset for one in stored.values() if one.look and one.look.charset),
@@ -253,13 +278,15 @@ async def _store(
 
 def _store_new(mlist: MailingList, mails: Sequence[_Read], now: float, tx: Tx) -> dict[int, _Read]:
     stored = {}
+    failed = intake.keeps_aside(tx)
     for read in mails:
         if not _has(tx, mlist, read):  # one of the same batch may be the same
             received = _received(read, now)
             found = read.look.evidence if read.look else None
             post = posts.store(tx, mlist, read.msg, read.raw, received, mark=read.mark, imported=True, found=found)
             stored[post.id] = read
-            intake.unshunt_digest(tx, _digest(mlist, read.mail))  # it may have failed before
+            if failed:  # this one perhaps, before
+                intake.unshunt_digest(tx, _digest(mlist, read.mail))
     search.add(tx, {post_id: read.look.words for post_id, read in stored.items() if read.look})
     return stored
 

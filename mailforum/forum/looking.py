@@ -15,7 +15,7 @@ import signal
 import subprocess
 import sys
 import traceback
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import IO, TypeAlias, cast
@@ -33,13 +33,14 @@ ALONE = 400  # mails for which no process is started: it takes as long as these
 
 @dataclass(frozen=True, slots=True)
 class Look:
-    """What was found in a mail: the posts that it names, the charset of its text, what had to be made good, and
-    the words by which it is found."""
+    """What was found in a mail: the posts that it names, what of it can be searched, the charset of its text, and
+    what had to be made good. `read` is what a Message reads of its own header when it is asked."""
 
     evidence: Evidence
+    words: Words
     charset: str
     flaws: tuple[str, ...]
-    words: Words
+    read: Mapping[str, object]
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,6 +50,7 @@ class Unreadable:
     reason: str
 
 
+_READ = ("author", "subject", "date")
 Found: TypeAlias = "list[Look | Unreadable]"
 
 
@@ -62,8 +64,11 @@ def look(mlist: MailingList, msg: Message, raw: bytes) -> Look | Unreadable:
     try:
         parts = mime.parts(msg)
         charset = flaws.charset(msg, parts)
-        found = posts.evidence_of(mlist, msg, raw)
-        return Look(found, charset, flaws.flaws(msg, parts, charset), search.words(msg, parts))
+        words = search.words(msg, parts)
+        wrong = flaws.flaws(msg, parts, charset)
+        return Look(
+            posts.evidence_of(mlist, msg, raw), words, charset, wrong, {name: getattr(msg, name) for name in _READ}
+        )
     except Refused as refused:
         return Unreadable(refused.text)
     except Exception as error:

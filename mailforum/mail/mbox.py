@@ -14,6 +14,7 @@ mboxcl2  Content-Length says so, and nothing is marked
 
 from __future__ import annotations
 
+import contextlib
 import re
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -39,6 +40,9 @@ _MARK_OF_MBOXO = re.compile(rb"^>(?=From )", re.MULTILINE)
 # `Thu Jan  1 00:00:00 2015`, and `Thu, 1 Jan 2015 00:00:00 +0000` as some have it.
 _MONTH = f"(?:{'|'.join(_MONTHS)})"
 _DATE = re.compile(rf"\b(?:{'|'.join(_DAYS)}),? +(?:\d+ +{_MONTH}|{_MONTH} +\d+) .*\d:\d\d.*".encode())
+# That of RFC 4155, in UTC, and nothing behind it; others take longer to be read.
+_TIME = r"([ \d]\d) (\d\d):(\d\d):(\d\d) ((?:19[789]|20\d)\d)\r?\n?\Z"
+_USUAL_DATE = re.compile(rf" (?:{'|'.join(_DAYS)}) ({'|'.join(_MONTHS)}) {_TIME}".encode())
 # What may stand behind a From_ line: a field within five lines (some programs leave junk before it), or a mail
 # without a header.
 _HEADER = re.compile(rb"(?:\r?\n|\Z|(?:[^\r\n][^\n]*+\n){0,4}?[!-9;-~]++[ \t]*+:)")
@@ -170,9 +174,10 @@ def _entry(window: _Window, rules: _Rules, start: bool) -> Entry:
     offset, received = window.offset, None
     if window.has(5) and window.data.startswith(b"From "):
         end = window.find(b"\n", 0, _CHUNK)
-        received = date_of(window.take(end + 1 if end >= 0 else _CHUNK))
+        line = window.take(end + 1 if end >= 0 else _CHUNK)
+        received = date_of(line)
         if start:
-            rules.dated = received is not None
+            rules.dated = is_dated(line)
     content = _counted(window, rules) or _up_to_border(window, rules)
     if content.cut:
         return Entry(content.raw, received, offset, cut=True)
@@ -265,6 +270,11 @@ def _is_border(window: _Window, rules: _Rules, at: int, *, counted: bool = False
 
 def date_of(line: bytes) -> float | None:
     """Return the date of a From_ line in seconds since the epoch, if it has one."""
+    if usual := _USUAL_DATE.search(line, 5, _FROM_LINE):
+        month, day, hour, minute, second, year = usual.groups()
+        with contextlib.suppress(ValueError):
+            number = _MONTHS.index(month.decode()) + 1
+            return datetime(int(year), number, int(day), int(hour), int(minute), int(second), tzinfo=UTC).timestamp()
     found = _DATE.search(line, 5, _FROM_LINE)
     return Message((Header("Date", b"Date: " + found[0]),), b"").date if found else None
 

@@ -7,6 +7,7 @@ import re
 from mailforum.mail import words
 
 _HEAD = 16 * 1024  # bytes of a mail that are looked at
+_FIELDS = (b"x-gmail-labels:", b"x-status:", b"x-mozilla-status:")
 _STATE = re.compile(rb"\n(x-gmail-labels|x-status|x-mozilla-status):([^\n]*+(?:\n[ \t][^\n]*+)*+)")
 _EXPUNGED = 0x0008  # of X-Mozilla-Status; the file has not been compacted since
 _LABELS = {
@@ -19,7 +20,10 @@ _REASONS = {label: reason for reason, labels in _LABELS.items() for label in lab
 
 def reason(raw: bytes) -> str:
     """Return why a mail of a mailbox is not to be kept: "deleted", "draft", "spam"; "" if it is."""
-    head = b"\n" + raw[:_HEAD].lower().replace(b"\r\n", b"\n").partition(b"\n\n")[0]
+    head = raw[:_HEAD].lower()
+    if not any(field in head for field in _FIELDS):
+        return ""
+    head = b"\n" + head.replace(b"\r\n", b"\n").partition(b"\n\n")[0]
     found = (_meant(match[1], match[2].decode("latin-1").strip()) for match in _STATE.finditer(head))
     return next((why for why in found if why), "")
 

@@ -20,6 +20,8 @@ WINDOW = 4000  # posts that are ranked: the newest of those found
 COMMON = 50_000  # a word that more posts have tells them apart so little that it is not counted
 SOME = 100  # posts that a step deals with
 FAR = 60 * DAY
+MERGE = 4  # FTS5's own
+MERGE_LATE = 16  # a search has to look at more parts then, and what is put in is written half as often
 
 # What stands in `files` beside the names of files; no word can be that.
 EACH = "\ue000"
@@ -101,6 +103,11 @@ def add(tx: Tx, words: Mapping[int, Words]) -> int:
         tx.run("search.add", entry=entry, **words[row["id"]]._asdict())
         tx.run("search.mark", entry=entry, post_id=row["id"])
     return len(rows)
+
+
+def merge_from(tx: Tx, parts: int) -> None:
+    """Have parts of the index be merged when so many are of one size: MERGE, or while much comes in MERGE_LATE."""
+    tx.run("search.merge_from", parts=parts)
 
 
 def _free(tx: Tx, list_id: int, day: int) -> int:

@@ -9,44 +9,16 @@ from dataclasses import replace
 
 import pytest
 from hypothesis import given
-from hypothesis import strategies as st
 
 from mailforum.archives import packed
 from mailforum.archives.source import Mail, Reading
 from mailforum.mail import jsonl, mbox
 from mailforum.mail.message import normalise
 from mailforum.model import Post
+from tests.fuzz.lists import MAILS, TIMES
 
 NOW = 1_700_000_000.0
 POST = Post(7, 1, 48, "48.3", None, None, "<1@example.org>", "ada@example.org", "Ada", "Plans", NOW, NOW, 1)
-
-_FROM = b"From ada@example.org Thu Jan  1 12:30:00 2015\n"
-_FIELDS = st.lists(
-    st.sampled_from(
-        [b"Content-Length: %d\n" % size for size in (0, 3, 5, 9, 17, 60, 99_999)]
-        + [b"X-Status: D\n", b"X-Mozilla-Status: 0009\n", b"X-Gmail-Labels: Trash\n", b"Status: RO\n"]
-        + [_FROM, b">From x\n", b"junk\n", b"Subject: x\n", b"X: \xff\xc3\xa9\0\n", b" folded\n"]
-    ),
-    max_size=6,
-)
-_LINES = st.lists(
-    st.sampled_from(
-        [
-            *(b"From me\n", b">From you\n", b">>From\n", b"\n", b"text\n", b"a", b"\r", b"\0", b"\xff", b"From "),
-            *(_FROM, b">" + _FROM, b"x " + _FROM, b"From mboxrd@z " + _FROM, "\u2028é".encode(), b"\x1a\x0c\x85"),
-        ]
-    ),
-    max_size=12,
-)
-_MAILS = st.lists(
-    st.one_of(
-        st.binary(max_size=80),
-        st.tuples(_FIELDS, _LINES).map(lambda made: b"".join([b"From: ada@example.org\n", *made[0], b"\n", *made[1]])),
-    ).map(normalise),
-    min_size=1,
-    max_size=6,
-)
-_TIMES = st.floats(400_000_000, 4_000_000_000)
 
 
 def read(data: bytes) -> list[Mail]:
@@ -54,7 +26,7 @@ def read(data: bytes) -> list[Mail]:
     return list(packed.stream(io.BufferedReader(io.BytesIO(data)), "export", Reading()))
 
 
-@given(_MAILS, st.lists(_TIMES, min_size=6, max_size=6))
+@given(MAILS, TIMES)
 def test_an_mbox_comes_back_to_the_byte(mails: Sequence[bytes], times: list[float]) -> None:
     out = io.BytesIO()
     for raw, received in zip(mails, times, strict=False):
@@ -65,7 +37,7 @@ def test_an_mbox_comes_back_to_the_byte(mails: Sequence[bytes], times: list[floa
     assert not any(mail.fault or mail.left_out for mail in found)
 
 
-@given(_MAILS, st.lists(_TIMES, min_size=6, max_size=6))
+@given(MAILS, TIMES)
 def test_lines_of_json_come_back_to_the_byte_and_the_microsecond(mails: Sequence[bytes], times: list[float]) -> None:
     out = io.BytesIO()
     for raw, received in zip(mails, times, strict=False):

@@ -23,7 +23,7 @@ def post_all(port: int, to: str, mails: Iterable[bytes], senders: int) -> float:
     """Post mails to a list; return the seconds from the first connection to the last 250."""
     data = io.BytesIO()
     for raw in mails:
-        mbox.write(data, raw, sender=AUTHOR, received=0.0)
+        mbox.write(data, raw, received=0.0)
     command = [sys.executable, "-m", "tests.bench.posting", str(port), to, str(senders)]
     return float(subprocess.run(command, input=data.getvalue(), stdout=subprocess.PIPE, check=True).stdout)
 

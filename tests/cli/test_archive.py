@@ -114,7 +114,7 @@ def test_what_cannot_be_done_is_said_in_one_line(
     answer = run_cli(["--config", config, *(word.format(mbox=archive_file, folder=tmp_path) for word in words)])
     assert answer.code == 1 and complaint in answer.err and answer.err.count("\n") == 1
     assert archive_file.read_bytes() == before
-    assert not list(tmp_path.glob("*.part")) and not (tmp_path / "new.mbox").exists()
+    assert not list(tmp_path.glob("*-part")) and not (tmp_path / "new.mbox").exists()
 
 
 def test_the_report_is_a_table_that_people_can_read(tmp_path: Path) -> None:
@@ -132,6 +132,34 @@ def test_the_report_is_a_table_that_people_can_read(tmp_path: Path) -> None:
     again = json.loads(run_cli([*words, "--format", "mboxrd", "--json"]).out)
     assert (again["imported"], again["duplicates"], again["bad"]) == (0, 2, 2)
     assert again["memory_mib"] > 10 and again["left_out"] == {}
+
+
+def test_a_file_among_others_that_is_no_mail_is_named(tmp_path: Path) -> None:
+    config = str(write_config(tmp_path, "maildir:out"))
+    run_cli(["--config", config, "list", "create", "pmo"])
+    (tmp_path / "old").mkdir()
+    (tmp_path / "old" / "1.eml").write_text("From: a@example.org\nSubject: 1\n\nx\n")
+    (tmp_path / "old" / "page.html").write_text("<html>")
+    answer = run_cli(["--config", config, "import", "pmo", str(tmp_path / "old")])
+    assert "left out:\n  no mail: 1\n" in answer.out
+    assert f"no mail, such as:\n  {tmp_path}/old/page.html begins with '<html>'" in answer.out
+
+
+def test_what_pipermail_has_left_of_mails_that_are_here_is_left_out(tmp_path: Path) -> None:
+    config = str(write_config(tmp_path, "maildir:out"))
+    run_cli(["--config", config, "list", "create", "pmo"])
+    whole = (
+        "From a@example.org Thu Jan  1 12:30:00 2015\nFrom: Ada <a@example.org>\nTo: pmo\nMessage-ID: <%d@b>\n\nx\n\n"
+    )
+    (tmp_path / "pmo.mbox").write_text("".join(whole % number for number in (1, 2)))
+    left = "From a at example.org  Thu Jan  1 12:30:00 2015\nFrom: a at example.org (Ada)\nMessage-ID: <%d@b>\n\nx\n\n"
+    (tmp_path / "2015-January.txt").write_text("".join(left % number for number in (1, 2, 3)))
+    sources = [str(tmp_path / "pmo.mbox"), str(tmp_path / "2015-January.txt")]
+    said = json.loads(run_cli(["--config", config, "import", "pmo", *sources, "--json"]).out)
+    assert (said["imported"], said["duplicates"]) == (3, 2)
+    assert said["repaired"] == {"no readable Date": 3, "obfuscated addresses": 1, "lost header fields": 1}
+    raw = run_cli(["--config", config, "post", "show", "3.1", "--raw"]).out
+    assert raw.startswith("From: Ada <a@example.org>\r\nTo: pmo@lists.example.test\r\n")
 
 
 def test_what_an_import_kept_aside_can_be_tried_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -185,6 +185,10 @@ def test_what_is_no_date_is_said_so(house: House) -> None:
 def test_what_is_there_is_replaced_only_by_force(house: House, name: str) -> None:
     house.take_in(mail(1))
     target = f"{house.folder}/{name}"
+    beside = [house.folder / f"{name.strip('/')}.{ending}" for ending in ("old", "part", "bak")]
+    for folder in beside:
+        (folder / "cur").mkdir(parents=True)
+        (folder / "cur" / "letter").write_text("Dear all")
     house.run("export", "pmo", target)
     before = _content(Path(target))
     house.take_in(mail(2))
@@ -192,7 +196,8 @@ def test_what_is_there_is_replaced_only_by_force(house: House, name: str) -> Non
     assert _content(Path(target)) == before
     house.run("export", "pmo", target, "--force")
     assert len(b"".join(_content(Path(target)))) > len(b"".join(before))
-    assert sorted(path.name for path in house.folder.glob("out*")) == [name.rstrip("/")]
+    assert set(house.folder.glob("out*")) == {Path(target), *beside}
+    assert all((folder / "cur" / "letter").read_text() == "Dear all" for folder in beside)
 
 
 def _content(path: Path) -> list[bytes]:
@@ -224,9 +229,9 @@ def test_a_disk_that_is_full_leaves_nothing_half(house: House, name: str) -> Non
 @pytest.mark.parametrize("name", ["out.mbox", "out/"])
 def test_what_a_killed_run_has_left_is_written_over(house: House, name: str) -> None:
     house.take_in(mail(1))
-    part = house.folder / "out.mbox.part"
+    part = house.folder / "out.mbox.mailforum-part"
     if name.endswith("/"):
-        part = house.folder / "out.part" / "cur" / "1.half.mailforum:2,S"
+        part = house.folder / "out.mailforum-part" / "cur" / "1.half.mailforum:2,S"
         part.parent.mkdir(parents=True)
     part.write_bytes(b"half of a mail, and of one much longer than what is written now" * 100)
     house.run("export", "pmo", f"{house.folder}/{name}")
@@ -236,11 +241,11 @@ def test_what_a_killed_run_has_left_is_written_over(house: House, name: str) -> 
 
 def test_two_exports_do_not_write_into_one_file(house: House) -> None:
     house.take_in(mail(1))
-    with (house.folder / "out.mbox.part").open("wb") as other:
+    with (house.folder / "out.mbox.mailforum-part").open("wb") as other:
         fcntl.flock(other, fcntl.LOCK_EX)
         answer = house.run("export", "pmo", house.folder / "out.mbox", code=1)
         assert "is being written by somebody else" in answer.err
-        assert (house.folder / "out.mbox.part").exists()
+        assert (house.folder / "out.mbox.mailforum-part").exists()
     house.run("export", "pmo", house.folder / "out.mbox")
 
 
@@ -250,6 +255,9 @@ def test_two_exports_do_not_write_into_one_file(house: House) -> None:
         (["nobody", "{folder}/new.mbox"], "there is no list nobody"),
         (["pmo", "{folder}/none/new.mbox"], "there is no folder"),
         (["pmo", "-", "--format", "maildir"], "cannot go to standard output"),
+        (["pmo", "{folder}/new.zip"], ".zip is nothing that can be written"),
+        (["pmo", "{folder}/new.tar.gz"], ".tar is nothing that can be written"),
+        (["pmo", "{folder}"], "with a slash behind its name, a Maildir is written there"),
     ],
 )
 def test_what_cannot_be_done_is_said_in_one_line(house: House, words: list[str], complaint: str) -> None:

@@ -9,7 +9,7 @@ import tempfile
 import time
 from pathlib import Path
 
-from tests.fuzz import boxes
+from tests.fuzz import boxes, lists
 from tests.fuzz.house import House
 from tests.fuzz.run import play
 
@@ -41,6 +41,7 @@ def _play_for(house: House, number: int, seconds: float, *, shrink: bool) -> int
         try:
             play(house, number + rounds, ROUND, shrink=shrink)
             boxes.play(number + rounds, ROUND)
+            lists.play(house, number + rounds, ROUND // 5)
         except BaseException:
             print(f"to see it again: python -m tests.fuzz --seed {number + rounds} --seconds 1")
             raise

@@ -7,6 +7,7 @@ from email import message_from_bytes, policy
 from email.mime.application import MIMEApplication
 from email.mime.multipart import MIMEMultipart
 from email.mime.text import MIMEText
+from unicodedata import category
 
 import pytest
 from hypothesis import given
@@ -383,3 +384,13 @@ def test_hostile_mime_is_read_in_no_time(raw):
         mime.decode(msg, part)
         mime.size(msg, part)
     assert time.process_time() - start < 1
+
+
+def test_control_characters_are_taken_out_of_a_text_and_nothing_else():
+    characters = [chr(code) for code in range(0x11000)]
+    gone = {char for char in characters if char != "\r" and not mime.printable(char)}
+    assert gone == {
+        char
+        for char in characters
+        if char not in "\t\n\r" and (category(char) in ("Cc", "Cs", "Zl", "Zp") or char == "\ufeff")
+    }

@@ -37,6 +37,7 @@ FLAVOURS: Mapping[str, Mapping[str, float]] = {
 }
 LOST, LATE, ELSEWHERE, AGAIN, OLD_SUBJECT = 0.02, 0.03, 0.02, 0.01, 0.03
 ANSWERS, RECENT = 0.75, 60
+SETTLED = 150  # so many of the last mails are not late: all that are have then come
 
 
 _ENDS = ("get", "ject", "ting", "ing", "ive", "port", "mark", "view", "ply", "ers", "ness", "able", "ly", "ed", "s")
@@ -85,7 +86,7 @@ def discussion(count: int, seed: int = 1, flavour: str = "common", size: int = 0
     given = 0
     while given < count:
         told = writer.write()
-        if told and random.random() < LATE:
+        if told and random.random() < LATE and given < count - SETTLED:
             heapq.heappush(late, (told.at + timedelta(hours=random.randrange(1, 200)), told.number, told))
             told = None
         due = [heapq.heappop(late)[2]] if late and late[0][0] < writer.at else []
@@ -143,7 +144,9 @@ class _Writer:
         topic = above.topic if above and flaw != "hijack" else self._topic()
         written = random.choice(MARKERS) + topic if above and flaw != "hijack" else topic
         draft = Draft(random, self.at, name, address, msgid, written, above.chain if above else ())
-        draft.index = (above.index if above else random.randbytes(22)) + (random.randbytes(5) if above else b"")
+        draft.index = (above.index if above else b"\x01" + random.randbytes(21)) + (
+            random.randbytes(5) if above else b""
+        )
         changes = [_FLAWS[flaw]] if flaw else [] if self.flaws else [_whole]
         answered = above.letter if above and above.chain and flaw != "hijack" else None
         raw = compose(draft, answered, *changes, self._fill, dirty=bool(self.flaws))
