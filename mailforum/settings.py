@@ -59,3 +59,10 @@ class ListSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     archive_url: Annotated[
         str, _option("Where an archive shows a post; {id} and {msgid} are filled in. Empty: no Archived-At")
     ] = ""
+    subject_days: Annotated[
+        int,
+        _option("Days for which a reply that names no post may be found by its subject; 0: never", ge=0, le=365),
+    ] = 30
+    new_subject_new_thread: Annotated[
+        bool, _option("A reply with a new subject that quotes nothing begins a thread of its own")
+    ] = False

@@ -22,7 +22,7 @@ _DIGITS = re.compile(r"(\d{1,18})")
 def natural(name: str) -> Key:
     """Return the key by which 9.eml is before 10.eml."""
     pieces = _DIGITS.split(name.lower())
-    return (*((int(piece), "") if at % 2 else (-1, piece) for at, piece in enumerate(pieces)), name)
+    return tuple((int(piece), "") if at % 2 else (-1, piece) for at, piece in enumerate(pieces)), name
 
 
 def files(folders: Iterable[Path], key: Callable[[str], Key | None], piece: int = PIECE) -> Iterator[Path]:

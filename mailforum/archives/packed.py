@@ -17,7 +17,18 @@ from pathlib import Path
 from typing import BinaryIO, TypeAlias, cast
 
 from mailforum.archives import boxes, recognise
-from mailforum.archives.source import BROKEN, NO_MAIL, Mail, Meter, Reading, broken_off, open_metered, peek, why
+from mailforum.archives.source import (
+    BROKEN,
+    NO_MAIL,
+    Mail,
+    Meter,
+    Reading,
+    broken_off,
+    fault_of_ours,
+    open_metered,
+    peek,
+    why,
+)
 from mailforum.errors import UsageError
 
 _DEPTH = 4  # packings within each other
@@ -27,7 +38,7 @@ _READABLE: dict[str, Callable[[BinaryIO], _Packed]] = {
     "bzip2": bz2.BZ2File,
     "xz": lzma.LZMAFile,
 }
-_FOREIGN = ("zstd", "compress", "7-Zip", "RAR")
+_FOREIGN = ("zstd", "compress", "7-Zip", "RAR", "lzip")
 
 
 class _Unpacking(io.RawIOBase):
@@ -57,6 +68,8 @@ def mails(path: Path, how: Reading, meter: Meter) -> Iterator[Mail]:
         yield Mail(str(unknown), b"", left_out=NO_MAIL)
     except OSError as error:
         yield Mail(str(path), b"", fault=why(error))
+    except Exception as error:  # one file takes no other with it
+        yield Mail(str(path), b"", fault=fault_of_ours(error))
 
 
 def named(path: Path, how: Reading, meter: Meter) -> Iterator[Mail]:
@@ -74,10 +87,13 @@ def check(path: Path, how: Reading) -> None:
             raise Unknown(f"{path}: {why(error)}") from error
 
 
-def stream(file: BinaryIO, where: str, how: Reading) -> Iterator[Mail]:
-    """Yield the mails of a stream that can be peeked into. Raises Unknown before the first."""
+def stream(file: BinaryIO, where: str, how: Reading, *, within: bool = False) -> Iterator[Mail]:
+    """Yield the mails of a stream that can be peeked into. Raises Unknown before the first.
+
+    `within` an archive, other archives are not opened: there are some that contain themselves.
+    """
     try:
-        file, kind = _known(file, where, how)
+        file, kind = _known(file, where, how, within=within)
     except BROKEN as error:
         yield Mail(where, b"", fault=why(error))
         return
@@ -89,11 +105,13 @@ def stream(file: BinaryIO, where: str, how: Reading) -> Iterator[Mail]:
         yield from boxes.mails(file, where, kind, how)
 
 
-def _known(file: BinaryIO, where: str, how: Reading) -> tuple[BinaryIO, str]:
+def _known(file: BinaryIO, where: str, how: Reading, *, within: bool = False) -> tuple[BinaryIO, str]:
     """Return the stream as it is below its packings, and what it is. Raises Unknown."""
     file, kind = _unpacked(file)
     if kind in _FOREIGN:
         raise Unknown(f"{where} is packed with {kind}; unpack it, or pipe it: `… | mailforum import LIST -`")
+    if kind in ("tar", "zip") and within:
+        raise Unknown(f"{where} is an archive within another; unpack it, and import it by itself")
     if kind == "zip" and not file.seekable():
         raise Unknown(f"{where} is a zip file, whose table stands at its end: give it as a file")
     if how.format in recognise.FILES and kind not in ("tar", "zip", "empty"):
@@ -148,9 +166,8 @@ def _zipped(archive: zipfile.ZipFile, member: zipfile.ZipInfo, where: str, how: 
 
 
 def _member(inner: BinaryIO, where: str, how: Reading) -> Iterator[Mail]:
-    """Yield the mails of a file within an archive; archives in it are not opened."""
     try:
-        yield from stream(inner, where, how)
+        yield from stream(inner, where, how, within=True)
     except Unknown as unknown:
         yield Mail(str(unknown), b"", left_out=NO_MAIL)
 

@@ -25,13 +25,9 @@ _MAGIC = {
     b"\x1f\x9d": "compress",
     b"7z\xbc\xaf\x27\x1c": "7-Zip",
     b"Rar!": "RAR",
+    b"LZIP": "lzip",
 }
-_FIELD = re.compile(rb"([!-9;-~]++)[ \t]*+:[^\n]*+\n(?:[ \t][^\n]*+\n)*+")
 _OF_EXPORT = re.compile(rb'"(?:message_id|raw|raw_base64)" ?:')
-_USUAL = frozenset(
-    b"from to cc date subject message-id received return-path mime-version content-type delivered-to reply-to sender"
-    b" in-reply-to references x-original-to x-mailer envelope-to dkim-signature list-id".split()
-)
 
 
 def of_file(head: bytes) -> str:
@@ -46,27 +42,15 @@ def of_file(head: bytes) -> str:
         return "mboxrd"
     if pipermail.begins(text):
         return "pipermail"
-    if text.startswith(b"{") and _OF_EXPORT.search(text):
+    if text.startswith(b"{") and _OF_EXPORT.search(text.partition(b"\n")[0]):
         return "jsonl"
-    return "mbox" if text.startswith(b"From ") and _is_mbox(text) else "eml" if _is_mail(text) else ""
+    return "mbox" if text.startswith(b"From ") and _is_mbox(text) else "eml" if mbox.begins_mail(text) else ""
 
 
 def _is_mbox(text: bytes) -> bool:
     """Whether a header follows the first line, or that line has a date: an mbox of one mail that is none."""
     line, _, rest = text.replace(b"\r\n", b"\n").replace(b"\r", b"\n").partition(b"\n")
-    return mbox.is_dated(line) or _is_mail(rest)
-
-
-def _is_mail(text: bytes) -> bool:
-    """Whether a file begins with header fields, of which one is a usual one, or all of what there is is fields."""
-    text = text.replace(b"\r\n", b"\n")
-    names: list[bytes] = []
-    at = 0
-    while len(names) < 50 and (match := _FIELD.match(text, at)):
-        names.append(match[1].lower())
-        at = match.end()
-    usual = len(_USUAL.intersection(names))
-    return usual >= 2 or (usual == 1 and text[at : at + 1] in (b"\n", b""))
+    return mbox.is_dated(line) or mbox.begins_mail(rest)
 
 
 def of_folder(folder: Path) -> str:

@@ -140,6 +140,11 @@ def _said(error: Exception) -> str:
     return text.rstrip(".") or type(error).__name__
 
 
+def fault_of_ours(error: Exception) -> str:
+    """Say that we are to blame."""
+    return f"A fault of ours: {type(error).__name__}: {error}"
+
+
 def broken_off(error: Exception) -> str:
     """Say why the rest of a file cannot be read."""
     return f"The file cannot be read any further: {_said(error)}."

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import cast
 
 from mailforum.archives import folders, order, packed, public_inbox, recognise
-from mailforum.archives.source import BROKEN, Mail, Meter, Reading, metered, size_of, why
+from mailforum.archives.source import BROKEN, NO_MAIL, Mail, Meter, Reading, fault_of_ours, metered, size_of, why
 from mailforum.errors import UsageError
 
 STANDARD_INPUT = "-"
@@ -69,8 +69,14 @@ def _of_tree(top: Path, how: Reading, meter: Meter) -> Iterator[Mail]:
             kind = how.format if folder == top and how.format in recognise.FOLDERS else recognise.of_folder(folder)
             yield from _READERS[kind](folder, how, meter)
             waiting += reversed(_within(folder, kind))
+        except UsageError as error:  # such as a repository of something else
+            if folder == top:
+                raise
+            yield Mail(str(error), b"", left_out=NO_MAIL)
         except BROKEN as error:
             yield Mail(str(folder), b"", fault=why(error))
+        except Exception as error:  # one folder takes no other with it
+            yield Mail(str(folder), b"", fault=fault_of_ours(error))
 
 
 def _within(folder: Path, kind: str) -> list[Path]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 import sys
 from collections.abc import Callable
-from typing import TYPE_CHECKING, TypeVar
+from typing import TYPE_CHECKING, NamedTuple, TypeVar
 
 from mailforum.cli.common import (
     Commands,
@@ -96,20 +96,31 @@ def show_post(args: argparse.Namespace) -> None:
     """Print a post: headers of interest, how it is threaded, and its text."""
     from mailforum.store import posts
 
-    def content(core: Core, tx: Tx) -> tuple[MailingList, Post, Post | None, bytes]:
+    def content(core: Core, tx: Tx) -> tuple[_Shown, bytes]:
         mlist, post = find_post(tx, args.list, args.id)
-        return mlist, post, posts.by_id(tx, post.parent_id or 0), posts.raw(tx, post.id)
+        shown = _Shown(mlist, post, posts.by_id(tx, post.parent_id or 0), posts.is_cut(tx, post.id))
+        return shown, posts.raw(tx, post.id)
 
-    mlist, post, parent, raw = read(args, content)
+    shown, raw = read(args, content)
     if args.raw:
         write_bytes(raw)
     elif args.json:
         body = readable(raw)
         attachments = [{"filename": a.filename, "type": a.content_type, "size": a.size} for a in body.attachments]
-        about = {"list": mlist.address, **post_row(post), "answers": parent.label if parent else None}
+        about = {"list": shown.mlist.address, **post_row(shown.post)}
+        about |= {"answers": shown.parent.label if shown.parent else None, "split": shown.cut}
         show(args, about | {"text": body.text, "attachments": attachments})
     else:
-        _print_post(mlist, post, parent, raw)
+        _print_post(shown, raw)
+
+
+class _Shown(NamedTuple):
+    """A post, what it answers, and whether it has been split off from something."""
+
+    mlist: MailingList
+    post: Post
+    parent: Post | None
+    cut: bool
 
 
 def find_post(tx: Tx, list_name: str | None, text: str) -> tuple[MailingList, Post]:
@@ -164,13 +175,15 @@ FOUND = {
 }
 
 
-def _print_post(mlist: MailingList, post: Post, parent: Post | None, raw: bytes) -> None:
+def _print_post(shown: _Shown, raw: bytes) -> None:
     from mailforum.mail import message
 
-    msg = message.parse(raw)
-    print(f"#{post.label} on {mlist.address}, thread #{post.thread}")
+    msg, post, parent = message.parse(raw), shown.post, shown.parent
+    print(f"#{post.label} on {shown.mlist.address}, thread #{post.thread}")
     if parent:
         print(f"answers #{parent.label} {safe(parent.message_id)} ({FOUND.get(post.how.label, 'found')})")
+    elif shown.cut:
+        print(f"begins #{post.thread} (split off by a moderator)")
     print(f"received {when(post.received_at)}, {post.size} bytes\n")
     for name in HEADERS:
         if msg.get(name):

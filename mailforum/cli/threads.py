@@ -8,6 +8,7 @@ from collections.abc import Iterator, Sequence
 from functools import cache
 from typing import TYPE_CHECKING
 
+from mailforum.cli import corrections
 from mailforum.cli.common import (
     Commands,
     add_list,
@@ -49,6 +50,7 @@ def add(commands: Commands) -> None:
     with_json(one)
     with_sort(one, ("thread", "oldest", "newest"), "as a tree, or by date")
     one.set_defaults(run=show_thread)
+    corrections.add_verbs(verbs)
 
 
 def list_threads(args: argparse.Namespace) -> None:

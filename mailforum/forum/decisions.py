@@ -1,27 +1,74 @@
-"""What moderators decide about threads. It counts more than anything the posts say."""
+"""What moderators decide about threads. It counts more than anything the posts say.
+
+A decision that takes back another one leaves nothing of both: what was split and merged again, or merged and split
+again, stands where it stood, and what comes later finds it as if nothing had happened.
+"""
 
 from __future__ import annotations
 
+import json
+from collections.abc import Sequence
+
+from mailforum.forum import branches, same_subject, threads
+from mailforum.mail import subject
 from mailforum.model import Post, Thread
+from mailforum.store import posts as rows
 from mailforum.store.database import Tx
 
 
 def split(tx: Tx, post: Post, now: float) -> Thread:
     """Cut a post, with all that hangs below it, from its thread; return the one that it begins.
 
-    Raises Refused when there is nothing to cut: it is the only beginning of its thread.
+    It must not be the only beginning of its thread.
     """
-    raise NotImplementedError
+    if tx.run("thread.take_back", id=post.id):  # it was merged into it
+        _place_anew(tx, post.list_id, [post.id], now)
+    again = _post(tx, post.id)
+    if again.parent_id is not None or again.thread == post.thread:
+        tx.run("thread.cut", id=post.id)
+        _place_anew(tx, post.list_id, [post.id], now)
+    return _thread(tx, post.id)
 
 
 def merge(tx: Tx, thread: Thread, into: Thread, now: float) -> Thread:
-    """Put a thread below the first post of another; return what has become of both.
+    """Put a thread below the first post of another one of its list; return what they are now.
 
-    Raises Refused when they are one thread, or of two lists.
+    What had been split off from that one goes back to where it was.
     """
-    raise NotImplementedError
+    first = tx.one("thread.first", id=into.id)
+    assert first is not None
+    beginnings = [row["id"] for row in tx.all("thread.roots", id=thread.id)]
+    if tx.run("thread.uncut", posts=json.dumps(beginnings), into=into.id):
+        _place_anew(tx, thread.list_id, beginnings, now)
+    here = _post(tx, first["id"]).thread
+    elsewhere = [post_id for post_id in beginnings if _post(tx, post_id).thread != here]
+    if elsewhere:
+        tx.run("thread.put_under", under=first["id"], posts=json.dumps(elsewhere))
+        _place_anew(tx, thread.list_id, elsewhere, now)
+    return _thread(tx, first["id"])
 
 
 def rename(tx: Tx, thread: Thread, title: str) -> None:
     """Give a thread a subject that no later post changes; an empty one: its first post's again."""
-    raise NotImplementedError
+    title = " ".join("".join(char if char.isprintable() else " " for char in title).split())
+    tx.run("thread.rename", id=thread.id, subject=title[: subject.MAX_SUBJECT], named=bool(title))
+    branches.entitle(tx, thread.id)
+
+
+def _place_anew(tx: Tx, list_id: int, posts: Sequence[int], now: float) -> None:
+    """Put posts, about which something has been decided, where they belong now."""
+    moved = branches.around(tx, list_id, posts, threads.ghosts_of(tx, posts), now)
+    same_subject.review(tx, list_id, 0, moved, now)
+
+
+def _post(tx: Tx, post_id: int) -> Post:
+    post = rows.by_id(tx, post_id)
+    assert post is not None
+    return post
+
+
+def _thread(tx: Tx, post_id: int) -> Thread:
+    post = _post(tx, post_id)
+    thread = rows.thread_by_number(tx, post.list_id, post.thread)
+    assert thread is not None
+    return thread

@@ -16,9 +16,8 @@ import subprocess
 import sys
 import traceback
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from pathlib import Path
-from typing import IO, TypeAlias, cast
+from typing import IO, NamedTuple, TypeAlias, cast
 
 from mailforum.errors import Refused
 from mailforum.forum import posts, search
@@ -31,8 +30,7 @@ from mailforum.store.search import Words
 ALONE = 400  # mails for which no process is started: it takes as long as these
 
 
-@dataclass(frozen=True, slots=True)
-class Look:
+class Look(NamedTuple):
     """What was found in a mail: the posts that it names, what of it can be searched, the charset of its text, and
     what had to be made good. `read` is what a Message reads of its own header when it is asked."""
 
@@ -43,8 +41,7 @@ class Look:
     read: Mapping[str, object]
 
 
-@dataclass(frozen=True, slots=True)
-class Unreadable:
+class Unreadable(NamedTuple):
     """Why a mail cannot be a post."""
 
     reason: str

@@ -13,8 +13,8 @@ class Newcomer:
     """What threading needs to know of a post that is to be placed.
 
     `names` are the posts it says it answers, nearest first, weak ones (How.TEXT) last. `index` is its own
-    Thread-Index in hex, and `base` its subject for comparing. A `lonely` one is a reply without strong names,
-    which may be looked up by its subject; a `fresh` one begins a thread if its subject is new.
+    Thread-Index in hex, `base` its subject for comparing, and `was` the one it had before. A `lonely` one is a reply
+    without strong names, which may be looked up by its subject; a `fresh` one begins a thread if its subject is new.
     """
 
     list_id: int
@@ -24,6 +24,7 @@ class Newcomer:
     names: tuple[Named, ...] = ()
     index: str = ""
     base: str = ""
+    was: str = ""
     lonely: bool = False
     fresh: bool = False
 
@@ -40,3 +41,17 @@ class Newcomer:
     @property
     def references(self) -> tuple[str, ...]:
         return tuple(named.name for named in self.names)
+
+    @property
+    def values(self) -> dict[str, object]:
+        """What the post's row says of it."""
+        return {
+            "message_id": self.message_id,
+            "thread_index": self.index,
+            "subject": self.subject,
+            "date": self.date,
+            "base": self.base,
+            "was": self.was,
+            "lonely": self.lonely,
+            "fresh": self.fresh,
+        }

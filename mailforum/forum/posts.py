@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import math
 from dataclasses import replace
 from datetime import UTC, datetime
 from email.utils import format_datetime, formataddr
@@ -12,7 +13,7 @@ from mailforum.errors import Refused
 from mailforum.forum import order, search, threads
 from mailforum.forum.newcomer import Newcomer
 from mailforum.mail import address, evidence, message, msgid, thread_index
-from mailforum.mail.evidence import Evidence
+from mailforum.mail.evidence import Evidence, Named
 from mailforum.mail.message import Message
 from mailforum.mail.token import Signer
 from mailforum.model import How, Kind, MailingList, Mode, Post
@@ -64,7 +65,8 @@ def store(
     An `imported` one will not be in a digest either; `now` then is when its mailbox received it.
     """
     found = found or evidence_of(mlist, msg, raw, under)
-    newcomer = _newcomer(mlist, msg, raw, found, order.date(msg.date, now, imported=imported))
+    own, date = identity(msg, raw, mlist.domain), order.date(msg.date, now, imported=imported)
+    newcomer = introduce(tx, mlist, found, own, msg.subject, date, imported=imported)
     place = threads.place(tx, newcomer, now)
     if not (imported or newcomer.index):
         newcomer = replace(newcomer, index=_index(tx, newcomer, place.parent_id))
@@ -72,23 +74,10 @@ def store(
     post_id = tx.insert(
         "post.add",
         list_id=mlist.id,
-        thread_id=place.thread_id,
-        label=place.label,
-        parent_id=place.parent_id,
-        reach=place.reach,
-        how=place.how,
-        named_id=place.parent_id,
-        named_how=place.how,
-        claim_id=None,
-        message_id=newcomer.message_id,
-        thread_index=newcomer.index,
-        base=newcomer.base,
-        lonely=newcomer.lonely,
-        fresh=newcomer.fresh,
+        **place.values,
+        **newcomer.values,
         from_address=author.address if author else "",
         from_name=author.name if author else msg.text("From")[:200],
-        subject=newcomer.subject,
-        date=newcomer.date,
         received_at=now,
         size=len(raw),
         fingerprint=mark,
@@ -107,18 +96,39 @@ def evidence_of(mlist: MailingList, msg: Message, raw: bytes, under: str = "") -
     return evidence.read(msg, own, prefix=mlist.settings.prefix, under=under, address=mlist.address)
 
 
-def _newcomer(mlist: MailingList, msg: Message, raw: bytes, found: Evidence, date: float) -> Newcomer:
-    own = identity(msg, raw, mlist.domain)
-    weak_only = all(named.how == How.TEXT for named in found.names)
+def introduce(
+    tx: Tx,
+    mlist: MailingList,
+    found: Evidence,
+    own: str,
+    subject: str,
+    date: float,
+    *,
+    imported: bool,
+    before: float = math.inf,
+) -> Newcomer:
+    """Return what threading needs to know of a mail with the Message-ID `own` in which that was `found`.
+
+    The labels in its text become names of posts; those in an archive do not: they may be of another site.
+    `before` is its id if it is a post already: what it names came before.
+    """
+    labelled = (posts.by_label(tx, mlist.id, label) for label in found.labels) if not imported else ()
+    weak = [
+        Named(msgid.key(post.message_id), How.TEXT) for post in labelled if post and (not before or post.id < before)
+    ]
+    names = tuple(one for one in dict.fromkeys((*weak, *found.names)) if one.name != msgid.key(own))
+    only_weak = all(one.how is How.TEXT for one in names)
     return Newcomer(
         mlist.id,
         own,
-        msg.subject,
+        subject,
         date,
-        names=found.names,
+        names=names,
         index=found.index,
         base=found.base,
-        lonely=found.marked and weak_only and bool(found.base),
+        was=found.was,
+        lonely=only_weak and bool((found.base and found.marked) or found.was),
+        fresh=mlist.settings.new_subject_new_thread and not (found.marked or found.quotes or found.was),
     )
 
 

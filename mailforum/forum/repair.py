@@ -115,6 +115,11 @@ def _name_and_rethread(tx: Tx, found: Sequence[Found], now: float) -> None:
     _rethread(tx, [Found(post.list_id, "") for post in listed if post], now)
 
 
+def _forget_and_rethread(tx: Tx, found: Sequence[Found], now: float) -> None:
+    health.mend(tx, "mend_named_gone", {each.id for each in found}, now)
+    _rethread(tx, found, now)
+
+
 def _miskeyed(tx: Tx) -> list[Found]:
     """Members who would not be found by their address, and may so be members twice."""
     return [
@@ -144,6 +149,7 @@ RULES = (
     Rule(partial(health.found, query="nameless"), _name_and_rethread, "its message id leads to it again"),
     _sql("merged_twice", "leads to where that one went"),
     _sql("merged_with_posts", "it is a thread again"),
+    Rule(partial(health.found, query="named_gone"), _forget_and_rethread, "it is forgotten"),
     Rule(partial(health.found, query="circular"), _rethread, "the list was threaded anew"),
     Rule(partial(health.found, query="astray"), _rethread, "the list was threaded anew"),
     _sql("empty_threads", "removed"),

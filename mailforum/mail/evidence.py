@@ -8,7 +8,6 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
-from itertools import islice
 from typing import NamedTuple
 
 from mailforum.errors import Refused
@@ -16,7 +15,8 @@ from mailforum.mail import body, msgid, quoted, subject, thread_index
 from mailforum.mail.message import Message
 from mailforum.model import How
 
-MOST_NAMES = 50  # of the header; the farthest are left out
+MOST_NAMES = 50  # of the header
+MOST_INDICES = 10  # among them: they are long
 INDEX = "ti:"  # before a Thread-Index that is a name
 _PEOPLE = ("From", "To", "Cc", "Reply-To", "Sender")
 _ADDRESS = re.compile(r"""[^\s<>"'(),;:]++""")
@@ -41,7 +41,8 @@ class Evidence:
 
     `index` is its own Thread-Index in hex, "" for none. `names`: the mails it names, nearest first,
     those of its text (How.TEXT) last, each once, never itself. `labels` are those of our footers in
-    its text, without their `#`. `base`, `was` and `marked` are as in `subject.Topic`. `quotes` says
+    its text, without their `#`. `base`, `was` and `marked` are as in `subject.Topic`; for a reply `was` may
+    be its Thread-Topic. `quotes` says
     whether it quotes anything, and is true where nobody needs to know: for replies, and for mails
     without names.
     """
@@ -61,9 +62,9 @@ def read(msg: Message, own: str, *, prefix: str = "", under: str = "", address: 
     `prefix` and `address` are those of the list: without the address its footers are not recognised.
     `under` is the Message-ID that our own reply address names; it is believed before anything else.
     """
-    topic = subject.topic(msg.subject, prefix)
+    topic = _topic(msg, prefix)
     index = thread_index.read(msg.get("Thread-Index"))
-    names = tuple(islice(_others(_header_names(msg, index, under), own, address), MOST_NAMES))
+    names = msgid.nearest(list(_others(_header_names(msg, index, under), own, address)), MOST_NAMES)
     if names:
         return Evidence(index, names, (), *topic, quotes=topic.marked or body.quotes(_text(msg)))
     digest = any(_is_ours(one.name, address) for one in _header_names(msg, "", ""))
@@ -72,15 +73,27 @@ def read(msg: Message, own: str, *, prefix: str = "", under: str = "", address: 
     return Evidence(index, tuple(_others(weak, own, address)), found.labels, *topic, quotes=True)
 
 
+def _topic(msg: Message, prefix: str) -> subject.Topic:
+    """Take the subject apart. What a reply was about before is also in Outlook's Thread-Topic, where gateways
+    have put their marks before the subject."""
+    topic = subject.topic(msg.subject, prefix)
+    if not topic.marked or topic.was or not msg.get("Thread-Topic"):
+        return topic
+    before = subject.topic(msg.text("Thread-Topic"), prefix).base
+    return topic if before == topic.base else topic._replace(was=before)
+
+
 def _header_names(msg: Message, index: str, under: str) -> Iterator[Named]:
     """Yield what the header names, nearest first (RFC 5322 section 3.6.4)."""
     if under:
         yield Named(msgid.key(under), How.TOKEN)
     for how, field in ((How.IN_REPLY_TO, "In-Reply-To"), (How.REFERENCES, "References")):
         for value in reversed(msg.get_all(field)):
-            ids = (msgid.key(one) for one in reversed(msgid.ids(value)))
+            ids = (msgid.key(one) for one in reversed(msgid.ids(value, every=how is How.REFERENCES)))
             yield from (Named(one, how) for one in ids if how is not How.IN_REPLY_TO or not _is_person(one, msg))
-    yield from (Named(INDEX + before, How.THREAD_INDEX) for before in thread_index.ancestors(index))
+    yield from (
+        Named(INDEX + before, How.THREAD_INDEX) for before in msgid.nearest(thread_index.ancestors(index), MOST_INDICES)
+    )
 
 
 def _is_person(name: str, msg: Message) -> bool:

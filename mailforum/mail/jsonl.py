@@ -138,7 +138,12 @@ def _entry(line: bytes, number: int) -> Entry:
     raw = kept.raw_base64 if kept.raw is None else kept.raw.encode("utf-8", "replace")
     if raw is None:
         return Entry(b"", None, number, "It has neither `raw` nor `raw_base64`.")
-    return Entry(raw, kept.received.timestamp() if kept.received else None, number)
+    return Entry(raw, _seconds(kept.received), number)
+
+
+def _seconds(time: datetime | None) -> float | None:
+    """Return a time in seconds since the epoch; one that names no zone is in UTC."""
+    return None if time is None else (time if time.tzinfo else time.replace(tzinfo=UTC)).timestamp()
 
 
 _DECODER = msgspec.json.Decoder(_Kept)

@@ -8,8 +8,8 @@ mboxrd   every border is one, and one `>` is taken off each line `>From `, `>>Fr
 mboxo    only `>From ` itself was marked
 mboxcl   as mboxrd, and Content-Length says where a mail ends
 mboxcl2  Content-Length says so, and nothing is marked
-""       not known: as mboxrd, but a line `From ` that nobody has marked is a border only if it looks
-         like one, and Content-Length is believed as long as it has always led to a border
+""       not known: as mboxrd, but a line `From ` that nobody has marked is a border only if what is
+         behind it, and before it, looks like one; Content-Length is believed as long as it leads to borders
 """
 
 from __future__ import annotations
@@ -48,8 +48,11 @@ _USUAL_DATE = re.compile(rf" (?:{'|'.join(_DAYS)}) ({'|'.join(_MONTHS)}) {_TIME}
 _HEADER = re.compile(rb"(?:\r?\n|\Z|(?:[^\r\n][^\n]*+\n){0,4}?[!-9;-~]++[ \t]*+:)")
 _FIELD = re.compile(rb"[!-9;-~]++[ \t]*+:")
 _LENGTH = re.compile(rb"\ncontent-length:[ \t]*+(\d{1,9})[ \t]*+\r?\n")
-# Netscape and Eudora name nobody, and do not care for the empty line.
-_NOBODY = (b"From - ", b"From ???@??? ")
+_FIELDS = re.compile(rb"([!-9;-~]++)[ \t]*+:[^\n]*+\n(?:[ \t][^\n]*+\n)*+")
+_USUAL = frozenset(
+    b"from to cc date subject message-id received return-path mime-version content-type delivered-to reply-to sender"
+    b" in-reply-to references x-original-to x-mailer envelope-to dkim-signature list-id x-mozilla-status".split()
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -257,15 +260,26 @@ def _is_border(window: _Window, rules: _Rules, at: int, *, counted: bool = False
     line, _, rest = bytes(window.data[at : at + _AHEAD]).partition(b"\n")
     if not line.startswith(b"From ") or (rules.dated and not is_dated(line)):
         return False
-    before = bytes(window.data[max(0, at - 3) : at])
-    empty = before.endswith((b"\n\n", b"\n\r\n")) or before in (b"\n", b"\r\n")
     if counted or rules.dialect == "mboxrd":
-        return counted or empty
-    if not empty and not line.startswith(_NOBODY):
-        return False
+        return True
     if rules.first:
         return rest.startswith(rules.first)
-    return bool((_HEADER if rules.dated and empty else _FIELD).match(rest))
+    before = bytes(window.data[max(0, at - 3) : at])
+    if not before.endswith((b"\n\n", b"\n\r\n")) and before not in (b"\n", b"\r\n"):
+        return rules.dated and begins_mail(rest)  # some programs forget the empty line
+    return bool((_HEADER if rules.dated else _FIELD).match(rest))
+
+
+def begins_mail(text: bytes) -> bool:
+    """Say whether text begins with header fields, two of which are usual ones, or one if there are no others."""
+    text = text.replace(b"\r\n", b"\n")
+    names: list[bytes] = []
+    at = 0
+    while len(names) < 50 and (match := _FIELDS.match(text, at)):
+        names.append(match[1].lower())
+        at = match.end()
+    usual = len(_USUAL.intersection(names))
+    return usual >= 2 or (usual == len(names) == 1 and text[at : at + 1] in (b"\n", b""))
 
 
 def date_of(line: bytes) -> float | None:

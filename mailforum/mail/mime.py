@@ -288,8 +288,8 @@ def charset(msg: Message, part: Part) -> str:
     """Return the charset a part of text is read in: as it was declared, "us-ascii", or `guessed NAME`."""
     data = decode(msg, part, _HEAD)
     declared = _MEANT.get(part.charset, part.charset)
-    name = words.read(data, declared)[1].replace("_", "-")
-    if words.charset(declared).replace("_", "-") == name:
+    name = words.read(data, declared)[1].replace("_", "-").replace("utf8", "utf-8")
+    if words.charset(declared).replace("_", "-").replace("utf8", "utf-8") == name:
         return name if part.charset in ("", declared) else part.charset
     return "us-ascii" if data.isascii() else f"guessed {name}"
 

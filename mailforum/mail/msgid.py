@@ -7,12 +7,14 @@ changed the case of ids, and no two mails are told apart by it.
 
 import re
 from collections.abc import Iterable, Iterator, Sequence
-from typing import NamedTuple
+from typing import NamedTuple, TypeVar
 
 from mailforum.mail import words
 
+Name = TypeVar("Name")
+
 MAX_ID = 250  # characters, brackets and all
-MAX_VALUE = 20_000  # characters of a header that are read, from its end: the last ids are the nearest
+MAX_VALUE = 20_000  # characters at the end of a header that are read: the last ids are the nearest
 
 _CUT = 200  # where a header has that many characters, an id without its end was cut off, not badly written
 _LEAST = 6  # characters of an id without "@": `<20040101.ABC>`, but not `<y>` or `<2004>`
@@ -44,16 +46,17 @@ class _Found(NamedTuple):
     words: int
 
 
-def ids(text: str) -> list[str]:
+def ids(text: str, *, every: bool = False) -> list[str]:
     """Return the message ids in a header's value, in order, each `<left@right>`; never raises; linear.
 
     Comments, quoted strings and words around the ids are tolerated, encoded words decoded. In a
     sentence such as `Message from "Al" <al@example.org> of Monday <real@id>` only the last id counts,
-    and none behind a "from": those are addresses. Ids without brackets count where they look like ids:
-    `left@right` with a digit on the left, or alone, and no sentence around them. One that was cut off with the
-    rest of a long value does not. Without "@" an id needs brackets and a digit.
+    and none behind a "from": those are addresses. In References, where people do not stand, `every`
+    one but these counts. Ids without brackets count where they look like ids: `left@right` with a digit
+    on the left, or alone, and no sentence around them. One that was cut off with the rest of a long
+    value does not. Without "@" an id needs brackets and a digit.
 
-    Of a value that is longer than 20,000 characters, the ids at its end are returned.
+    Of a value that is longer than 20,000 characters, its first id and those at its end are returned.
     """
     if not text:
         return []
@@ -62,13 +65,13 @@ def ids(text: str) -> list[str]:
         return list(_cleaned(_BRACKETS.findall(text)))
     found = _pieces(_without_halves(text))
     if found.words >= _PROSE:
-        return found.spoken[-1:]
+        return found.spoken if every else found.spoken[-1:]
     return found.ids or [*_cleaned(_BRACKETS.findall(text))] or [*_cleaned(_bare(_BARE.findall(text)))]
 
 
 def _readable(text: str) -> str:
     if len(text) > MAX_VALUE:
-        text = text[max(text.find("<", len(text) - MAX_VALUE), len(text) - MAX_VALUE) :]
+        text = text[: text.find(">", 0, MAX_ID) + 1] + text[-MAX_VALUE:].partition(" ")[2]
     return words.decode(text) if "=?" in text else text
 
 
@@ -134,7 +137,8 @@ def _cleaned(inner: Iterable[str]) -> Iterator[str]:
         # The end is kept of one that is too long, so that cleaning it again changes nothing.
         one = one[2 - MAX_ID :]
         left, _, right = one.partition("@")
-        if ((left and right) or (len(one) >= _LEAST and _has_digit(one))) and words.decode(one) == one:
+        readable = "=?" not in one or words.decode(one) == one
+        if readable and ((left and right) or (len(one) >= _LEAST and _has_digit(one))):
             yield f"<{one}>"
 
 
@@ -162,11 +166,17 @@ def key(one: str) -> str:
 def references(in_reply_to: str, references: str, own: str = "", limit: int = 50) -> tuple[str, ...]:
     """Return the candidates for the parent, nearest first, without duplicates and without `own`.
 
-    First In-Reply-To, then References from its last id to its first (RFC 5322 section 3.6.4),
-    `limit` at most: the oldest ones are left out.
+    First In-Reply-To, then References from its last id to its first (RFC 5322 section 3.6.4).
+    `limit` at most, as `nearest`.
     """
-    nearest_first = [*reversed(ids(in_reply_to)), *reversed(ids(references))]
-    return tuple(one for one in dict.fromkeys(nearest_first) if one != own)[:limit]
+    nearest_first = [*reversed(ids(in_reply_to)), *reversed(ids(references, every=True))]
+    return nearest([one for one in dict.fromkeys(nearest_first) if one != own], limit)
+
+
+def nearest(names: Sequence[Name], limit: int) -> tuple[Name, ...]:
+    """Return `limit` of the names, which stand nearest first: of many the farthest, the thread's beginning,
+    and the nearest."""
+    return tuple(names) if len(names) <= limit else (*names[: limit - 1], names[-1])
 
 
 def invent(raw_hash: bytes, domain: str) -> str:

@@ -55,7 +55,8 @@ _MARKERS = re.compile(rf"\s*+(?:{_MARKER}\s*+)*+", re.IGNORECASE)
 _TAG = re.compile(rf"\[[^\[\]]{{1,{MAX_TAG}}}\]")
 # What the subject was before, in brackets at its end; long subjects lose the closing one.
 _WAS = re.compile(
-    r"[(\[{]\s*+(?:was|war|vorher|fr[uü]her|était|fue|era|voorheen|tidigare|bylo|было)\b[:\s]++([^()\[\]{}]++(?:[\[(][^()\[\]{}]*+[\])][^()\[\]{}]*+)*+)[)\]}]?+\s*+\Z",
+    r"[(\[{]\s*+(?:was|war|vorher|fr[uü]her|était|fue|era|voorheen|tidigare|bylo|было)\b[:\s]++"
+    r"((?:[^()\[\]{}]++|[\[(][^()\[\]{}]*+[\])])++)[)\]}]?+\s*+\Z",
     re.IGNORECASE,
 )
 _FORWARDED = re.compile(r"\s*+\(fwd\)\s*+\Z", re.IGNORECASE)

@@ -136,5 +136,7 @@ def load_queries() -> dict[str, str]:
             table = file.name.removesuffix(".sql")
             parts = re.split(r"^-- name: (\w+)\s*$", file.read_text(encoding="utf-8"), flags=re.MULTILINE)
             for name, statement in zip(parts[1::2], parts[2::2], strict=True):
+                if f"{table}.{name}" in queries:
+                    raise ValueError(f"two statements are called {table}.{name}")
                 queries[f"{table}.{name}"] = statement.strip().rstrip(";")
     return queries

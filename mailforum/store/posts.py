@@ -35,6 +35,12 @@ def by_id(tx: Tx, post_id: int) -> Post | None:
     return _post(row) if row else None
 
 
+def is_cut(tx: Tx, post_id: int) -> bool:
+    """Say whether a moderator has split a post off from what it answers."""
+    row = tx.one("post.is_cut", id=post_id)
+    return bool(row and row["cut"])
+
+
 def by_label(tx: Tx, list_id: int, label: str) -> Post | None:
     """Return the post whose public id is `label`, such as `48.3`."""
     row = tx.one("post.by_label", list_id=list_id, label=label)
@@ -67,20 +73,24 @@ def dated(tx: Tx, list_id: int, order: str, during: Period, after: Key | None, l
 
 def selected(tx: Tx, list_id: int, chosen: Selection, after: int, last: int, limit: int) -> list[Post]:
     """Return the chosen posts of a list with `after` < id <= `last` in order of arrival."""
-    found = tx.all("post.selected", **_chosen(list_id, chosen), after=after, last=last, limit=limit)
-    return [_post(row) for row in found]
+    query, which = _chosen("post.selected", list_id, chosen)
+    return [_post(row) for row in tx.all(query, **which, after=after, last=last, limit=limit)]
 
 
 def count_selected(tx: Tx, list_id: int, chosen: Selection) -> tuple[int, int]:
     """Return (how many posts of a list are chosen, the id of the last of them); (0, 0) if there are none."""
-    row = tx.one("post.count_selected", **_chosen(list_id, chosen))
+    query, which = _chosen("post.count_selected", list_id, chosen)
+    row = tx.one(query, **which)
     assert row is not None
     return row["posts"], row["last"]
 
 
-def _chosen(list_id: int, chosen: Selection) -> dict[str, object]:
-    threads = json.dumps(chosen.threads)
-    return {"list_id": list_id, "threads": threads, "start": chosen.during.start, "end": chosen.during.end}
+def _chosen(query: str, list_id: int, chosen: Selection) -> tuple[str, dict[str, object]]:
+    """Return the query that finds the chosen posts by the right index, and what both say of which they are."""
+    which: dict[str, object] = {"list_id": list_id, "start": chosen.during.start, "end": chosen.during.end}
+    if chosen.threads:
+        return f"{query}_in_threads", which | {"threads": json.dumps(chosen.threads)}
+    return query, which
 
 
 def of_thread(tx: Tx, thread_id: int) -> list[Post]:

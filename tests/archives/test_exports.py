@@ -83,6 +83,20 @@ def test_lines_that_others_have_written_need_a_mail_and_no_more() -> None:
     assert [mail.received for mail in mails] == [None, None]
 
 
+@pytest.mark.parametrize(
+    ("written", "received"),
+    [
+        ("2015-01-01T12:30:00Z", 1420115400.0),
+        ("2015-01-01T12:30:00", 1420115400.0),
+        ("2015-01-01T14:30:00.25+02:00", 1420115400.25),
+        ("0001-01-01T00:00:00", -62135596800.0),
+    ],
+)
+def test_a_time_that_names_no_zone_is_in_utc(written: str, received: float) -> None:
+    (mail,) = read(json.dumps({"raw": "Subject: x\r\n\r\n", "received": written}).encode())
+    assert (mail.received, mail.fault) == (received, "")
+
+
 def test_a_line_that_is_too_long_is_passed_over() -> None:
     long = json.dumps({"raw": "Subject: x\r\n\r\n" + "x" * 500}).encode()
     good = json.dumps({"raw": "Subject: x\r\n\r\n"}).encode()

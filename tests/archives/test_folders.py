@@ -134,6 +134,20 @@ def test_a_folder_of_any_size_is_sorted_in_pieces(tmp_path: Path) -> None:
     )
 
 
+def test_names_of_any_shape_have_an_order() -> None:
+    names = ["10", "9", "a", "a1", "a1b", "a01", "", "1a", "B", "b2", "٣"]
+    assert sorted(names, key=order.natural) == ["", "1a", "٣", "9", "10", "a", "a01", "a1", "a1b", "B", "b2"]
+
+
+def test_a_repository_of_something_else_in_a_tree_is_left_out(tmp_path: Path) -> None:
+    (tmp_path / "a" / "objects").mkdir(parents=True)
+    (tmp_path / "a" / "HEAD").write_text("nonsense")
+    (tmp_path / "b.eml").write_bytes(mail(1))
+    found = read(tmp_path)
+    assert numbers(found) == [1]
+    assert [one.left_out for one in found] == ["", "no mail"]
+
+
 def test_the_meter_counts_what_is_read(tmp_path: Path) -> None:
     box = mailbox.Maildir(tmp_path / "Maildir")
     for number in range(5):

@@ -8,6 +8,7 @@ import gzip
 import io
 import json
 import lzma
+import mailbox
 import tarfile
 import zipfile
 from collections.abc import Callable
@@ -65,6 +66,37 @@ def test_a_tar_file_is_read_as_a_stream(tmp_path: Path, mode: str) -> None:
     assert numbers(found) == [1, 2, 3]
     assert found[0].where == f"{tmp_path}/old.tar/Maildir/cur/1"
     assert [one.left_out for one in found] == ["", "", "", "no mail"]
+
+
+def test_an_archive_within_an_archive_is_not_opened(tmp_path: Path) -> None:
+    out = io.BytesIO()
+    with zipfile.ZipFile(out, "w") as archive:
+        archive.writestr("a.mbox", BOX)
+    inner = tar(tmp_path / "inner.tar", "", a=mbox([1])).read_bytes()
+    tar(tmp_path / "outer.tar", "", a=out.getvalue(), b=inner, c=gzip.compress(inner), d=mbox([5]))
+    with zipfile.ZipFile(tmp_path / "outer.zip", "w") as archive:
+        archive.writestr("x.zip", out.getvalue())
+    (tmp_path / "inner.tar").unlink()
+    found = read(tmp_path)
+    assert numbers(found) == [5]
+    assert [one.where.partition(" is ")[2] for one in found if one.left_out] == [
+        "an archive within another; unpack it, and import it by itself"
+    ] * 4
+
+
+def test_a_fault_of_ours_with_one_file_takes_no_other_with_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    for number in (1, 2):
+        (tmp_path / f"{number}.eml").write_bytes(mail(number))
+    whole = recognise.of_file
+
+    def broken(head: bytes) -> str:
+        if b"Mail 1" in head:
+            raise ZeroDivisionError("a bug")
+        return whole(head)
+
+    monkeypatch.setattr(recognise, "of_file", broken)
+    bad, good = read(tmp_path)
+    assert (bad.fault, good.fault) == ("A fault of ours: ZeroDivisionError: a bug", "")
 
 
 TAKEOUT = b"".join(
@@ -173,6 +205,8 @@ def test_the_format_may_be_said(tmp_path: Path) -> None:
         (b"Date,Subject\n1,2\n", ""),
         (b"From: and To: are words\nof a text\n", ""),
         (b"<!DOCTYPE html>\n", ""),
+        (b'{"id":"1.1","thread":1,"parent":null,"message_id":"<1@b>"}\n', "jsonl"),
+        (b'{\n  "message_id": 7\n}\n', ""),
     ],
 )
 def test_a_file_is_known_by_how_it_begins(head: bytes, kind: str) -> None:
@@ -182,6 +216,17 @@ def test_a_file_is_known_by_how_it_begins(head: bytes, kind: str) -> None:
 @given(boxes.FILES, st.integers(0, 300))
 def test_any_file_is_read_or_refused_in_one_sentence(data: bytes, cut: int) -> None:
     boxes.check_any(data, cut)
+
+
+def test_a_mailbox_of_pythons_is_read(tmp_path: Path) -> None:
+    box = mailbox.mbox(tmp_path / "mbox")
+    for number in range(5):
+        box.add(mail(number, "Hello\n\nFrom me\n> From you\n>From them\n"))
+    box.close()
+    found = read(tmp_path / "mbox")
+    assert numbers(found) == [0, 1, 2, 3, 4]
+    # Python marks `From ` and not what is marked already: what was `>From them` cannot be told any more.
+    assert b"\nFrom me\n> From you\nFrom them\n" in found[0].raw
 
 
 def test_json_lines_of_an_export_are_read(tmp_path: Path) -> None:

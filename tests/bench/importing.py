@@ -18,15 +18,15 @@ import resource
 import sys
 import tempfile
 import time
-from collections.abc import Awaitable, Iterator
+from collections.abc import Awaitable, Callable, Iterator
 from pathlib import Path
-from typing import TypeVar
+from typing import BinaryIO, TypeVar
 
+from mailforum.archives.source import Mail
 from mailforum.clock import SystemClock
 from mailforum.forum import archive, export
-from mailforum.forum.archive import Mail
-from mailforum.mail import mbox
-from mailforum.model import MailingList, Selection
+from mailforum.mail import jsonl, mbox
+from mailforum.model import MailingList, Post, Selection
 from mailforum.settings import ListSettings
 from mailforum.store import lists
 from mailforum.store.database import Database
@@ -57,11 +57,16 @@ async def measured(what: str, count: int, work: Awaitable[T]) -> T:
     return result
 
 
-async def give_out(db: Database, mlist: MailingList) -> int:
+def in_mbox(out: BinaryIO, post: Post, raw: bytes) -> None:
+    """Write a post as an export to an mbox does."""
+    mbox.write(out, raw, received=post.received_at)
+
+
+async def give_out(db: Database, mlist: MailingList, write: Callable[[BinaryIO, Post, bytes], object]) -> int:
     """Export into memory; return the bytes."""
     out = io.BytesIO()
     async for post, raw in export.give_out(db, mlist, Selection()):
-        mbox.write(out, raw, received=post.received_at)
+        write(out, post, raw)
     return out.tell()
 
 
@@ -80,7 +85,8 @@ async def run(folder: Path, count: int, seed: int) -> None:
         print(f"  {report.imported} posts, {report.threads} threads, {report.duplicates} duplicates, {report.bad} bad")
         again = await measured("import again", count, archive.take_in(db, mlist, mails(path), clock))
         assert again.imported == 0, again
-        await measured("export", report.imported, give_out(db, mlist))
+        await measured("export, mbox", report.imported, give_out(db, mlist, in_mbox))
+        await measured("export, JSON", report.imported, give_out(db, mlist, jsonl.write))
     finally:
         await db.close()
 

@@ -176,7 +176,7 @@ def test_a_big_list_is_deleted_in_small_steps(pmo: Forum, monkeypatch: pytest.Mo
     monkeypatch.setattr(lists, "SOME", 2)
     monkeypatch.setattr(lists, "delete_some", lambda tx, list_id: steps.append(1) or real(tx, list_id))
     pmo.run("list", "delete", "pmo")
-    assert len(steps) == 1 + 5 + 3 + 3 + 1, "members, deliveries, posts, names, and nothing more"
+    assert len(steps) == 1 + 5 + 3 + 5 + 1, "members, deliveries, posts, names, and nothing more"
     assert [row["address"] for row in pmo.rows("list", "ls")] == ["other@lists.example.test"]
     assert len(pmo.rows("member", "ls", "other")) == 1
     assert "error" not in pmo.run("check").out

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import base64
 import errno
-import fcntl
 import gzip
 import json
 import mailbox
@@ -218,35 +217,46 @@ def test_a_folder_that_is_no_maildir_is_never_replaced(house: House) -> None:
 
 @pytest.mark.parametrize("name", ["out.mbox", "out.jsonl.gz", "out/"])
 def test_a_disk_that_is_full_leaves_nothing_half(house: House, name: str) -> None:
-    house.fill(300)
-    with small_disk(house.folder / "small", "100k") as disk:
+    house.fill(100)
+    with small_disk(house.folder / "small", "64k") as disk:
         answer = house.run("export", "pmo", f"{disk.folder}/{name}", code=1)
         assert os.strerror(errno.ENOSPC) in answer.err and str(disk.folder) in answer.err
         assert answer.err.count("\n") == 1
         assert not any(disk.folder.iterdir())
 
 
+HALF = """
+import sys
+from pathlib import Path
+from mailforum.cli.whole import new_file, new_maildir
+new = new_maildir if sys.argv[1].endswith("/") else new_file
+with new(Path(sys.argv[1]), force=True) as part:
+    file = (part / "cur" / "1.half.mailforum:2,S").open("wb") if isinstance(part, Path) else part
+    file.write(b"half of a mail, and more than is written later" * 1000)
+    file.flush()
+    print("half", flush=True)
+    sys.stdin.read()
+"""
+
+
 @pytest.mark.parametrize("name", ["out.mbox", "out/"])
-def test_what_a_killed_run_has_left_is_written_over(house: House, name: str) -> None:
+def test_an_export_that_is_killed_leaves_what_was_there_and_the_next_one_does_not_mind(house: House, name: str) -> None:
     house.take_in(mail(1))
-    part = house.folder / "out.mbox.mailforum-part"
-    if name.endswith("/"):
-        part = house.folder / "out.mailforum-part" / "cur" / "1.half.mailforum:2,S"
-        part.parent.mkdir(parents=True)
-    part.write_bytes(b"half of a mail, and of one much longer than what is written now" * 100)
+    target = house.folder / name
     house.run("export", "pmo", f"{house.folder}/{name}")
-    assert b"half" not in b"".join(_content(house.folder / name))
-    assert not part.exists()
-
-
-def test_two_exports_do_not_write_into_one_file(house: House) -> None:
-    house.take_in(mail(1))
-    with (house.folder / "out.mbox.mailforum-part").open("wb") as other:
-        fcntl.flock(other, fcntl.LOCK_EX)
-        answer = house.run("export", "pmo", house.folder / "out.mbox", code=1)
-        assert "is being written by somebody else" in answer.err
-        assert (house.folder / "out.mbox.mailforum-part").exists()
-    house.run("export", "pmo", house.folder / "out.mbox")
+    before = _content(target)
+    command = [sys.executable, "-c", HALF, f"{house.folder}/{name}"]
+    with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE) as doomed:
+        assert doomed.stdout and doomed.stdout.readline() == b"half\n"
+        busy = house.run("export", "pmo", f"{house.folder}/{name}", "--force", code=1)
+        assert "is being written by somebody else" in busy.err
+        doomed.kill()
+    assert _content(target) == before
+    house.take_in(mail(2))
+    house.run("export", "pmo", f"{house.folder}/{name}", "--force")
+    assert len(_content(target)) == (2 if name == "out/" else 1)
+    assert b"half" not in b"".join(_content(target)) and b"Text 2" in b"".join(_content(target))
+    assert list(house.folder.glob("out*")) == [target]
 
 
 @pytest.mark.parametrize(

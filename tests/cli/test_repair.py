@@ -104,9 +104,21 @@ FAULTS: dict[str, tuple[str, str, str, object]] = {
     ),
     "a message id that leads nowhere": (
         "UPDATE message_id SET post_id = 99 WHERE post_id = 1",
-        "1 rows of message_id refer by post_id to a post that is gone",
-        "SELECT post_id FROM message_id WHERE msgid = '<a@example.org>'",
-        1,
+        "2 rows of message_id refer by post_id to a post that is gone",
+        "SELECT sum(post_id) FROM message_id WHERE msgid = '<a@example.org>' OR post_id = 1",
+        2,
+    ),
+    "a post that names one that is gone": (
+        "UPDATE post SET named_id = 99 WHERE id = 2",
+        "post 1.2 of pmo@lists.example.test names a post that is gone",
+        "SELECT count(*) FROM post WHERE parent_id IS NULL AND named_id IS NULL",
+        3,
+    ),
+    "a post whose conversation does not lead to it": (
+        "DELETE FROM message_id WHERE post_id = 3 AND msgid LIKE 'ti:%'",
+        "post 2.1 of pmo@lists.example.test is not found by its message id",
+        "SELECT count(*) FROM message_id WHERE post_id = 3",
+        2,
     ),
     "a message id that leads to another's post": (
         "UPDATE message_id SET post_id = 3 WHERE post_id = 1",

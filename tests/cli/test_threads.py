@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import pty
+import pwd
 import subprocess
 import sys
 
@@ -103,3 +104,103 @@ def _read(terminal: int) -> bytes:
         return os.read(terminal, 65536)
     except OSError:  # Linux says so when the last one who could write has gone
         return b""
+
+
+# -- repairs
+
+
+def test_a_split_says_what_has_become_of_both_parts(talk: Forum) -> None:
+    out = talk.run("thread", "split", "1.2", "--as", "kim@example.org").out.splitlines()
+    assert out == [
+        "#1.2 and 1 answer to it are thread #3 now: Hello a@example.org",
+        "#1 keeps 1 post; the ids of posts stay, and answers go where these are",
+    ]
+    assert talk.rows("thread", "split", "pmo", "1.3") == [
+        {"post": "1.3", "thread": 4, "posts": 1, "from": 3, "left": 1}
+    ]
+    talk.post("late@example.org", reply_to="b@example.org")
+    assert [row["id"] for row in talk.rows("thread", "show", "4")] == ["1.3", "4.1"]
+    assert "begins #4 (split off by a moderator)" in talk.run("post", "show", "1.3").out
+    assert [row["split"] for row in (*talk.rows("post", "show", "1.3"), *talk.rows("post", "show", "1.1"))] == [
+        True,
+        False,
+    ]
+
+
+def test_a_merge_says_what_leads_where(talk: Forum) -> None:
+    assert talk.run("thread", "merge", "2", "1").out.splitlines() == [
+        "#1 has 4 posts now: Hello q@example.org",
+        "#2 leads to it; the ids of posts stay",
+    ]
+    assert "answers #1.1 <q@example.org> (put there by a moderator)" in talk.run("post", "show", "2.1").out
+    assert "(put there by a moderator)" in talk.run("thread", "show", "2").out
+    assert talk.run("thread", "split", "2.1").out.startswith("#2.1 is thread #2 now: Hello x@example.org\n")
+    assert talk.rows("thread", "merge", "1", "2") == [
+        {"thread": 1, "posts": 4, "subject": "Hello x@example.org", "merged": 2}
+    ]
+
+
+def test_a_thread_is_renamed_and_named_by_its_first_post_again(talk: Forum) -> None:
+    assert talk.run("thread", "rename", "pmo", "#1", "Lunch").out == "#1 is called: Lunch\n"
+    talk.post("more@example.org", reply_to="q@example.org")
+    assert talk.rows("thread", "ls", "pmo")[0]["subject"] == "Lunch"
+    assert talk.rows("thread", "rename", "1", "") == [{"thread": 1, "subject": "Hello q@example.org"}]
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        ("split pmo 1.1", "#1.1 begins #1 already"),
+        ("split pmo 9.9", "there is no post 9.9 on pmo@lists.example.test"),
+        ("split 1", "there is no post 1"),
+        ("merge 1 1", "there is nothing to merge: both are #1"),
+        ("merge 1 1.3", "there is nothing to merge: both are #1"),
+        ("merge 1 9", "there is no thread 9 on pmo@lists.example.test"),
+        ("merge pmo 9 1", "there is no thread 9 on pmo@lists.example.test"),
+        ("merge pmo 2 lab#1", "#2 and #1 are on two lists"),
+        ("rename 9 Lunch", "there is no thread 9"),
+        ("rename pmo 9 Lunch", "there is no thread 9 on pmo@lists.example.test"),
+    ],
+)
+def test_what_cannot_be_repaired_is_one_line_and_leaves_no_row(talk: Forum, words: str, said: str) -> None:
+    talk.run("list", "create", "lab")
+    talk.run("list", "set", "lab", "posting=anyone")
+    talk.run("inject", "--to", "lab@lists.example.test", talk.mail("lab@example.org"))
+    if "lab" not in words and "pmo" not in words:
+        talk.run("list", "delete", "lab", "--yes")
+    assert talk.fails("thread", *words.split()) == said
+    assert talk.rows("audit") == []
+
+
+def test_merging_what_was_merged_already_says_so(talk: Forum) -> None:
+    talk.run("thread", "merge", "2", "1")
+    assert talk.fails("thread", "merge", "2", "1") == "there is nothing to merge: both are #1"
+
+
+def test_the_audit_says_who_has_done_what_also_when_the_list_is_gone(
+    talk: Forum, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    user = pwd.getpwuid(os.getuid()).pw_name
+    monkeypatch.delenv("SUDO_USER", raising=False)
+    talk.run("thread", "split", "1.2")
+    monkeypatch.setenv("SUDO_USER", "kim")
+    talk.run("thread", "merge", "3", "1")
+    talk.run("thread", "rename", "1", "Lunch", "--as", "Kim \x1b[2J")
+    found = talk.rows("audit", "pmo")
+    assert [(row["who"], row["what"], row["target"]) for row in found] == [
+        (user, "thread split", "1.2"),
+        (f"kim as {user}", "thread merge", "#3"),
+        ("Kim  [2J", "thread rename", "#1"),
+    ]
+    assert (found[0]["before"], found[0]["after"]) == (
+        {"thread": 1, "parent": "1.1", "how": "in-reply-to"},
+        {"thread": 3, "posts": 2},
+    )
+    assert lines(talk.run("audit", "--limit", "1"))[1].endswith(
+        f"Z {user} pmo@lists.example.test thread split 1.2 thread=1 parent=1.1 how=in-reply-to → thread=3 posts=2"
+    )
+    assert talk.rows("audit", "--until", "2001") == []
+    assert len(talk.rows("audit", "--since", "1h")) == 3
+    talk.run("list", "delete", "pmo", "--yes")
+    assert talk.rows("audit", "pmo") == talk.rows("audit", "pmo@lists.example.test") == found
+    assert talk.fails("audit", "pm") == "there is no list pm; `mailforum list ls` shows all"

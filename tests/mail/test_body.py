@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from mailforum.mail import body
+from mailforum.mail import body, html
 from mailforum.mail.body import Attachment, Block, fold_quotes, unflow
 from mailforum.mail.message import Message, normalise, parse
 
@@ -275,3 +275,39 @@ def _seconds(call):
     start = time.process_time()
     call()
     return time.process_time() - start
+
+
+_GMAIL = (
+    '<div dir="ltr">Fine.</div><br><div class="gmail_quote"><div class="gmail_attr">On Mon, 1 Mar 2021 at 10:00, Ada'
+    ' &lt;<a href="mailto:ada@example.org">ada@example.org</a>&gt; wrote:<br></div>'
+    '<blockquote class="gmail_quote" style="margin:0">words<br></blockquote></div>'
+)
+_OUTLOOK = (
+    "<html><body><p>Fine.</p><div style='border-top:solid'><p><b>From:</b> Ada &lt;ada@example.org&gt;<br>"
+    "<b>Sent:</b> Monday, March 1, 2021 10:00<br><b>To:</b> pmo<br></p></div><p>words</p></body></html>"
+)
+
+
+@pytest.mark.parametrize(
+    ("text", "quotes"),
+    [
+        ("> words\n\nFine.", True),
+        (" >words", True),
+        ("Fine.\n\n-----Original Message-----\nFrom: Ada\n\nwords", True),
+        ("Fine.\n\n________________________________\nFrom: Ada\nSent: Monday\nTo: pmo\n\nwords", True),
+        ("Fine.\n\nVon: Ada\nGesendet: Montag\nAn: pmo\n\nWorte", True),
+        ("Fine.\n\nOn Mon, 1 Mar 2021, Ada wrote:\n\nwords", True),
+        ("Fine.\n\nAm 1.3.2021 schrieb Ada:\nWorte", True),
+        ("Fine.\n\n2021年3月1日 Ada 写道：\n\n话", True),
+        (html.to_text(_GMAIL), True),
+        (html.to_text(_OUTLOOK), True),
+        ("Fine.", False),
+        ("He wrote: words", False),
+        ("From: here\nto there", False),
+        (">From here", False),
+        ("a > b\nx >> y", False),
+        ("", False),
+    ],
+)
+def test_whether_anybody_is_quoted(text: str, quotes: bool) -> None:
+    assert body.quotes(text) is quotes

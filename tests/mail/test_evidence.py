@@ -1,5 +1,6 @@
 """What a mail says about its place among others."""
 
+import base64
 import time
 
 import pytest
@@ -56,9 +57,15 @@ def test_answers_to_a_digest_or_a_notice_of_ours_do_not_belong_together() -> Non
     assert named("In-Reply-To: <digest.4.77.other@example.org>") != []
 
 
-def test_at_most_fifty_names_the_nearest_are_kept() -> None:
+def test_at_most_fifty_names_the_nearest_are_kept_and_the_first_of_all() -> None:
     names = named("References: " + " ".join(f"<{number}@x>" for number in range(10_000)))
-    assert [name for name, _ in names] == [f"<{number}@x>" for number in range(9_999, 9_949, -1)]
+    assert [name for name, _ in names] == [f"<{number}@x>" for number in (*range(9_999, 9_950, -1), 0)]
+
+
+def test_of_a_long_index_the_nearest_ten_count_and_the_first() -> None:
+    index = bytes.fromhex(ROOT) + bytes(range(5)) * 30
+    names = named("Thread-Index: " + base64.b64encode(index).decode())
+    assert [len(name) // 2 for name, _ in names] == [1 + 22 + 5 * steps for steps in (*range(29, 20, -1), 0)]
 
 
 def test_the_text_is_looked_at_only_where_the_header_names_nothing() -> None:
@@ -77,6 +84,13 @@ def test_whether_it_quotes_is_known_where_an_answer_has_a_new_subject() -> None:
 def test_the_subject_is_taken_apart() -> None:
     found = read("Subject: =?utf-8?q?AW:_[pmo]_Gr=C3=BC=C3=9Fe_=28was:_Re:_Alt=29?=")
     assert (found.base, found.was, found.marked) == ("grüsse", "alt", True)
+
+
+def test_what_a_reply_was_about_is_also_in_its_thread_topic() -> None:
+    assert read("Subject: [EXTERNAL] RE: Budget\nThread-Topic: Budget").was == "budget"
+    assert read("Subject: RE: Budget\nThread-Topic: [pmo] Budget").was == ""
+    assert read("Subject: RE: Money (was: Lunch)\nThread-Topic: Budget").was == "lunch"
+    assert read("Subject: Money\nThread-Topic: Budget").was == "", "it begins something"
 
 
 _MARKS = [*'<>@"(),;: .\\é\0', "\n ", "a1", "b", "from", "of", "Re:", "[pmo]", "(was: x)", "wrote:", "#48.3", LIST]

@@ -84,11 +84,14 @@ def test_a_mail_without_a_header_is_a_mail_where_all_is_marked() -> None:
     assert raws(data) == [b"Subject: 1\n\none\n\n" + FROM_ + b"two\n"]
 
 
-@pytest.mark.parametrize("name", [b"-", b"???@???"])
-def test_netscape_and_eudora_forget_the_empty_line(name: bytes) -> None:
+@pytest.mark.parametrize("name", [b"-", b"???@???", b"ada@example.org"])
+def test_some_programs_forget_the_empty_line(name: bytes) -> None:
     line = FROM_.replace(b"ada@example.org", name)
-    data = line + b"Subject: 1\n\none\n" + line + b"Subject: 2\n\ntwo\n"
-    assert raws(data) == [b"Subject: 1\n\none\n", b"Subject: 2\n\ntwo\n"]
+    first, second = b"Subject: 1\n\none\n", b"Return-Path: <a@example.org>\nReceived: from x\n\tby y\n\ntwo\n"
+    assert raws(line + first + line + second) == [first, second]
+    assert raws(line + first + line + second, "mboxrd") == [first, second]
+    pasted = b"Subject: 1\n\nThe log:\n" + line + b"Note: this is no mail\nOr: is it?\n"
+    assert raws(line + pasted) == [pasted]
 
 
 @pytest.mark.parametrize("line_end", [b"\n", b"\r\n"])

@@ -394,3 +394,21 @@ def test_control_characters_are_taken_out_of_a_text_and_nothing_else():
         for char in characters
         if char not in "\t\n\r" and (category(char) in ("Cc", "Cs", "Zl", "Zp") or char == "\ufeff")
     }
+
+
+@pytest.mark.parametrize(
+    ("declared", "body", "name"),
+    [
+        (b"; charset=UTF8", "Größe".encode(), "utf-8"),
+        (b"; charset=iso-8859-1", b"Gr\xf6\xdfe", "iso-8859-1"),
+        (b"; charset=koi8-r", b"abc", "koi8-r"),
+        (b"", b"abc", "us-ascii"),
+        (b"", "Größe".encode(), "guessed utf-8"),
+        (b"; charset=us-ascii", b"Gr\xf6\xdfe", "guessed windows-1252"),
+        (b"; charset=utf-8", b"Gr\xf6\xdfe", "guessed windows-1252"),
+        (b"; charset=x-unknown", "Größe".encode(), "guessed utf-8"),
+    ],
+)
+def test_the_charset_of_a_part_is_what_it_says_or_what_it_was_read_in(declared: bytes, body: bytes, name: str) -> None:
+    msg = parse(b"Content-Type: text/plain" + declared + b"\r\n\r\n" + body)
+    assert mime.charset(msg, mime.top(msg)) == name

@@ -91,6 +91,12 @@ def test_a_message_id_is_one_id_or_nothing() -> None:
     assert msgid.message_id("") == ""
 
 
+def test_in_references_every_id_of_a_sentence_counts() -> None:
+    value = "<a@b> and then <c@d> from Ada <ada@example.org> and <e@f>"
+    assert msgid.ids(value, every=True) == ["<a@b>", "<c@d>", "<e@f>"]
+    assert msgid.ids(value) == ["<e@f>"]
+
+
 @pytest.mark.parametrize(
     ("value", "found"),
     [
@@ -135,12 +141,12 @@ def test_an_address_in_in_reply_to_is_no_parent() -> None:
     assert msgid.references('Message from "Al" <al@example.org> of Mon <real@id>', "") == ("<real@id>",)
 
 
-def test_of_twenty_thousand_references_the_nearest_fifty_count() -> None:
+def test_of_twenty_thousand_references_the_nearest_and_the_first_count() -> None:
     value = " ".join(f"<{number}@example.org>" for number in range(20_000))
     start = time.process_time()
     found = msgid.references("", value)
     assert time.process_time() - start < 0.1
-    assert found == tuple(f"<{number}@example.org>" for number in range(19_999, 19_949, -1))
+    assert found == tuple(f"<{number}@example.org>" for number in (*range(19_999, 19_950, -1), 0))
 
 
 @pytest.mark.parametrize(

@@ -218,6 +218,8 @@ def test_the_base_of_a_subject_is_without_markers_and_prefix(value: str, base: s
         ("New (was: Old)", ("new", "old", False)),
         ("Re: New (was: Re: [pmo] Old)", ("new", "old", True)),
         ("Re: New [was Old (really)]", ("new", "old (really)", True)),
+        ("New (was: [pmo] Old)", ("new", "old", False)),
+        ("New (was: [other] Re: Old)", ("new", "[other] old", False)),
         ("Neu (war: Alt", ("neu", "alt", False)),
         ("Re: New (was: Old) again", ("new (was: old) again", "", True)),
         ("It was: fine", ("it was: fine", "", False)),
@@ -256,3 +258,8 @@ def test_hostile_subjects_are_taken_apart_in_linear_time(piece: str) -> None:
     for _ in range(20):
         subject.topic(piece * 20_000, "[pmo]")
     assert time.process_time() - start < 0.2
+
+
+def test_what_a_subject_was_before_may_begin_with_a_tag() -> None:
+    found = subject.topic("Re: Slow start (was: [PATCH v5 7/9] Index: (re)build it)")
+    assert found == ("slow start", "[patch v5 7/9] index: (re)build it", True)

@@ -103,3 +103,24 @@ def test_processes_that_find_an_old_schema_at_the_same_time_get_along(tmp_path: 
 async def open_and_close(path: Path, *, served: bool) -> None:
     database = await open_sqlite(path, served=served)
     await database.close()
+
+
+def test_names_that_differ_only_in_their_case_become_one_and_the_first_post_has_it(tmp_path: Path) -> None:
+    old(tmp_path / "test.db", 6)
+    with contextlib.closing(sqlite3.connect(tmp_path / "test.db")) as connection:
+        connection.executescript(
+            """
+            INSERT INTO thread (id, list_id, number, subject, created_at) VALUES (1, 1, 1, 'x', 1);
+            INSERT INTO post (id, list_id, thread_id, label, parent_id, reach, message_id, from_address, from_name,
+                              subject, date, received_at, size, fingerprint, imported)
+            SELECT value, 1, 1, '1.' || value, NULL, value / 3, '<' || value || '>', '', '', '', 1, 1, 1, x'', 0
+            FROM json_each('[1, 2, 3]');
+            INSERT INTO message_id (id, list_id, msgid, post_id)
+            VALUES (1, 1, '<A@X>', NULL), (2, 1, '<a@X>', 2), (3, 1, '<a@x>', 1), (4, 1, '<Ghost@X>', NULL);
+            INSERT INTO reference (post_id, position, message_id) VALUES (3, 0, 4), (3, 1, 1), (2, 0, 4);
+            """
+        )
+    migrate.migrate(tmp_path / "test.db")
+    with contextlib.closing(sqlite3.connect(tmp_path / "test.db")) as connection:
+        names = connection.execute("SELECT id, msgid, post_id FROM message_id ORDER BY id").fetchall()
+    assert names == [(3, "<a@x>", 1), (4, "<ghost@x>", None)]

@@ -2,7 +2,7 @@
 
 import re
 import sqlite3
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
@@ -12,13 +12,15 @@ from mailforum.forum import dispatch, posts, route
 from mailforum.forum.site import Incoming, Site
 from mailforum.mail import address
 from mailforum.mail.token import Signer
-from mailforum.model import Envelope, Mode, Role
+from mailforum.model import Envelope, Mode, Role, Selection
 from mailforum.settings import ListSettings
 from mailforum.store import intake, lists
+from mailforum.store import posts as rows
 from mailforum.store.connection import connect
 from mailforum.store.database import load_queries
 from mailforum.store.migrate import migrate
 from mailforum.store.sqlite import SqliteTx
+from mailforum.units import Period
 
 DOMAIN = "lists.example.test"
 PMO = f"pmo@{DOMAIN}"
@@ -58,6 +60,10 @@ class Forum:
 
     def steps(self, number: int, **how: str) -> int:
         """Return how many steps of SQLite's machine a mail takes, in tens."""
+        return self.counted(lambda: self.post(number, **how))
+
+    def counted(self, work: Callable[[], object]) -> int:
+        """Return how many steps something takes, in tens."""
         count = 0
 
         def step() -> int:
@@ -66,7 +72,7 @@ class Forum:
             return 0
 
         self.connection.set_progress_handler(step, 10)
-        self.post(number, **how)
+        work()
         self.connection.set_progress_handler(None, 10)
         return count
 
@@ -135,3 +141,18 @@ def test_those_in_charge_are_not_looked_for_among_all_members(forum: Forum) -> N
         member = f"reader{number}@example.org"
         lists.add_member(forum.tx, forum.list_id, member, member, "", Role.MEMBER, Mode.EACH, 1.0)
     assert forum.steps(3) <= few + 3
+
+
+def test_the_last_page_of_an_export_is_found_as_fast_as_the_first(forum: Forum) -> None:
+    for number in range(300):
+        forum.post(number)
+    forum.connection.execute("ANALYZE")
+
+    def steps(after: int) -> int:
+        def read() -> None:
+            found = rows.selected(forum.tx, forum.list_id, Selection(during=Period(0.0, 4e9)), after, 300, 20)
+            assert [post.id for post in found] == list(range(after + 1, after + 21))
+
+        return forum.counted(read)
+
+    assert steps(280) <= steps(0) + 3

@@ -7,7 +7,7 @@ assert verdicts(signed) == [True]
 from __future__ import annotations
 
 import base64
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from functools import cache
 from types import SimpleNamespace
@@ -64,15 +64,15 @@ def key(kind: str, domain: str = "example.org") -> Key:
     return load_key(new_key(kind)[0], domain, kind)
 
 
-def sign(mail: bytes, kind: str, canonical: bytes) -> bytes:
-    """Return `mail` with one more DKIM-Signature on top."""
+def sign(mail: bytes, kind: str, canonical: bytes, also: Sequence[bytes] = ()) -> bytes:
+    """Return `mail` with one more DKIM-Signature on top, which covers the fields `also` too, there or not."""
     own = key(kind)
     canonicalize = tuple(canonical.split(b"/"))
     algorithm = own.algorithm.encode()
     with _nacl():
         field = dkim.sign(
             mail, kind.encode(), b"example.org", _private(own), canonicalize=canonicalize,
-            signature_algorithm=algorithm, include_headers=SIGNED,
+            signature_algorithm=algorithm, include_headers=[*SIGNED, *also],
         )  # fmt: skip
     return bytes(field) + mail
 

@@ -109,11 +109,26 @@ FROM post JOIN list ON list.id = post.list_id
 WHERE NOT EXISTS (
     SELECT 1 FROM message_id
     WHERE message_id.list_id = post.list_id AND msgid = lower(post.message_id) AND post_id IS NOT NULL)
+OR thread_index <> '' AND NOT EXISTS (
+    SELECT 1 FROM message_id
+    WHERE message_id.list_id = post.list_id AND msgid = 'ti:' || post.thread_index AND post_id IS NOT NULL)
 
 -- name: mend_nameless
 INSERT INTO message_id (list_id, msgid, post_id)
 SELECT list_id, lower(message_id), min(id) FROM post WHERE id IN (SELECT value FROM json_each(:ids)) GROUP BY 1, 2
-ON CONFLICT (list_id, msgid) DO UPDATE SET post_id = excluded.post_id
+UNION ALL
+SELECT list_id, 'ti:' || thread_index, min(id) FROM post
+WHERE id IN (SELECT value FROM json_each(:ids)) AND thread_index <> '' GROUP BY 1, 2
+ON CONFLICT (list_id, msgid) DO UPDATE SET post_id = excluded.post_id WHERE message_id.post_id IS NULL
+
+-- name: named_gone
+SELECT post.list_id AS id, 'post ' || post.label || ' of ' || list.address || ' names a post that is gone' AS what
+FROM post JOIN list ON list.id = post.list_id
+WHERE named_id IS NOT NULL AND NOT EXISTS (SELECT 1 FROM post AS named WHERE named.id = post.named_id)
+
+-- name: mend_named_gone
+UPDATE post SET named_id = NULL, named_how = 0, apart = 0
+WHERE list_id IN (SELECT value FROM json_each(:ids)) AND named_id NOT IN (SELECT id FROM post)
 
 -- name: merged_with_posts
 SELECT thread.id, 'thread #' || number || ' of ' || list.address || ' has posts, but was merged' AS what
@@ -148,6 +163,13 @@ WHERE parent.thread_id <> post.thread_id OR parent.list_id <> post.list_id
 
 -- name: threads
 SELECT DISTINCT thread_id FROM post WHERE list_id = :list_id
+
+-- name: found_late
+SELECT reference.post_id, reference.position, reference.how, post.base, post.fresh, message_id.post_id AS named_id,
+       named.base AS named_base
+FROM reference JOIN message_id ON message_id.id = reference.message_id JOIN post ON post.id = reference.post_id
+JOIN post AS named ON named.id = message_id.post_id
+WHERE message_id.list_id = :list_id ORDER BY reference.post_id, reference.position DESC
 
 -- name: empty_threads
 SELECT thread.id, 'thread #' || number || ' of ' || list.address || ' has no posts' AS what

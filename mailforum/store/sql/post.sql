@@ -1,10 +1,10 @@
 -- name: add
-INSERT INTO post (list_id, thread_id, label, parent_id, reach, how, named_id, named_how, claim_id, message_id,
-                  thread_index, base, lonely, fresh, from_address, from_name, subject, date, received_at, size, fingerprint,
-                  imported, mail)
-VALUES (:list_id, :thread_id, :label, :parent_id, :reach, :how, :named_id, :named_how, :claim_id, :message_id,
-        :thread_index, :base, :lonely, :fresh, :from_address, :from_name, :subject, :date, :received_at, :size, :fingerprint,
-        :imported, :mail)
+INSERT INTO post (list_id, thread_id, label, parent_id, how, named_id, named_how, claim_id, apart, message_id,
+                  thread_index, base, was, lonely, fresh, from_address, from_name, subject, date, received_at, size,
+                  fingerprint, imported, mail)
+VALUES (:list_id, :thread_id, :label, :parent_id, :how, :named_id, :named_how, :claim_id, :apart, :message_id,
+        :thread_index, :base, :was, :lonely, :fresh, :from_address, :from_name, :subject, :date, :received_at, :size,
+        :fingerprint, :imported, :mail)
 
 -- name: add_body
 INSERT INTO body (post_id, raw) VALUES (:post_id, coalesce(:raw, zeroblob(:size)))
@@ -18,6 +18,9 @@ SELECT length(raw) AS size FROM body WHERE post_id = :post_id
 -- name: by_id
 SELECT * FROM listed_post
 WHERE id = :id
+
+-- name: is_cut
+SELECT cut FROM post WHERE id = :id
 
 -- name: by_label
 SELECT * FROM listed_post
@@ -46,14 +49,23 @@ ORDER BY date DESC, id DESC LIMIT :limit
 
 -- name: selected
 SELECT * FROM listed_post
-WHERE list_id = :list_id AND id > :after AND id <= :last AND date >= :start AND date < :end
-  AND (:threads = '[]' OR thread_id IN (SELECT value FROM json_each(:threads)))
+WHERE list_id = :list_id AND id > :after AND id <= :last
+  AND +date >= :start AND +date < :end -- the index of dates is not meant: each page would have to be sorted
+ORDER BY id LIMIT :limit
+
+-- name: selected_in_threads
+SELECT * FROM listed_post
+WHERE thread_id IN (SELECT value FROM json_each(:threads)) AND +list_id = :list_id
+  AND +id > :after AND +id <= :last AND +date >= :start AND +date < :end
 ORDER BY id LIMIT :limit
 
 -- name: count_selected
 SELECT count(*) AS posts, coalesce(max(id), 0) AS last FROM post
 WHERE list_id = :list_id AND date >= :start AND date < :end
-  AND (:threads = '[]' OR thread_id IN (SELECT value FROM json_each(:threads)))
+
+-- name: count_selected_in_threads
+SELECT count(*) AS posts, coalesce(max(id), 0) AS last FROM post
+WHERE thread_id IN (SELECT value FROM json_each(:threads)) AND +list_id = :list_id AND +date >= :start AND +date < :end
 
 -- name: of_thread
 SELECT * FROM listed_post

@@ -1,0 +1,151 @@
+"""A list threaded anew from its bytes: nothing changes, unless something has changed."""
+
+from __future__ import annotations
+
+import sqlite3
+from collections.abc import AsyncIterator
+from contextlib import closing
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+
+from mailforum.forum import posts
+from mailforum.forum.rethread import Change, Spot, rethread
+from mailforum.model import How, MailingList, Post
+from mailforum.settings import ListSettings
+from mailforum.store import lists
+from mailforum.store import posts as rows
+from mailforum.store.database import Database
+from mailforum.store.sqlite import open_sqlite
+
+NOW = 1_700_000_000.0
+GOLDEN = Path(__file__).parents[1] / "golden" / "threads"
+
+
+@dataclass
+class Forum:
+    """A list in a real database."""
+
+    db: Database
+    path: Path
+    mlist: MailingList
+
+    async def take(self, *mails: bytes, under: str = "", imported: bool = False) -> None:
+        for mail in mails:
+            msg, raw = posts.parse(mail)
+            mark = msg.fingerprint
+            await self.db.write(
+                lambda tx, msg=msg, raw=raw, mark=mark: posts.store(
+                    tx, self.mlist, msg, raw, NOW, under, mark=mark, imported=imported
+                )
+            )
+
+    async def change(self, settings: ListSettings) -> None:
+        await self.db.write(lambda tx: lists.change(tx, self.mlist.id, "", settings))
+        mlist = await self.db.read(lambda tx: lists.by_id(tx, self.mlist.id))
+        assert mlist
+        self.mlist = mlist
+
+    async def tree(self) -> list[tuple[str, int, int | None, How]]:
+        found: list[Post] = await self.db.read(lambda tx: rows.of_list(tx, self.mlist.id))
+        return [(post.label, post.thread, post.parent_id, post.how) for post in found]
+
+    async def rethread(self, **how: bool) -> list[Change]:
+        return await rethread(self.db, self.mlist, NOW, **how)
+
+    def by_hand(self, sql: str) -> None:
+        with closing(sqlite3.connect(self.path, isolation_level=None)) as connection:
+            connection.executescript(sql)
+
+
+@pytest.fixture
+async def forum(tmp_path: Path) -> AsyncIterator[Forum]:
+    database = await open_sqlite(tmp_path / "mailforum.db")
+    list_id = await database.write(lambda tx: lists.add(tx, "pmo@lists.example.org", "", ListSettings(), 0.0)) or 0
+    mlist = await database.read(lambda tx: lists.by_id(tx, list_id))
+    assert mlist
+    yield Forum(database, tmp_path / "mailforum.db", mlist)
+    await database.close()
+
+
+def mail(name: str, *references: str, subject: str = "Budget", text: str = "Hello", **more: str) -> bytes:
+    lines = [f"Message-ID: <{name}@example.org>", f"Subject: {subject}", "From: ada@example.org"]
+    lines += [f"References: {' '.join(f'<{one}@example.org>' for one in references)}"] if references else []
+    lines += [f"{field}: {value}" for field, value in more.items()]
+    return "\r\n".join([*lines, "", text, ""]).encode()
+
+
+def golden() -> list[bytes]:
+    """All mails of the golden trees, with all the dirt of real ones."""
+    texts = [path.read_text() for path in sorted(GOLDEN.glob("*.txt"))]
+    mails = [one.strip().encode() + b"\n" for text in texts for one in text.split("\n%%\n")]
+    return [one for one in mails if b"ten-thousand" not in one and not one.startswith(b"#")]
+
+
+@pytest.mark.parametrize("imported", [False, True])
+async def test_right_after_posts_have_come_in_nothing_changes(forum: Forum, imported: bool) -> None:
+    mails = golden()
+    await forum.take(*mails[::2], *mails[1::2], imported=imported)
+    before = await forum.tree()
+    assert len(before) > 100
+    assert await forum.rethread(dry_run=True) == []
+    assert await forum.rethread() == []
+    assert await forum.tree() == before
+
+
+async def test_what_is_known_of_posts_is_found_again_in_their_bytes(forum: Forum) -> None:
+    await forum.take(*golden())
+    before = await forum.tree()
+    forum.by_hand(
+        "DELETE FROM reference; UPDATE post SET parent_id = NULL, how = 0, named_id = NULL, named_how = 0,"
+        " claim_id = NULL, base = '', was = '', lonely = 0"
+    )
+    assert await forum.rethread()
+    found = await forum.tree()
+    assert [(label, parent, how) for label, _, parent, how in found] == [
+        (label, parent, how) for label, _, parent, how in before
+    ]
+
+
+async def test_a_dry_run_says_what_would_change_and_changes_nothing(forum: Forum) -> None:
+    await forum.take(mail("a"), mail("b", "a", subject="Lunch"), mail("c", "b", subject="Re: Lunch"))
+    before = await forum.tree()
+    await forum.change(ListSettings(new_subject_new_thread=True))
+    moves = [
+        Change("1.2", Spot(1, "1.1", How.REFERENCES), Spot(0, "", How.NONE)),
+        Change("1.3", Spot(1, "1.2", How.REFERENCES), Spot(0, "1.2", How.REFERENCES)),
+    ]
+    assert await forum.rethread(dry_run=True) == moves
+    assert await forum.tree() == before
+    assert [(one.label, one.new.thread) for one in await forum.rethread()] == [("1.2", 2), ("1.3", 2)]
+    assert await forum.rethread() == []
+    await forum.change(ListSettings())
+    assert [(one.label, one.new.thread) for one in await forum.rethread()] == [("1.2", 1), ("1.3", 1)]
+    assert await forum.tree() == before
+
+
+async def test_that_a_post_came_to_our_reply_address_is_not_forgotten(forum: Forum) -> None:
+    await forum.take(mail("a"), mail("b"))
+    await forum.take(mail("c", "b", subject="Re: Budget"), under="<a@example.org>")
+    assert (await forum.tree())[2] == ("1.2", 1, 1, How.TOKEN)
+    assert await forum.rethread() == []
+
+
+async def test_what_moderators_have_decided_stays(forum: Forum) -> None:
+    await forum.take(mail("a"), mail("b", "a"), mail("c"))
+    forum.by_hand("UPDATE post SET cut = 1 WHERE id = 2; UPDATE post SET put_under = 1 WHERE id = 3")
+    assert {one.label: one.new for one in await forum.rethread()} == {
+        "1.2": Spot(3, "", How.NONE),
+        "2.1": Spot(1, "1.1", How.MODERATOR),
+    }
+    assert await forum.rethread() == []
+
+
+async def test_posts_whose_text_is_no_longer_kept_stay_where_they_are(forum: Forum) -> None:
+    await forum.take(mail("a"), mail("b", "a", subject="Re: Budget", text="> Hello"), mail("c", "lost", "b"))
+    before = await forum.tree()
+    while await forum.db.write(lambda tx: posts.forget_bodies(NOW + 1)(0, tx)[1]):
+        pass
+    assert await forum.rethread() == []
+    assert await forum.tree() == before
