@@ -170,8 +170,8 @@ async def test_threads_are_corrected_while_answers_come_in(site: Site) -> None:
 
     async def keep_answering(number: int) -> None:
         while not ended.is_set():
-            head = b"From: ada@example.org\r\nSubject: Re: Post\r\nReferences: <%d@example.org>\r\n" % (number % 2)
-            await site.send("ada@example.org", [LIST], head + b"Message-ID: <%d@example.org>\r\n\r\nHello.\r\n" % number)
+            named = b"References: <%d@example.org>\r\n" % (number % 2)
+            await site.send("ada@example.org", [LIST], named + post_mail(number))
             number += 1
 
     answering = [asyncio.create_task(keep_answering(start)) for start in (10_000, 20_000)]

@@ -5,14 +5,18 @@ Whoever calls this has made sure that they may.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
 from mailforum.errors import UsageError
 from mailforum.forum import decisions
+from mailforum.forum import rethread as anew
+from mailforum.forum.rethread import Change, Spot
 from mailforum.model import MailingList, Post, Thread
 from mailforum.store import audit, posts
-from mailforum.store.database import Tx
+from mailforum.store.database import Database, Tx
+
+MOST_NAMED = 200  # posts in one row of the audit
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,6 +82,28 @@ def rename(tx: Tx, mlist: MailingList, thread: Thread, title: str, by: By) -> Th
     assert new is not None
     _note(tx, mlist, by, "thread rename", f"#{thread.number}", {"subject": thread.subject}, {"subject": new.subject})
     return new
+
+
+async def rethread(
+    db: Database, mlist: MailingList, by: By, advance: Callable[[int, int], None], *, dry_run: bool = False
+) -> list[Change]:
+    """Work out the threads of a list anew (forum/rethread.py); return the posts that stand elsewhere now.
+
+    Its row in the audit names the first of them. With `dry_run` all stays as it is.
+    """
+    changes = await anew.rethread(db, mlist, by.at, dry_run=dry_run, advance=advance)
+    if changes and not dry_run:
+        named = changes[:MOST_NAMED]
+        before = {change.label: spot_words(change.old) for change in named}
+        after = {"changed": len(changes), **{change.label: spot_words(change.new) for change in named}}
+        await db.write(lambda tx: _note(tx, mlist, by, "rethread", "", before, after))
+    return changes
+
+
+def spot_words(spot: Spot) -> str:
+    """Say where a post stands: `#48, answers 48.2 (references)`."""
+    answers = f"answers {spot.parent} ({spot.how.label})" if spot.parent else "answers none"
+    return f"{f'#{spot.thread}' if spot.thread else 'a new thread'}, {answers}"
 
 
 def _thread_of(tx: Tx, post: Post) -> Thread:

@@ -68,11 +68,12 @@ def read(msg: Message, own: str, *, prefix: str = "", under: str = "", address: 
     digest = any(_is_ours(one.name, address) for one in said)
     topic = _topic(msg, prefix, digest)
     names = msgid.nearest(list(_others(said, own, address)), MOST_NAMES)
-    if names:
+    if not all(one.how.is_weak for one in names):
         return Evidence(index, names, (), *topic, quotes=topic.marked or body.quotes(_text(msg)))
     found = quoted.read(_text(msg), address, digest=digest) if _may_name(msg) else quoted.NOTHING
     weak = (Named(msgid.key(one), How.TEXT) for one in found.ids)
-    return Evidence(index, tuple(_others(weak, own, address)), found.labels, *topic, quotes=True)
+    quotes = not names or topic.marked or body.quotes(_text(msg))
+    return Evidence(index, (*names, *_others(weak, own, address)), found.labels, *topic, quotes=quotes)
 
 
 def _topic(msg: Message, prefix: str, digest: bool) -> subject.Topic:

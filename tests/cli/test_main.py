@@ -31,7 +31,7 @@ def test_every_command_of_the_manual_is_there() -> None:
     out = run_cli(["--help"]).out
     commands = (
         "init serve demo config check version list member thread post held queue digest inject dkim shunt backup "
-        "import export completion audit"
+        "import export completion audit rethread"
     )
     for name in commands.split():
         assert f"\n    {name} " in out, name

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import pty
 import pwd
+import sqlite3
 import subprocess
 import sys
 
@@ -204,3 +206,31 @@ def test_the_audit_says_who_has_done_what_also_when_the_list_is_gone(
     talk.run("list", "delete", "pmo", "--yes")
     assert talk.rows("audit", "pmo") == talk.rows("audit", "pmo@lists.example.test") == found
     assert talk.fails("audit", "pm") == "there is no list pm; `mailforum list ls` shows all"
+
+
+def test_rethread_says_what_it_would_change_and_changes_it(talk: Forum) -> None:
+    assert talk.run("rethread", "pmo").err == "mailforum: every post stands where it should\n"
+    talk.run("thread", "split", "1.3")
+    with contextlib.closing(sqlite3.connect(talk.folder / "mailforum.db", isolation_level=None)) as connection:
+        connection.execute("UPDATE post SET parent_id = 1, how = 5 WHERE label = '2.1'")
+        connection.execute("UPDATE post SET thread_id = 1 WHERE label = '2.1'")
+        connection.execute("UPDATE thread SET merged_into = 1 WHERE number = 2")
+        connection.execute("UPDATE post SET how = 3 WHERE label = '1.2'")
+    wrong = talk.rows("post", "ls", "pmo")
+    dry = talk.run("rethread", "pmo", "--dry-run")
+    assert lines(dry) == [
+        "POST WAS IS",
+        "1.2 #1, answers 1.1 (references) #1, answers 1.1 (in-reply-to)",
+        "2.1 #1, answers 1.1 (text) #2, answers none",
+    ]
+    assert dry.err == "mailforum: 2 posts would change: 1 in another thread, 1 only found otherwise\n"
+    assert talk.rows("post", "ls", "pmo") == wrong
+    assert [row["what"] for row in talk.rows("audit")] == ["thread split"]
+    changes = talk.rows("rethread", "pmo")
+    assert {row["id"]: (row["old"], row["new"]) for row in changes}["1.2"] == (
+        {"thread": 1, "answers": "1.1", "how": "references"},
+        {"thread": 1, "answers": "1.1", "how": "in-reply-to"},
+    )
+    assert talk.run("rethread", "pmo").out == ""
+    assert [row["what"] for row in talk.rows("audit")] == ["thread split", "rethread"]
+    assert [(row["id"], row["posts"]) for row in talk.rows("thread", "ls", "pmo")] == [(1, 2), (3, 1), (2, 1)]

@@ -106,11 +106,11 @@ DELETE FROM reference WHERE post_id = :post_id AND position >= :position
 
 -- name: ghosts_of
 SELECT DISTINCT message_id AS ghost FROM reference
-WHERE how <> 5 AND post_id IN (SELECT value FROM json_each(:posts))
+WHERE how < 4 AND post_id IN (SELECT value FROM json_each(:posts))
 
 -- name: ghosts_in
 SELECT DISTINCT reference.message_id AS ghost FROM post JOIN reference ON reference.post_id = post.id
-WHERE reference.how <> 5 AND post.thread_id IN (SELECT value FROM json_each(:threads))
+WHERE reference.how < 4 AND post.thread_id IN (SELECT value FROM json_each(:threads))
 
 -- name: neighbours
 SELECT near.ghost, post.thread_id, post.parent_id, post.claim_id,
@@ -125,7 +125,7 @@ WITH RECURSIVE concerned (ghost) AS (
     SELECT value FROM json_each(:ghosts)
     UNION
     SELECT other.message_id FROM concerned JOIN tie ON tie.ghost = concerned.ghost AND tie.under IS NULL
-    JOIN reference AS other ON other.post_id = tie.post_id AND other.how <> 5)
+    JOIN reference AS other ON other.post_id = tie.post_id AND other.how < 4)
 SELECT tie.ghost, tie.how, tie.post_id, tie.thread_id, tie.message_id, tie.under
 FROM concerned JOIN tie ON tie.ghost = concerned.ghost ORDER BY tie.post_id, tie.position
 
@@ -170,16 +170,6 @@ UPDATE post SET put_under = :under, cut = 0 WHERE id IN (SELECT value FROM json_
 -- name: newest
 SELECT coalesce(max(id), 0) AS id FROM thread
 
--- name: take_back
-UPDATE post SET put_under = NULL WHERE id = :id AND put_under IS NOT NULL
-
--- name: uncut
-UPDATE post SET cut = 0
-WHERE id IN (SELECT value FROM json_each(:posts)) AND cut
-  AND (named_id IN (SELECT id FROM post AS other WHERE other.thread_id = :into)
-       OR named_id IS NULL AND EXISTS (SELECT 1 FROM reference JOIN tie ON tie.ghost = reference.message_id
-                                       WHERE reference.post_id = post.id AND tie.thread_id = :into))
-
 -- name: standing
 SELECT named_id, named_how, apart, base, was, lonely, fresh, thread_index, fingerprint, imported FROM post WHERE id = :id
 
@@ -199,3 +189,13 @@ SELECT last_thread AS number FROM list WHERE id = :list_id
 SELECT post.id, post.label, thread.number, coalesce(post.parent_id, 0) AS parent_id, post.how
 FROM post JOIN thread ON thread.id = post.thread_id WHERE post.list_id = :list_id AND post.id > :after
 ORDER BY post.id LIMIT :limit
+
+-- name: take_back
+UPDATE post SET put_under = NULL WHERE id = :id AND put_under IS NOT NULL
+
+-- name: uncut
+UPDATE post SET cut = 0
+WHERE id IN (SELECT value FROM json_each(:posts)) AND cut
+  AND (named_id IN (SELECT id FROM post AS other WHERE other.thread_id = :into)
+       OR named_id IS NULL AND EXISTS (SELECT 1 FROM reference JOIN tie ON tie.ghost = reference.message_id
+                                       WHERE reference.post_id = post.id AND tie.thread_id = :into))
