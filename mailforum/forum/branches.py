@@ -164,6 +164,7 @@ class _Board:
                 changed |= {other, thread_id}
                 self._merge(other, thread_id)
             entitle(self._tx, thread_id)
+        self._tx.run("thread.lead_on", threads=json.dumps(list(changed)))
         return changed | self._with_lonely(different)
 
     def _with_lonely(self, nodes: Iterable[Node]) -> set[int]:

@@ -230,7 +230,7 @@ def tell(tx: Tx, found: Sequence[Found]) -> None:
 
 def stand_apart(tx: Tx, list_id: int) -> None:
     """Judge anew who stands apart from the post that is named (rule 6): its subject may be read otherwise now."""
-    rows = ((row, _is_apart(True, row["base"], row["named_base"])) for row in tx.all("thread.fresh", list_id=list_id))
+    rows = ((row, _is_apart(True, row["base"], row["named_base"])) for row in tx.all("health.fresh", list_id=list_id))
     tx.many("thread.part", [{"id": row["id"], "apart": apart} for row, apart in rows if apart != bool(row["apart"])])
 
 

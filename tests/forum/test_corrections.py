@@ -151,6 +151,19 @@ def test_the_number_that_is_lower_stays_whichever_way_threads_are_merged(talk: B
     }
 
 
+def test_all_of_a_thread_comes_along_when_it_is_merged(talk: Board) -> None:
+    lunch = talk.mail("k", subject="Lunch")
+    answer = talk.mail("l", subject="Re: Lunch")
+    budget = talk.mail("m", subject="Re: Budget")  # begins with a later reply than l, which is found by its subject
+    assert answer.thread == lunch.thread
+    merged = talk.merge(lunch.thread, budget.thread)
+    assert merged.thread.posts == 3
+    threads.regroup_all(talk.tx, talk.mlist.id, NOW)
+    places = talk.places()
+    assert places[lunch.label][1] == budget.label
+    assert places[answer.label] == (merged.thread.number, lunch.label)
+
+
 def test_a_thread_keeps_the_name_it_was_given_until_that_is_taken_back(talk: Board) -> None:
     assert talk.rename(1, "  Budget \r\n for 2027 ").subject == "Budget for 2027"
     talk.mail("e", "a", subject="Another")

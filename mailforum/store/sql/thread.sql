@@ -161,6 +161,18 @@ UPDATE post SET thread_id = :thread_id WHERE id IN (SELECT id FROM below) AND th
 -- name: move_all
 UPDATE post SET thread_id = :into WHERE thread_id = :id
 
+-- name: lead_on
+-- Where a thread that was merged leads: if all posts that came in it have moved on, after the first of them.
+UPDATE thread SET merged_into = (
+    SELECT thread_id FROM post
+    WHERE post.list_id = thread.list_id AND label > thread.number || '.' AND label < thread.number || '/'
+    ORDER BY post.id LIMIT 1)
+WHERE merged_into IN (SELECT value FROM json_each(:threads))
+  AND EXISTS (SELECT 1 FROM post WHERE post.list_id = thread.list_id
+              AND label > thread.number || '.' AND label < thread.number || '/')
+  AND NOT EXISTS (SELECT 1 FROM post WHERE post.list_id = thread.list_id AND +post.thread_id = thread.merged_into
+                  AND label > thread.number || '.' AND label < thread.number || '/')
+
 -- name: cut
 UPDATE post SET cut = 1, put_under = NULL WHERE id = :id
 
@@ -181,10 +193,6 @@ WHERE reference.post_id = :id ORDER BY reference.position
 UPDATE post SET named_id = :named_id, named_how = :named_how, apart = :apart, base = :base, was = :was,
                 lonely = :lonely, fresh = :fresh
 WHERE id = :id
-
--- name: fresh
-SELECT post.id, post.apart, post.base, named.base AS named_base
-FROM post JOIN post AS named ON named.id = post.named_id WHERE post.list_id = :list_id AND post.fresh
 
 -- name: part
 UPDATE post SET apart = :apart WHERE id = :id
