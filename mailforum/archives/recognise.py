@@ -76,6 +76,11 @@ def is_month(name: str) -> bool:
     return name.endswith((".txt", ".txt.gz"))
 
 
+def is_pipermails(name: str) -> bool:
+    """Say whether a file of this name in Pipermail's folder is one of its own: an archive, a page, its state."""
+    return is_month(name) or name.startswith(".") or name.endswith((".html", ".pck"))
+
+
 def _of_pipermail(path: Path) -> bool:
     from mailforum.archives import packed
 
