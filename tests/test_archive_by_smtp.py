@@ -33,10 +33,10 @@ async def post_all(site: Site, letters: list[archive.Letter]) -> list[str]:
     return answers
 
 
-async def tree(site: Site, name: str) -> list[tuple[str, str | None, str]]:
-    """Return Message-ID, parent and subject of each post, as they came."""
+async def tree(site: Site, name: str) -> list[tuple[str, str, str]]:
+    """Return Message-ID, parent and subject of each post: those without a date have another in an archive."""
     rows = [json.loads(line) for line in (await site.cli("post", "ls", name, "--json")).out.splitlines()]
-    return [(row["message_id"], row["parent"], row["subject"]) for row in rows]
+    return sorted((row["message_id"], row["parent"] or "", row["subject"]) for row in rows)
 
 
 async def test_an_archive_posted_over_smtp_is_the_archive_that_was_imported(site: Site, tmp_path: Path) -> None:

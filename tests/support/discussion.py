@@ -144,9 +144,7 @@ class _Writer:
         topic = above.topic if above and flaw != "hijack" else self._topic()
         written = random.choice(MARKERS) + topic if above and flaw != "hijack" else topic
         draft = Draft(random, self.at, name, address, msgid, written, above.chain if above else ())
-        draft.index = (above.index if above else b"\x01" + random.randbytes(21)) + (
-            random.randbytes(5) if above else b""
-        )
+        draft.index = (above.index if above else b"\x01" + random.randbytes(21)) + (random.randbytes(5) if above else b"")
         changes = [_FLAWS[flaw]] if flaw else [] if self.flaws else [_whole]
         answered = above.letter if above and above.chain and flaw != "hijack" else None
         raw = compose(draft, answered, *changes, self._fill, dirty=bool(self.flaws))
@@ -270,11 +268,14 @@ _FLAWS: Mapping[str, Callable[[Draft], None]] = {
 }
 
 
-def small(count: int, seed: int = 1) -> Iterator[tuple[bytes, float]]:
-    """Yield small mails fast, each with the time it was written: three of four answer one of the last hundred."""
+def small(count: int, seed: int = 1, start: float = START.timestamp()) -> Iterator[tuple[bytes, float]]:
+    """Yield small mails fast, each with the time it was written: three of four answer one of the last hundred.
+
+    The first was written soon after `start`, in seconds since the epoch.
+    """
     random = Random(f"{seed} small")
     recent: list[tuple[str, str]] = []
-    at = START.timestamp()
+    at = start
     for number in range(count):
         at += random.randrange(60, 1200)
         msgid = f"<{random.getrandbits(80):x}.{number}@mail.example.org>"
