@@ -11,7 +11,6 @@ import contextlib
 import os
 import pickle
 import re
-import signal
 import subprocess
 import sys
 import traceback
@@ -125,7 +124,10 @@ def _start(mlist: MailingList) -> subprocess.Popen[bytes]:
     # Not with -m: what comes back would then be of the module __main__.
     command = [sys.executable, "-c", f"from {__name__} import main; main()"]
     process = subprocess.Popen(  # noqa: S603
-        command, stdin=subprocess.PIPE, stdout=subprocess.PIPE
+        command,
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        process_group=0,  # Ctrl-C is for the import
     )
     pickle.dump(mlist, cast(IO[bytes], process.stdin), -1)
     return process
@@ -142,7 +144,6 @@ def _peak_of(pid: int) -> int:
 
 def main() -> None:
     """Be the process: read a list, then batches of mails, and write what was found in each."""
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # the import is interrupted, not we
     with contextlib.suppress(EOFError, BrokenPipeError), os.fdopen(os.dup(1), "wb") as out:
         mlist = pickle.load(sys.stdin.buffer)  # noqa: S301  the import has written it
         while True:

@@ -41,3 +41,17 @@ class Newcomer:
     @property
     def references(self) -> tuple[str, ...]:
         return tuple(named.name for named in self.names)
+
+    @property
+    def values(self) -> dict[str, object]:
+        """What the post's row says of it."""
+        return {
+            "message_id": self.message_id,
+            "thread_index": self.index,
+            "subject": self.subject,
+            "date": self.date,
+            "base": self.base,
+            "was": self.was,
+            "lonely": self.lonely,
+            "fresh": self.fresh,
+        }

@@ -9,7 +9,8 @@
 
 Each month is one file, an mbox in which nothing is marked. The addresses are written so that robots do
 not find them (` at `, in the list's language: ` en `, ` à `); of the header there are these fields only;
-the text is in a charset that is not named, and instead of files it has notes. Message-IDs are whole.
+the text is in a charset that is not named, and instead of files it has notes. `Re:` is taken off the subject.
+Message-IDs are whole.
 """
 
 from __future__ import annotations
@@ -19,16 +20,20 @@ from email.header import Header as EncodedWords
 from email.utils import formataddr
 from typing import NamedTuple
 
-from mailforum.mail import message, words
+from mailforum.mail import message, subject, words
 
 FIRST = b"From: "  # how every mail begins
 
 # The word for `at` is one word of the list's language.
 _AT = rb"[^\s@]{1,10}"
 _BEGINS = re.compile(rb"From \S+ (" + _AT + rb") \S+  +[A-Z][a-z]{2} [^\n]*+\nFrom: \S+ \1 [^\s@]+\.[^\s@]+(?: \(|\n)")
-_FROM = re.compile(rb"From: (\S+)(?: " + _AT + rb" (\S+))?[ \t]*+(?:\(((?:[^\n]|\n[ \t]){0,2000})\))?[ \t]*+\n")
+_FROM = re.compile(rb"From: (\S+)(?: (" + _AT + rb") (\S+))?[ \t]*+(?:\(((?:[^\n]|\n[ \t]){0,2000})\))?[ \t]*+\n")
 _HIDDEN = re.compile(rb"<((?:mailto:)?[-+=,.\w]++) at ([-\w]++(?:\.[-\w]++)++)>")
 _END = re.compile(rb"\n\n")
+_SUBJECT = re.compile(rb"^Subject: ([^\n]*+)", re.MULTILINE)
+_ANSWERS = re.compile(rb"^(?:In-Reply-To|References): *<", re.MULTILINE)
+# "… wrote:", and the quote.
+_QUOTES = re.compile(rb":[ \t]*+\n(?:[ \t]*+\n)?> ?[^\n>]")
 
 
 class Repaired(NamedTuple):
@@ -54,19 +59,39 @@ def repair(raw: bytes, charset: str = "windows-1252", to: str = "") -> Repaired:
     if not head:
         return Repaired(raw, ())
     rest = _HIDDEN.sub(rb"<\1@\2>", raw[head.end() :])
-    left, right = head.group(1, 2) if head[2] else head[1].rpartition(b"@")[::2]
+    left, right = head.group(1, 3) if head[2] else head[1].rpartition(b"@")[::2]
     hidden = bool(head[2]) or rest != raw[head.end() :]
-    author = _author(left, right, head[3] or b"", charset)
+    author = _author(left, right, head[2] or b"at", head[4] or b"", charset)
     more, guessed = _lost(rest, charset, to)
-    what = (*(["obfuscated addresses"] if hidden else []), *(["lost header fields"] if more else []), *guessed)
-    return Repaired(author + more + rest, what)
+    marked = _with_re(rest) if hidden else rest
+    what = (
+        *(["obfuscated addresses"] if hidden else []),
+        *(["lost header fields"] if more else []),
+        *(["trimmed subjects"] if marked != rest else []),
+        *guessed,
+    )
+    return Repaired(author + more + marked, what)
 
 
-def _author(left: bytes, right: bytes, name: bytes, charset: str) -> bytes:
+def _with_re(rest: bytes) -> bytes:
+    """Put `Re:` before the subject of what is an answer, by its header or by what it quotes."""
+    end = _END.search(rest)
+    at = end.start() if end else len(rest)
+    found = _SUBJECT.search(rest, 0, at)
+    answers = _ANSWERS.search(rest, 0, at) or _QUOTES.search(rest, at)
+    if not found or not answers:
+        return rest
+    title = found[1].decode("utf-8", "replace")
+    if subject.is_reply(title) or (title.startswith("[") and subject.is_reply(title.partition("]")[2])):
+        return rest
+    return rest[: found.start(1)] + b"Re: " + rest[found.start(1) :]
+
+
+def _author(left: bytes, right: bytes, at: bytes, name: bytes, charset: str) -> bytes:
     """Return the field From, with the name as far as it says more than the address does."""
     address = b"%b@%b" % (left, right)
     text = words.clean(_text(name, charset))
-    if not text or not address.isascii() or text.encode() in (address, b"%b at %b" % (left, right)):
+    if not text or not address.isascii() or text.encode() in (address, b"%b %b %b" % (left, at, right)):
         return b"From: %b\n" % address
     plain = address.decode("ascii")
     if text.isascii():

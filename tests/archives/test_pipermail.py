@@ -69,6 +69,7 @@ def test_at_is_a_word_of_the_lists_language(tmp_path: Path, at: str) -> None:
         (b'"quoted" \\ name', "windows-1252", '"quoted" \\ name'),
         (b"folded\n\tname", "windows-1252", "folded name"),
         (b"ada at example.org", "windows-1252", ""),
+        (b"ada@example.org", "windows-1252", ""),
         (b"", "windows-1252", ""),
     ],
 )
@@ -98,6 +99,24 @@ def test_addresses_in_brackets_are_addresses_again_and_sentences_stay(tmp_path: 
     hidden = b"To <bob at example.org> or <mailto:bob at example.org>, <at five at home>.\nbob at example.org wrote:\n"
     shown = b"To <bob@example.org> or <mailto:bob@example.org>, <at five at home>.\r\nbob at example.org wrote:\r\n"
     assert only(article(1, body=hidden), tmp_path).body.startswith(shown)
+
+
+@pytest.mark.parametrize(
+    ("title", "answers", "body", "repaired"),
+    [
+        (b"Budget", "<1@example.org>", b"Yes.\n", b"Re: Budget"),
+        (b"[Pmo] Budget", "", b"On Monday Bob wrote:\n\n> Well?\n\nYes.\n", b"Re: [Pmo] Budget"),
+        (b"AW: Budget", "<1@example.org>", b"Ja.\n", b"AW: Budget"),
+        (b"[Pmo] AW: Budget", "<1@example.org>", b"Ja.\n", b"[Pmo] AW: Budget"),
+        (b"Budget", "", b"Bob has:\n\n1. this\n", b"Budget"),
+        (b"Budget", "", b"\n> a quote of nobody\n", b"Budget"),
+    ],
+)
+def test_an_answer_has_its_mark_again(title: bytes, answers: str, body: bytes, repaired: bytes) -> None:
+    raw = article(2, answers=answers, body=body).replace(b"[Pmo] Mail 2", title).partition(b"\n")[2]
+    found = pipermail.repair(raw)
+    assert b"\nSubject: " + repaired + b"\n" in found.raw
+    assert ("trimmed subjects" in found.what) == (title != repaired)
 
 
 def test_only_what_pipermail_writes_begins_a_mail(tmp_path: Path) -> None:

@@ -91,7 +91,7 @@ any_archive = st.one_of(archives(), lost_mails())
 
 
 @given(any_archive)
-@settings(max_examples=250, deadline=None)
+@settings(max_examples=120, deadline=None)
 @example([mail("m2", "g0", "m0"), mail("m3", "g0", "m1"), mail("m0"), mail("m1"), mail("m4", "g0")])
 @example([mail("m2", "g0"), mail("m3", "g0", "m2"), mail("m4", "g0", "m5"), mail("m5"), mail("m6", "g0")])
 @example([mail("m1", "g1"), mail("m2", "g2"), mail("m3", "g2", "m1"), mail("m4", "g1", "m2"), mail("m0", "g2")])
@@ -124,7 +124,7 @@ def unique(arrived: Sequence[Newcomer]) -> list[Newcomer]:
 
 
 @given(any_archive, st.randoms(use_true_random=False))
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=60, deadline=None)
 def test_any_order_of_arrival_gives_the_same_tree(tx: Tx, arrived: list[Newcomer], random: Random) -> None:
     arrived = unique(arrived)
     shuffled = random.sample(arrived, len(arrived))
@@ -135,7 +135,7 @@ def test_any_order_of_arrival_gives_the_same_tree(tx: Tx, arrived: list[Newcomer
 
 
 @given(any_archive, st.lists(st.tuples(st.integers(0, 8), st.integers(0, 8), st.booleans()), max_size=4))
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=60, deadline=None)
 def test_what_moderators_decide_counts_whatever_comes_before_and_after(
     tx: Tx, arrived: list[Newcomer], decisions: list[tuple[int, int, bool]]
 ) -> None:
@@ -166,7 +166,7 @@ def test_what_moderators_decide_counts_whatever_comes_before_and_after(
 
 
 @given(st.data())
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=40, deadline=None)
 def test_two_writers_may_take_turns_in_any_way(tx: Tx, data: st.DataObject) -> None:
     archive = unique(data.draw(any_archive))
     is_left = data.draw(st.lists(st.booleans(), min_size=len(archive), max_size=len(archive)))

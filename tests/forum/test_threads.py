@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import sqlite3
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
@@ -163,7 +164,7 @@ def _conversations(draw: st.DrawFn) -> list[Letter]:
 @given(st.one_of(_archives(), _conversations()))
 @example([Letter("<b@x>", ("<g@x>", "<a@x>")), Letter("<c@x>", ("<g@x>",)), Letter("<a@x>")])
 @example([Letter("<a@x>", ("<b@x>",)), Letter("<b@x>", ("<c@x>",)), Letter("<c@x>", ("<a@x>",))])
-@settings(max_examples=200)
+@settings(max_examples=60)
 def test_what_is_stored_is_what_the_rule_says(tx: Tx, letters: list[Letter]) -> None:
     with forum(tx) as played:
         played.play(letters)
@@ -173,7 +174,7 @@ def test_what_is_stored_is_what_the_rule_says(tx: Tx, letters: list[Letter]) -> 
 
 
 @given(st.one_of(_archives(), _conversations()), st.randoms(use_true_random=False))
-@settings(max_examples=100)
+@settings(max_examples=40)
 def test_any_order_of_arrival_gives_the_same_tree(tx: Tx, letters: list[Letter], random: Random) -> None:
     shuffled = random.sample(letters, len(letters))
     with forum(tx) as one:
@@ -185,7 +186,7 @@ def test_any_order_of_arrival_gives_the_same_tree(tx: Tx, letters: list[Letter],
 
 
 @given(_archives(), st.randoms(use_true_random=False))
-@settings(max_examples=60)
+@settings(max_examples=30)
 def test_of_two_mails_with_one_id_the_first_to_arrive_owns_it(tx: Tx, letters: list[Letter], random: Random) -> None:
     copies = [Letter(one.msgid, tuple(random.sample(_MAILS, 2)), "", 3, "again") for one in letters[:2]]
     arrived = random.sample([*letters, *copies], len(letters) + len(copies))
@@ -201,7 +202,7 @@ def test_of_two_mails_with_one_id_the_first_to_arrive_owns_it(tx: Tx, letters: l
 
 
 @given(st.one_of(_archives(), _conversations()))
-@settings(max_examples=60)
+@settings(max_examples=40)
 def test_numbers_and_labels_once_given_stay_good(tx: Tx, letters: list[Letter]) -> None:
     with forum(tx) as played:
         for letter in letters:
@@ -254,16 +255,12 @@ def test_a_long_thread_that_arrives_backwards_is_put_together(tx: Tx) -> None:
 def test_looking_for_neighbours_needs_no_scan_of_the_list(tx: Tx) -> None:
     """A query that reads all ids of a list is not noticed on a small one."""
     assert isinstance(tx, SqliteTx)
-    values = dict.fromkeys(("list_id", "post_id", "id", "number", "label"), 1)
-    values |= dict.fromkeys(("msgids", "threads", "posts", "ghosts", "hows", "subject", "now", "thread_id"), "[]")
-    values |= dict.fromkeys(("into", "of", "parent_id", "named_id", "under", "position", "how", "claim_id"), 1)
-    values |= dict.fromkeys(("knot", "named", "apart"), 1)
+    lists_given = {"msgids", "threads", "posts", "ghosts", "hows"}
     for name, query in load_queries().items():
-        if (
-            name.startswith("thread.")
-            and not name.startswith(("thread.by_", "thread.newest"))
-            and name != "thread.ghosts"
+        if name.startswith("thread.") and not name.startswith(
+            ("thread.by_", "thread.newest", "thread.places", "thread.ghosts")
         ):
+            values = {one: "[]" if one in lists_given else 1 for one in re.findall(r":(\w+)", query)}
             plan = [row[3] for row in tx._connection.execute(f"EXPLAIN QUERY PLAN {query}", values)]
             scanned = [step for step in plan if step.startswith("SCAN") and "VIRTUAL" not in step]
             assert set(scanned) <= {f"SCAN {made}" for made in ("concerned", "above", "below", "near")}, (name, plan)

@@ -12,7 +12,10 @@ from pathlib import Path
 import pytest
 
 from mailforum.errors import ConfigError
+from mailforum.forum import threads
+from mailforum.model import How
 from mailforum.store import migrate
+from mailforum.store import posts as rows
 from mailforum.store.lock import alone
 from mailforum.store.sqlite import open_sqlite
 
@@ -22,6 +25,7 @@ _KILLED = """
 import os, sys
 from pathlib import Path
 from mailforum.store import migrate
+from mailforum.store import posts as rows
 real, wanted, part = migrate._statements, migrate.steps()[int(sys.argv[2])][1], float(sys.argv[3])
 def some(sql):
     statements = list(real(sql))
@@ -124,3 +128,42 @@ def test_names_that_differ_only_in_their_case_become_one_and_the_first_post_has_
     with contextlib.closing(sqlite3.connect(tmp_path / "test.db")) as connection:
         names = connection.execute("SELECT id, msgid, post_id FROM message_id ORDER BY id").fetchall()
     assert names == [(3, "<a@x>", 1), (4, "<ghost@x>", None)]
+
+
+async def test_what_older_posts_say_about_their_place_is_known_as_far_as_it_was_kept(tmp_path: Path) -> None:
+    path = tmp_path / "test.db"
+    old(path, 6)
+    names = {1: "a", 2: "g", 3: "b", 4: "c", 5: "d"}  # nobody has sent g
+    posts = {1: ("a", []), 2: ("b", ["a"]), 3: ("c", ["g", "a", "b"]), 4: ("d", ["g"])}
+    parents, reach = {2: 1, 3: 1}, {1: 0, 2: 1, 3: 2, 4: 1}
+    numbers = {name: number for number, name in names.items()}
+    with contextlib.closing(sqlite3.connect(path, isolation_level=None)) as connection:
+        connection.execute(
+            "INSERT INTO thread (id, list_id, number, subject, created_at) VALUES (1, 1, 1, 'Budget', 1)"
+        )
+        connection.execute("UPDATE list SET last_thread = 1")
+        for post_id, (name, _) in posts.items():
+            connection.execute(
+                "INSERT INTO post (id, list_id, thread_id, label, parent_id, reach, message_id, from_address,"
+                " from_name, subject, date, received_at, size, fingerprint, imported)"
+                " VALUES (?, 1, 1, ?, ?, ?, ?, '', '', 'Re: Budget', ?, 1, 1, ?, 0)",
+                (post_id, f"1.{post_id}", parents.get(post_id), reach[post_id], f"<{name}@x>", post_id, name.encode()),
+            )
+        for number, name in names.items():
+            owner = next((post_id for post_id, (own, _) in posts.items() if own == name), None)
+            connection.execute("INSERT INTO message_id VALUES (?, 1, ?, ?)", (number, f"<{name}@x>", owner))
+        for post_id, (_, named) in posts.items():
+            for position, name in enumerate(named):
+                connection.execute("INSERT INTO reference VALUES (?, ?, ?)", (post_id, position, numbers[name]))
+    database = await open_sqlite(path)
+    try:
+        await database.write(lambda tx: threads.regroup_all(tx, 1, 2.0))
+        found = await database.read(lambda tx: rows.of_list(tx, 1))
+    finally:
+        await database.close()
+    assert [(post.label, post.parent_id, post.how) for post in found] == [
+        ("1.1", None, How.NONE),
+        ("1.2", 1, How.IN_REPLY_TO),
+        ("1.3", 1, How.REFERENCES),
+        ("1.4", 1, How.IN_REPLY_TO),
+    ]

@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import sqlite3
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
 
 from mailforum.forum import threads
 from mailforum.forum.newcomer import Newcomer
-from mailforum.model import How, MailingList, Post
+from mailforum.model import MailingList
 from mailforum.settings import ListSettings
 from mailforum.store import lists
 from mailforum.store import posts as rows
@@ -60,16 +60,9 @@ def keep(tx: Tx, list_id: int, newcomer: Newcomer) -> int:
         "post.add",
         list_id=list_id,
         **place.values,
-        message_id=newcomer.message_id,
-        thread_index=newcomer.index,
-        base=newcomer.base,
-        was=newcomer.was,
-        lonely=newcomer.lonely,
-        fresh=newcomer.fresh,
+        **newcomer.values,
         from_address="ada@example.org",
         from_name="",
-        subject=newcomer.subject,
-        date=newcomer.date,
         received_at=NOW,
         size=0,
         fingerprint=newcomer.message_id.encode(),
@@ -100,8 +93,3 @@ def is_whole(tx: Tx, list_id: int) -> bool:
     for thread in rows.threads(tx, list_id):
         assert thread.posts, f"#{thread.number} has no posts"
     return True
-
-
-def how_many(posts: Iterable[Post], how: How) -> int:
-    """Return how many parents were found that way."""
-    return sum(post.how is how for post in posts)

@@ -34,14 +34,15 @@ DROP INDEX message_id_low;
 
 UPDATE post SET (named_id, named_how) = (
     SELECT message_id.post_id, reference.how FROM reference JOIN message_id ON message_id.id = reference.message_id
-    WHERE reference.post_id = post.id AND reference.position = post.reach - 1 AND message_id.post_id IS NOT NULL)
+    WHERE reference.post_id = post.id AND message_id.post_id IS NOT NULL ORDER BY reference.position LIMIT 1)
 WHERE EXISTS (
     SELECT 1 FROM reference JOIN message_id ON message_id.id = reference.message_id
-    WHERE reference.post_id = post.id AND reference.position = post.reach - 1 AND message_id.post_id IS NOT NULL);
+    WHERE reference.post_id = post.id AND message_id.post_id IS NOT NULL);
 UPDATE post SET how = named_how WHERE parent_id IS NOT NULL;
 UPDATE post SET base = lower((SELECT subject FROM thread WHERE thread.id = post.thread_id));
-DELETE FROM reference WHERE position >= (SELECT reach FROM post WHERE post.id = reference.post_id);
-DELETE FROM reference WHERE message_id IN (SELECT id FROM message_id WHERE post_id IS NOT NULL);
+DELETE FROM reference WHERE EXISTS (
+    SELECT 1 FROM reference AS near JOIN message_id ON message_id.id = near.message_id
+    WHERE near.post_id = reference.post_id AND near.position <= reference.position AND message_id.post_id IS NOT NULL);
 ALTER TABLE post DROP COLUMN reach;
 
 -- Where a post belongs by what it names and by what moderators have decided: below `under` (NULL: nothing is known).
