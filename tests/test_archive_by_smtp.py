@@ -34,9 +34,12 @@ async def post_all(site: Site, letters: list[archive.Letter]) -> list[str]:
 
 
 async def tree(site: Site, name: str) -> list[tuple[str, str | None, str]]:
-    """Return Message-ID, parent and subject of each post, as they came."""
+    """Return Message-ID, parent and subject of each post.
+
+    They are not in order: where a mail has no date that can be believed, it counts when it was received.
+    """
     rows = [json.loads(line) for line in (await site.cli("post", "ls", name, "--json")).out.splitlines()]
-    return [(row["message_id"], row["parent"], row["subject"]) for row in rows]
+    return sorted([(row["message_id"], row["parent"], row["subject"]) for row in rows], key=str)
 
 
 async def test_an_archive_posted_over_smtp_is_the_archive_that_was_imported(site: Site, tmp_path: Path) -> None:
