@@ -68,6 +68,11 @@ class How(IntEnum):
     MODERATOR = 7
 
     @property
+    def is_weak(self) -> bool:
+        """Whether a name that stands there counts only if it is that of a post."""
+        return self in (How.THREAD_INDEX, How.TEXT)
+
+    @property
     def label(self) -> str:
         """As people read it: `in-reply-to`; "" for none."""
         return self.name.lower().replace("_", "-") if self else ""

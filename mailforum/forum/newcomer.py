@@ -12,7 +12,7 @@ from mailforum.mail.evidence import Named
 class Newcomer:
     """What threading needs to know of a post that is to be placed.
 
-    `names` are the posts it says it answers, nearest first, weak ones (How.TEXT) last. `index` is its own
+    `names` are the posts it says it answers, nearest first, weak ones last. `index` is its own
     Thread-Index in hex, `base` its subject for comparing, and `was` the one it had before. A `lonely` one is a reply
     without strong names, which may be looked up by its subject; a `fresh` one begins a thread if its subject is new.
     """

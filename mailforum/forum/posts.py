@@ -116,8 +116,9 @@ def introduce(
     weak = [
         Named(msgid.key(post.message_id), How.TEXT) for post in labelled if post and (not before or post.id < before)
     ]
-    names = tuple(one for one in dict.fromkeys((*weak, *found.names)) if one.name != msgid.key(own))
-    only_weak = all(one.how is How.TEXT for one in names)
+    all_names = sorted(dict.fromkeys((*weak, *found.names)), key=lambda one: one.how)
+    names = tuple(one for one in all_names if one.name != msgid.key(own))
+    only_weak = all(one.how.is_weak for one in names)
     return Newcomer(
         mlist.id,
         own,

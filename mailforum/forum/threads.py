@@ -4,7 +4,8 @@ The rule is a function of the set of posts, of the list's options and of what mo
 tree cannot depend on the order in which posts arrive.
 
 A post names others, nearest first (mail/evidence.py). A name that nobody has sent is a *ghost*. Names found in
-the text are *weak*: they count only if they are those of posts.
+the text are *weak*, and so are those made of a Thread-Index, as Exchange makes one up for mail from elsewhere: they
+count only if they are those of posts.
 
 1. The parent is the nearest post that is named.
 2. Of each ghost that it names nearer than that, a post says: this one, too, hangs below my parent. That is a *claim*.
@@ -139,7 +140,7 @@ def _is_apart(fresh: bool, base: str, other: str) -> bool:
 
 
 def _spot(tx: Tx, post: Newcomer, stance: Stance, heard: Mapping[str, Row]) -> _Spot:
-    strong = [one for one in stance.missing if one.how is not How.TEXT]
+    strong = [one for one in stance.missing if not one.how.is_weak]
     ghosts = [heard[one.name]["name"] for one in strong if one.name in heard]
     neighbours = tx.all("thread.neighbours", ghosts=json.dumps(ghosts)) if ghosts and not stance.apart else []
     orphans = [row for row in neighbours if row["thread_id"] is not None]

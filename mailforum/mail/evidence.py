@@ -65,12 +65,13 @@ def read(msg: Message, own: str, *, prefix: str = "", under: str = "", address: 
     topic = _topic(msg, prefix)
     index = thread_index.read(msg.get("Thread-Index"))
     names = msgid.nearest(list(_others(_header_names(msg, index, under), own, address)), MOST_NAMES)
-    if names:
+    if not all(one.how.is_weak for one in names):
         return Evidence(index, names, (), *topic, quotes=topic.marked or body.quotes(_text(msg)))
     digest = any(_is_ours(one.name, address) for one in _header_names(msg, "", ""))
     found = quoted.read(_text(msg), address, digest=digest) if _may_name(msg) else quoted.NOTHING
     weak = (Named(msgid.key(one), How.TEXT) for one in found.ids)
-    return Evidence(index, tuple(_others(weak, own, address)), found.labels, *topic, quotes=True)
+    quotes = not names or topic.marked or body.quotes(_text(msg))
+    return Evidence(index, (*names, *_others(weak, own, address)), found.labels, *topic, quotes=quotes)
 
 
 def _topic(msg: Message, prefix: str) -> subject.Topic:

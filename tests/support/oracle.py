@@ -58,7 +58,7 @@ class _Oracle:
 
     def ghosts(self, number: int) -> list[Named]:
         _, position = self.nearest(number)
-        return [one for one in self.posts[number].names[:position] if one.how != How.TEXT]
+        return [one for one in self.posts[number].names[:position] if one.how not in (How.TEXT, How.THREAD_INDEX)]
 
     def is_apart(self, number: int) -> bool:
         post, (named, _) = self.posts[number], self.nearest(number)

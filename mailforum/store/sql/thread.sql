@@ -106,11 +106,11 @@ DELETE FROM reference WHERE post_id = :post_id AND position >= :position
 
 -- name: ghosts_of
 SELECT DISTINCT message_id AS ghost FROM reference
-WHERE how <> 5 AND post_id IN (SELECT value FROM json_each(:posts))
+WHERE how < 4 AND post_id IN (SELECT value FROM json_each(:posts))
 
 -- name: ghosts_in
 SELECT DISTINCT reference.message_id AS ghost FROM post JOIN reference ON reference.post_id = post.id
-WHERE reference.how <> 5 AND post.thread_id IN (SELECT value FROM json_each(:threads))
+WHERE reference.how < 4 AND post.thread_id IN (SELECT value FROM json_each(:threads))
 
 -- name: neighbours
 SELECT near.ghost, post.thread_id, post.parent_id, post.claim_id,
@@ -125,7 +125,7 @@ WITH RECURSIVE concerned (ghost) AS (
     SELECT value FROM json_each(:ghosts)
     UNION
     SELECT other.message_id FROM concerned JOIN tie ON tie.ghost = concerned.ghost AND tie.under IS NULL
-    JOIN reference AS other ON other.post_id = tie.post_id AND other.how <> 5)
+    JOIN reference AS other ON other.post_id = tie.post_id AND other.how < 4)
 SELECT tie.ghost, tie.how, tie.post_id, tie.thread_id, tie.message_id, tie.under
 FROM concerned JOIN tie ON tie.ghost = concerned.ghost ORDER BY tie.post_id, tie.position
 
