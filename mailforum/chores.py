@@ -11,6 +11,7 @@ from mailforum import log
 from mailforum.core import Core
 from mailforum.errors import Deferred
 from mailforum.forum import digests, moderation, posts, search, suspension
+from mailforum.store import search as index
 from mailforum.store import upkeep
 from mailforum.store.database import caused_by
 
@@ -114,6 +115,7 @@ class Indexing:
         self._core = core
         self._news = asyncio.Event()
         self._stop = asyncio.Event()
+        self._renewed = False
 
     def look(self) -> None:
         """Hear that something was committed, which may be a post."""
@@ -126,23 +128,33 @@ class Indexing:
 
     async def run(self) -> None:
         """Look after each commit, and every 20 seconds, as another process may have stored a post."""
-        monotonic, renewed = self._core.clock.monotonic, False
+        monotonic = self._core.clock.monotonic
         while not self._stop.is_set():
             self._news.clear()
-            started, done = monotonic(), 0
-            try:
-                renewed = renewed or await self._renew()
-                done = await search.index_some(self._core.db)
-            except Deferred as error:
-                logger.error("full-text search has to wait: %s", error.reason)
-            except Exception:  # mail goes on without it
-                logger.exception("posts cannot be put into the index of full-text search")
-            await _wait(self._stop, max(GATHER, RESTS * (monotonic() - started)))
-            if not done:
+            started = monotonic()
+            done = await self._some()
+            worked = monotonic() - started
+            await _wait(self._stop, TICK if done is None else max(GATHER, RESTS * worked))
+            if done == 0:
                 await _wait(self._news, TICK)
 
+    async def _some(self) -> int | None:
+        """Put some posts in; return how many, or None if that cannot be done now. Mail goes on without it."""
+        try:
+            self._renewed = self._renewed or await self._renew()
+            return await search.index_some(self._core.db)
+        except Deferred as error:
+            logger.error("full-text search has to wait: %s", error.reason)
+        except Exception:
+            logger.exception("posts cannot be put into the index of full-text search")
+        return None
+
     async def _renew(self) -> bool:
-        """Have the index made anew if an older mailforum has made it by other rules."""
+        """Have the index made anew if an older mailforum has made it by other rules.
+
+        Where an import was killed, merging is still left for later; that ends here.
+        """
+        await self._core.db.write(lambda tx: index.merge_from(tx, index.MERGE))
         if await self._core.db.read(search.is_old) and await self._core.db.write(search.renew):
             log.event("reindexing", why="the rules by which words are compared have changed")
         return True

@@ -60,7 +60,7 @@ def look(mlist: MailingList, msg: Message, raw: bytes) -> Look | Unreadable:
     try:
         parts = mime.parts(msg)
         charset = flaws.charset(msg, parts)
-        words = search.words(msg, parts)
+        words = search.words_of(raw, msg, parts)
         wrong = flaws.flaws(msg, parts, charset)
         return Look(
             posts.evidence_of(mlist, msg, raw), words, charset, wrong, {name: getattr(msg, name) for name in _READ}

@@ -31,7 +31,6 @@ PAGE = 500  # rows that are read at once
 
 CLOCKS_DIFFER = 86400.0  # seconds that two clocks may differ, wrong time zone and all
 YEAR = 365.25 * 86400  # seconds
-SLOWEST = 10 * YEAR  # an author's clock that is so slow has lost its battery
 FIRST_MAIL = YEAR  # 1971; an older date says that there was none
 
 
@@ -51,14 +50,13 @@ class ThreadOrder(StrEnum):
     ACTIVE = "active"
 
 
-def date(written: float | None, received: float, *, imported: bool) -> float:
+def date(written: float | None, received: float) -> float:
     """Return when a post was written, as far as its author's clock can be believed; else when it was received.
 
     `written` is what its Date says, None if it says nothing. No mail was written after it was received, nor
-    ten years before. An old archive may be older than that, but not than mail itself.
+    before there was any. It may be decades old: an old archive is also moved by sending its mails again.
     """
-    earliest = FIRST_MAIL if imported else received - SLOWEST
-    return received if written is None or not earliest <= written <= received else written
+    return received if written is None or not FIRST_MAIL <= written <= received else written
 
 
 def threads(found: Iterable[Thread], order: ThreadOrder) -> list[Thread]:

@@ -65,7 +65,7 @@ def store(
     An `imported` one will not be in a digest either; `now` then is when its mailbox received it.
     """
     found = found or evidence_of(mlist, msg, raw, under)
-    own, date = identity(msg, raw, mlist.domain), order.date(msg.date, now, imported=imported)
+    own, date = identity(msg, raw, mlist.domain), order.date(msg.date, now)
     newcomer = introduce(tx, mlist, found, own, msg.subject, date, imported=imported)
     place = threads.place(tx, newcomer, now)
     if not (imported or newcomer.index):

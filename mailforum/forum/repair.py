@@ -164,5 +164,5 @@ RULES = (
     _sql("memberless", "withdrawn", harmless=True),
     _sql("landed", "forgotten", harmless=True),
     _sql("unsearchable", "the server puts it in again"),
-    Rule(partial(health.found, query="unindexed"), _make_index, "the server makes the index of full-text search anew"),
+    Rule(health.index_faults, _make_index, "the server makes the index of full-text search anew"),
 )

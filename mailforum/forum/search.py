@@ -26,10 +26,11 @@ from mailforum.store import posts, search, upkeep
 from mailforum.store.database import Database, Tx
 from mailforum.store.search import Query, Words
 
-# To be raised whenever `words` returns something else for any mail: the index is then made anew, as what is in
+# To be raised whenever `words_of` returns something else for any mail: the index is then made anew, as what is in
 # it can only be taken out with the very same tokens. Unicode's tables come with Python.
 RULES = f"1 {unicodedata.unidata_version}"
 NONE = Words("", "", "", search.EACH)
+MAX_READ = 2 * 1024**2  # bytes of a post that are read: the names of files behind them are not found
 MAX_TEXT = 200_000  # characters of a post that can be found
 STEP_BYTES = 4 * 1024**2
 _SHOWN = 512 * 1024  # bytes of a post in which a snippet is looked for
@@ -59,13 +60,22 @@ class Found:
     more: bool
 
 
-def words(msg: Message, parts: tuple[Part, ...] | None = None) -> Words:
-    """Return what of a mail is to be found: a function of its bytes alone. Never raises: a mail on which the
-    reader fails can still be found by its subject.
+def words_of(raw: bytes, msg: Message | None = None, parts: tuple[Part, ...] | None = None) -> Words:
+    """Return what of a mail is to be found: a function of its first bytes alone. Never raises: a mail on which the
+    reader fails can still be found by its subject. `msg` and `parts` are those of `raw` where they are known.
 
     What it quotes is found where it was written, so the quotes of an answer are left out. Nothing is said of
     what is encrypted but its subject and author.
     """
+    if len(raw) <= MAX_READ and msg:
+        return _words(msg, parts)
+    try:
+        return _words(message.parse(raw[:MAX_READ]), None)
+    except Refused:
+        return NONE
+
+
+def _words(msg: Message, parts: tuple[Part, ...] | None) -> Words:
     try:
         found = _body(msg, parts)
         text, files = _own(msg, found.text[:MAX_TEXT]), [attached.filename for attached in found.attachments]
@@ -101,14 +111,6 @@ def _is_own(block: body.Block, *, quotes: bool) -> bool:
     if block.kind == "signature":
         return len(block.lines) > _SHORT
     return quotes or block.kind == "text"
-
-
-def words_of(raw: bytes) -> Words:
-    """Return what of a post is to be found, from its bytes as they are kept."""
-    try:
-        return words(message.parse(raw))
-    except Refused:
-        return NONE
 
 
 async def index_some(db: Database) -> int:
@@ -154,7 +156,7 @@ def _words_of(tx: Tx, ids: Iterable[int]) -> dict[int, Words]:
 
 def _words_of_post(tx: Tx, post_id: int) -> Words:
     try:
-        return words_of(posts.raw(tx, post_id))
+        return words_of(posts.head(tx, post_id, MAX_READ + 1))
     except LookupError:  # its bytes are lost; `check --repair` deals with that
         return NONE
 
@@ -213,7 +215,7 @@ def _hit(tx: Tx, post_id: int, phrases: list[Phrase]) -> Hit | None:
     if post is None:
         return None
     try:
-        msg = message.parse(search.head(tx, post_id, _SHOWN))
+        msg = message.parse(posts.head(tx, post_id, _SHOWN))
         return Hit(post, snippet.make(_own(msg, _body(msg).text), phrases))
-    except Refused:
+    except (Refused, LookupError):
         return Hit(post, Snippet(""))

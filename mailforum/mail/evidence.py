@@ -21,6 +21,7 @@ INDEX = "ti:"  # before a Thread-Index that is a name
 _PEOPLE = ("From", "To", "Cc", "Reply-To", "Sender")
 _ADDRESS = re.compile(r"""[^\s<>"'(),;:]++""")
 _MAX_PEOPLE = 20_000  # characters of them that are looked at
+_DIGEST = re.compile(r"\bdigest,? vol\.? ?\d+,? issue \d+|\bdigest \d+, \d+ new posts?\Z")  # Mailman's, and our own
 _OURS = ("<digest.", "<notice.")
 # One of these is in every text that names something.
 _MARKS = re.compile(rb"message-id|news:|base64|#\d|<[^\s<>@]{1,200}@")
@@ -62,22 +63,25 @@ def read(msg: Message, own: str, *, prefix: str = "", under: str = "", address: 
     `prefix` and `address` are those of the list: without the address its footers are not recognised.
     `under` is the Message-ID that our own reply address names; it is believed before anything else.
     """
-    topic = _topic(msg, prefix)
     index = thread_index.read(msg.get("Thread-Index"))
-    names = msgid.nearest(list(_others(_header_names(msg, index, under), own, address)), MOST_NAMES)
+    said = list(_header_names(msg, index, under))
+    digest = any(_is_ours(one.name, address) for one in said)
+    topic = _topic(msg, prefix, digest)
+    names = msgid.nearest(list(_others(said, own, address)), MOST_NAMES)
     if not all(one.how.is_weak for one in names):
         return Evidence(index, names, (), *topic, quotes=topic.marked or body.quotes(_text(msg)))
-    digest = any(_is_ours(one.name, address) for one in _header_names(msg, "", ""))
     found = quoted.read(_text(msg), address, digest=digest) if _may_name(msg) else quoted.NOTHING
     weak = (Named(msgid.key(one), How.TEXT) for one in found.ids)
     quotes = not names or topic.marked or body.quotes(_text(msg))
     return Evidence(index, (*names, *_others(weak, own, address)), found.labels, *topic, quotes=quotes)
 
 
-def _topic(msg: Message, prefix: str) -> subject.Topic:
-    """Take the subject apart. What a reply was about before is also in Outlook's Thread-Topic, where gateways
-    have put their marks before the subject."""
+def _topic(msg: Message, prefix: str, digest: bool) -> subject.Topic:
+    """Take the subject apart. That of an answer to a digest says nothing. What a reply was about before is also
+    in Outlook's Thread-Topic, where gateways have put their marks before the subject."""
     topic = subject.topic(msg.subject, prefix)
+    if digest or _DIGEST.search(topic.base):
+        return topic._replace(base="")
     if not topic.marked or topic.was or not msg.get("Thread-Topic"):
         return topic
     before = subject.topic(msg.text("Thread-Topic"), prefix).base
@@ -88,19 +92,22 @@ def _header_names(msg: Message, index: str, under: str) -> Iterator[Named]:
     """Yield what the header names, nearest first (RFC 5322 section 3.6.4)."""
     if under:
         yield Named(msgid.key(under), How.TOKEN)
+    people = _people(msg)
     for how, field in ((How.IN_REPLY_TO, "In-Reply-To"), (How.REFERENCES, "References")):
         for value in reversed(msg.get_all(field)):
             ids = (msgid.key(one) for one in reversed(msgid.ids(value, every=how is How.REFERENCES)))
-            yield from (Named(one, how) for one in ids if how is not How.IN_REPLY_TO or not _is_person(one, msg))
+            yield from (Named(one, how) for one in ids if how is How.REFERENCES or one[1:-1] not in people)
     yield from (
         Named(INDEX + before, How.THREAD_INDEX) for before in msgid.nearest(thread_index.ancestors(index), MOST_INDICES)
     )
 
 
-def _is_person(name: str, msg: Message) -> bool:
-    """Say whether what looks like an id is an address that the mail bears: old programs write whom they answer."""
-    people = " ".join(msg.get(field)[:_MAX_PEOPLE] for field in _PEOPLE).lower()
-    return name[1:-1] in people and name[1:-1] in _ADDRESS.findall(people)
+def _people(msg: Message) -> frozenset[str]:
+    """Return the addresses that a mail with In-Reply-To bears: old programs write there whom they answer."""
+    if not msg.get("In-Reply-To"):
+        return frozenset()
+    people = " ".join(msg.get(field)[:_MAX_PEOPLE] for field in _PEOPLE)
+    return frozenset(_ADDRESS.findall(people.lower()))
 
 
 def _others(names: Iterable[Named], own: str, address: str) -> Iterator[Named]:

@@ -60,6 +60,10 @@ class Tx(Protocol):
         """Write `data` over a blob of the same size, a piece at a time: as a parameter it would be copied twice."""
         ...
 
+    def head(self, table: str, column: str, row_id: int, size: int, /) -> bytes:
+        """Return the first `size` bytes of a blob: a query would read all of it."""
+        ...
+
 
 Unit = Callable[[Tx], T]
 

@@ -42,6 +42,14 @@ def found(tx: Tx, query: str) -> list[Found]:
     return [Found(row["id"], row["what"]) for row in tx.all(f"health.{query}")]
 
 
+def index_faults(tx: Tx) -> list[Found]:
+    """Return what is wrong with the index of full-text search: it may be so damaged that it cannot be read."""
+    try:
+        return found(tx, "unindexed") or found(tx, "lost_words")  # every post has the word that this one counts
+    except sqlite3.DatabaseError as error:
+        return [Found(0, f"the index of full-text search cannot be read: {error}")]
+
+
 def mend(tx: Tx, query: str, ids: Iterable[int], now: float) -> None:
     """Run a statement of health.sql for some rows."""
     tx.run(f"health.{query}", ids=json.dumps(list(ids)), now=now)

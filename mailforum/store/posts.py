@@ -158,6 +158,14 @@ def raw(tx: Tx, post_id: int) -> bytes:
     return bytes(row["raw"])
 
 
+def head(tx: Tx, post_id: int, size: int) -> bytes:
+    """Return the first `size` bytes of a post, or all if it has less; LookupError if there is no such post."""
+    row = tx.one("post.body_size", post_id=post_id)
+    if row is None:
+        raise LookupError(f"post {post_id} has no body")
+    return tx.head("body", "raw", post_id, min(size, row["size"]))
+
+
 def thread(tx: Tx, thread_id: int) -> Thread | None:
     """Return the thread with that id."""
     row = tx.one("thread.by_id", id=thread_id)

@@ -21,7 +21,9 @@ COMMON = 50_000  # a word that more posts have tells them apart so little that i
 SOME = 100  # posts that a step deals with
 FAR = 60 * DAY
 MERGE = 4  # FTS5's own
-MERGE_LATE = 16  # a search has to look at more parts then, and what is put in is written half as often
+# A search has to look at more parts then, and what is put in is written less often. From 16 on FTS5 merges all at
+# once, which is up to the whole index, and everybody who writes would wait.
+MERGE_LATE = 8
 
 # What stands in `files` beside the names of files; no word can be that.
 EACH = "\ue000"
@@ -246,9 +248,3 @@ def posts(tx: Tx, entries: Sequence[int]) -> list[int]:
     """Return the posts (ids) of entries, in their order."""
     rows = {row["entry"]: row["post_id"] for row in tx.all("search.posts", entries=json.dumps(list(entries)))}
     return [rows[entry] for entry in entries if entry in rows]
-
-
-def head(tx: Tx, post_id: int, limit: int) -> bytes:
-    """Return the first bytes of a post."""
-    row = tx.one("search.head", post_id=post_id, limit=limit)
-    return bytes(row["raw"]) if row else b""

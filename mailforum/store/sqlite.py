@@ -71,6 +71,10 @@ class SqliteTx:
             for start in range(0, len(view), PIECE):
                 blob.write(view[start : start + PIECE])
 
+    def head(self, table: str, column: str, row_id: int, size: int, /) -> bytes:
+        with self._connection.blobopen(table, column, row_id, readonly=True) as blob:
+            return blob.read(size)
+
     def close(self) -> None:
         self._connection.close()
 

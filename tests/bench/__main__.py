@@ -16,7 +16,7 @@ from collections.abc import Callable
 from functools import partial
 from pathlib import Path
 
-from tests.bench import archives, fanout, intake, large, limits, place, reading, searching, startup
+from tests.bench import archives, fanout, intake, large, limits, place, reading, searching, startup, subjects
 from tests.bench.fanout import Case
 from tests.bench.table import Row, head, show
 
@@ -54,6 +54,7 @@ def _archives(quick: bool) -> dict[str, Bench]:
         "search": partial(searching.searched, count=20_000 if quick else 100_000),
         "threads": partial(archives.compared, count=mails // 2),
         "thread page": reading.page,
+        "subjects": partial(subjects.subjects, mails=mails // 3, rounds=2 if quick else 6),
     }
 
 

@@ -69,11 +69,7 @@ class Serving:
             Path(f"/proc/{pid}/clear_refs").write_text("5")
 
     def _pids(self) -> list[int]:
-        found = [self.process.pid]
-        for pid in found:  # it grows meanwhile: grandchildren too
-            for task in Path(f"/proc/{pid}/task").iterdir():
-                found += map(int, (task / "children").read_text().split())
-        return found
+        return processes(self.process.pid)
 
     def ask(self, sql: str, *values: object) -> float:
         """Return the one number that a query on the database gives."""
@@ -123,6 +119,15 @@ class Serving:
         """End it as a power cut would, but for the disk."""
         self.process.kill()
         self.process.wait()
+
+
+def processes(pid: int) -> list[int]:
+    """Return a process and all that it has started, grandchildren too."""
+    found = [pid]
+    for one in found:  # it grows meanwhile
+        for task in Path(f"/proc/{one}/task").iterdir():
+            found += map(int, (task / "children").read_text().split())
+    return found
 
 
 def _seconds(pid: int) -> float:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import sqlite3
 
 import pytest
 
@@ -86,9 +87,28 @@ def test_the_index_can_be_made_anew(found: Forum) -> None:
     assert len(found.rows("search", "pmo", "budget")) == 2
 
 
-def test_a_deleted_list_leaves_no_words(found: Forum) -> None:
-    import sqlite3
+@pytest.mark.parametrize("command", [("reindex",), ("check", "--repair")])
+@pytest.mark.parametrize(
+    ("damage", "said"),
+    [
+        ("UPDATE full_text_data SET block = zeroblob(40) WHERE id > 10", "full-text search has lost words of 3 posts"),
+        ("DELETE FROM full_text_data WHERE id > 10", "the index of full-text search cannot be read"),
+    ],
+)
+def test_a_damaged_index_is_said_to_be_so_and_can_be_made_anew(
+    found: Forum, damage: str, said: str, command: tuple[str, ...]
+) -> None:
+    found.rows("search", "pmo", "budget")
+    with sqlite3.connect(found.folder / "mailforum.db") as connection:
+        connection.execute(damage)
+    connection.close()
+    assert said in found.run("check", code=1).out
+    found.run(*command)
+    assert len(found.rows("search", "pmo", "budget")) == 2
+    assert "error" not in found.run("check").out
 
+
+def test_a_deleted_list_leaves_no_words(found: Forum) -> None:
     found.rows("search", "pmo", "budget")
     found.run("list", "delete", "pmo", "--yes")
     assert "error" not in found.run("check").out

@@ -7,6 +7,7 @@ from collections.abc import AsyncIterator
 from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
+from random import Random
 
 import pytest
 
@@ -18,6 +19,8 @@ from mailforum.store import lists
 from mailforum.store import posts as rows
 from mailforum.store.database import Database
 from mailforum.store.sqlite import open_sqlite
+from tests.support.stripped import strip
+from tests.support.talk import TROUBLED, discussion
 
 NOW = 1_700_000_000.0
 GOLDEN = Path(__file__).parents[1] / "golden" / "threads"
@@ -149,3 +152,18 @@ async def test_posts_whose_text_is_no_longer_kept_stay_where_they_are(forum: For
         pass
     assert await forum.rethread() == []
     assert await forum.tree() == before
+
+
+async def test_another_time_for_subjects_is_as_if_it_had_always_been(forum: Forum) -> None:
+    stripped = [strip(talk.raw) if number % 3 else talk.raw for number, talk in enumerate(discussion(120, 3, TROUBLED))]
+    await forum.take(*Random(1).sample(stripped, len(stripped)))
+    assert await forum.rethread(dry_run=True) == []
+    before = await forum.tree()
+    assert How.SUBJECT in {how for _, _, _, how in before}
+    await forum.change(ListSettings(subject_days=0))
+    assert await forum.rethread()
+    assert How.SUBJECT not in {how for _, _, _, how in await forum.tree()}
+    await forum.change(ListSettings())
+    assert await forum.rethread()
+    assert await forum.tree() == before
+    assert await forum.rethread(dry_run=True) == []

@@ -233,3 +233,14 @@ def _partition(found: Sequence[Post]) -> set[frozenset[str]]:
     for post in found:
         members.setdefault(post.thread, set()).add(post.message_id)
     return set(map(frozenset, members.values()))
+
+
+def test_looking_for_a_subject_needs_no_scan_of_the_list(tx: Tx) -> None:
+    assert isinstance(tx, SqliteTx)
+    values = dict.fromkeys(("list_id", "id", "thread_id", "most"), 1) | {"threads": "[]", "posts": "[]"}
+    values |= dict.fromkeys(("date", "since", "until", "first", "last"), 1.0) | {"base": "x", "message_id": "<x@y>"}
+    for name, query in load_queries().items():
+        if name.startswith("subject."):
+            plan = [row[3] for row in tx._connection.execute(f"EXPLAIN QUERY PLAN {query}", values)]
+            assert not [step for step in plan if step.startswith("SCAN") and "VIRTUAL" not in step], (name, plan)
+            assert not [step for step in plan if step.endswith("(list_id=?)")], (name, plan)

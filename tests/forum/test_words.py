@@ -8,7 +8,7 @@ import hashlib
 import pytest
 
 from mailforum.forum import search
-from mailforum.mail import subject
+from mailforum.mail import message, subject
 from mailforum.store.search import EACH, WITH_FILE
 
 HTML = "<style>p {}</style><p>Caf&eacute; <b>au</b> lait</p><blockquote>quoted</blockquote><a href='http://x.example/'>link</a>"
@@ -59,6 +59,15 @@ def test_subjects_authors_and_files_are_found() -> None:
     assert (plain.subject, plain.author) == ("[pmo] budget", "ada lovell ada@example.org")
     assert (odd.subject, odd.author) == ("grosse", "a@x.example, b@y.example")
     assert (plain.files, file.files) == (EACH, f"plan_2024.pdf {EACH} {WITH_FILE}")
+
+
+def test_of_a_very_large_mail_the_first_two_mebibytes_are_read_whoever_reads_it() -> None:
+    file = b"--b\nContent-Type: image/png; name=%s.png\nContent-Transfer-Encoding: base64\n\n"
+    raw = b'Content-Type: multipart/mixed; boundary="b"\n\n--b\n\nSee below.\n'
+    raw = message.normalise(raw + file % b"first" + b"QUJD\n" * 500_000 + file % b"second" + b"--b--\n")
+    found = search.words_of(raw)
+    assert (found.text, found.files) == ("see below.", f"first.png {EACH} {WITH_FILE}")
+    assert search.words_of(raw, message.read(raw)) == found
 
 
 def test_what_is_found_of_a_mail_changes_only_with_the_rules() -> None:

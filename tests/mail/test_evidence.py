@@ -57,6 +57,18 @@ def test_answers_to_a_digest_or_a_notice_of_ours_do_not_belong_together() -> Non
     assert named("In-Reply-To: <digest.4.77.other@example.org>") != []
 
 
+@pytest.mark.parametrize(
+    "head",
+    [
+        "In-Reply-To: <digest.4.77.pmo@lists.example.org>\nSubject: Re: PMO: Zusammenfassung 4",
+        "Subject: Re: PMO: digest 4, 2 new posts",
+        "Subject: Re: Pmo Digest, Vol 12, Issue 3",
+    ],
+)
+def test_the_subject_of_an_answer_to_a_digest_says_nothing(head: str) -> None:
+    assert read(head).base == ""
+
+
 def test_at_most_fifty_names_the_nearest_are_kept_and_the_first_of_all() -> None:
     names = named("References: " + " ".join(f"<{number}@x>" for number in range(10_000)))
     assert [name for name, _ in names] == [f"<{number}@x>" for number in (*range(9_999, 9_950, -1), 0)]
@@ -112,6 +124,13 @@ def test_a_header_of_anything_is_read(fields: list[tuple[str, str]], text: str) 
     assert all(name == name.lower() for name in names if name.isascii())
     assert list(found.names) == sorted(found.names, key=lambda one: one.how)
     assert found == evidence.read(msg, msg.message_id or OWN, prefix="[pmo]", address=LIST)
+
+
+def test_a_header_full_of_ids_and_addresses_takes_linear_time() -> None:
+    ids = "".join(f"In-Reply-To: {'<a@b>' * 3_000}\n" for _ in range(7))
+    start = time.process_time()
+    read(f"Cc: {'<a@b>' * 4_000}\nSender: {'a@b ' * 5_000}\n{ids}Subject: Re: x")
+    assert time.process_time() - start < 0.3
 
 
 _LINES = [

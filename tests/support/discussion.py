@@ -270,11 +270,14 @@ _FLAWS: Mapping[str, Callable[[Draft], None]] = {
 }
 
 
-def small(count: int, seed: int = 1) -> Iterator[tuple[bytes, float]]:
-    """Yield small mails fast, each with the time it was written: three of four answer one of the last hundred."""
+def small(count: int, seed: int = 1, start: float = START.timestamp()) -> Iterator[tuple[bytes, float]]:
+    """Yield small mails fast, each with the time it was written: three of four answer one of the last hundred.
+
+    The first was written soon after `start`, in seconds since the epoch.
+    """
     random = Random(f"{seed} small")
     recent: list[tuple[str, str]] = []
-    at = START.timestamp()
+    at = start
     for number in range(count):
         at += random.randrange(60, 1200)
         msgid = f"<{random.getrandbits(80):x}.{number}@mail.example.org>"

@@ -78,15 +78,17 @@ def played(tx: Tx, mails: Sequence[bytes], days: int, stripped: Collection[int] 
 
 
 def truth(tx: Tx, mails: Sequence[bytes]) -> tuple[list[int], list[int]]:
-    """Return the thread of each mail, as the mails themselves say, and the numbers of the replies.
+    """Return the thread of each mail, and the numbers of the replies.
 
-    A reply is a mail that answers another of the archive, and whose subject says that it is one.
+    A reply is a mail whose header names one of the archive, and whose subject is marked as that of a reply.
     """
-    with played(tx, mails, days=0) as found:
+    with played(tx, mails, DAYS) as found:
         replies = [
             number
             for number, post in enumerate(found)
-            if post.parent_id is not None and post.how != How.TEXT and subject.topic(post.subject).marked
+            if post.parent_id is not None
+            and post.how not in (How.TEXT, How.SUBJECT)
+            and subject.topic(post.subject).marked
         ]
         return [post.thread for post in found], replies
 

@@ -282,3 +282,9 @@ SELECT 0 AS id, n || ' entries of full-text search are not those of the posts' A
          + (SELECT count(*) FROM indexed
             WHERE entry IS NOT NULL AND entry NOT IN (SELECT id FROM full_text_docsize)) AS n)
 WHERE n > 0
+
+-- name: lost_words
+SELECT 0 AS id, 'full-text search has lost words of ' || n || ' posts' AS what FROM (
+    SELECT abs((SELECT count(entry) FROM indexed)
+             - (SELECT count(*) FROM full_text WHERE full_text MATCH '"' || char(57344) || '"')) AS n)
+WHERE n > 0

@@ -12,6 +12,9 @@ INSERT INTO body (post_id, raw) VALUES (:post_id, coalesce(:raw, zeroblob(:size)
 -- name: body
 SELECT raw FROM body WHERE post_id = :post_id
 
+-- name: body_size
+SELECT length(raw) AS size FROM body WHERE post_id = :post_id
+
 -- name: by_id
 SELECT * FROM listed_post
 WHERE id = :id

@@ -79,8 +79,5 @@ WHERE full_text MATCH :match AND rowid BETWEEN :first AND :last ORDER BY rowid D
 -- name: posts
 SELECT entry, post_id FROM indexed WHERE entry IN (SELECT value FROM json_each(:entries))
 
--- name: head
-SELECT substr(raw, 1, :limit) AS raw FROM body WHERE post_id = :post_id
-
 -- name: merge_from
 INSERT INTO full_text (full_text, rank) VALUES ('automerge', :parts)

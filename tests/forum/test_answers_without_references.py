@@ -81,6 +81,19 @@ async def test_a_quoted_footer_says_which_post_is_answered(site: Site) -> None:
     assert (await found(site))["3"] == ("<1@example.org>", "text")
 
 
+async def test_who_answers_a_digest_and_quotes_one_post_answers_that_post(site: Site) -> None:
+    await sent(site, mail("1", "Budget"))
+    await sent(site, mail("2", "Lunch"))
+    digest = f"In-Reply-To: <digest.1.7.pmo@{DOMAIN}>"
+    one = "> #1.1  Ada <ada@example.org>\r\n> Mon 1 Mar 2021, 11:00\r\n>\r\n> text\r\n\r\nFine."
+    await sent(site, mail("3", "Re: pmo: digest 1, 2 new posts", digest, text=one))
+    await sent(
+        site, mail("4", "Re: pmo: digest 1, 2 new posts", digest, text=one + "\r\n> #2.1  Ada <ada@example.org>")
+    )
+    rows = await found(site)
+    assert (rows["3"], rows["4"]) == (("<1@example.org>", "text"), (None, ""))
+
+
 async def test_an_author_who_signed_that_there_is_no_index_gets_none(site: Site) -> None:
     await site.cli("list", "set", "pmo", "footer=off")
     signed = author.sign(mail("1", "Budget"), "rsa", b"relaxed/relaxed", also=[b"thread-index"])
