@@ -140,6 +140,17 @@ def test_a_merge_is_undone_by_splitting(talk: Board) -> None:
     assert talk.places() == before
 
 
+def test_a_merged_thread_has_the_name_of_the_other_and_gets_its_own_again(talk: Board) -> None:
+    talk.rename(2, "Lunch")
+    assert talk.merge(2, 1).thread.subject == "About a"
+    parted = talk.split("2.1")
+    assert (parted.old.subject, parted.new.subject) == ("About a", "Lunch")
+    talk.rename(1, "Budget")
+    assert talk.merge(2, 1).thread.subject == "Budget"
+    talk.mail("z", "x")
+    assert talk.thread(2).subject == "Budget"
+
+
 def test_the_number_that_is_lower_stays_whichever_way_threads_are_merged(talk: Board) -> None:
     before = talk.places()
     joined = talk.merge(1, 2)
@@ -308,4 +319,4 @@ def _partition(places: dict[str, tuple[int, str]]) -> set[frozenset[str]]:
 
 
 TestCorrections = Corrections.TestCase
-TestCorrections.settings = settings(max_examples=25, stateful_step_count=15, deadline=None)
+TestCorrections.settings = settings(max_examples=15, stateful_step_count=15, deadline=None)

@@ -190,6 +190,9 @@ SELECT post.id, post.label, thread.number, coalesce(post.parent_id, 0) AS parent
 FROM post JOIN thread ON thread.id = post.thread_id WHERE post.list_id = :list_id AND post.id > :after
 ORDER BY post.id LIMIT :limit
 
+-- name: name
+SELECT subject, named FROM thread WHERE id = :id
+
 -- name: take_back
 UPDATE post SET put_under = NULL WHERE id = :id AND put_under IS NOT NULL
 
