@@ -19,8 +19,10 @@ from mailforum.store.database import Row, Tx
 def split(tx: Tx, post: Post, now: float) -> Thread:
     """Cut a post, with all that hangs below it, from its thread; return the one that it begins.
 
-    It must not be the only beginning of its thread.
+    It must not be the only beginning of its thread. Replies found by their subject, which both threads will have,
+    stay where they are: the moderator has seen them there.
     """
+    tx.run("thread.hold", id=post.id)
     if tx.run("thread.take_back", id=post.id):  # it was merged into it
         _place_anew(tx, post.list_id, [post.id], now)
     again = _post(tx, post.id)

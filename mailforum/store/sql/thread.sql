@@ -164,6 +164,11 @@ UPDATE post SET thread_id = :into WHERE thread_id = :id
 -- name: cut
 UPDATE post SET cut = 1, put_under = NULL WHERE id = :id
 
+-- name: hold
+-- Both decisions at once: it stays where its subject has put it.
+UPDATE post SET put_under = parent_id, cut = 1
+WHERE thread_id = (SELECT thread_id FROM post WHERE id = :id) AND how = 6 AND parent_id IS NOT NULL AND id <> :id
+
 -- name: put_under
 UPDATE post SET put_under = :under, cut = 0 WHERE id IN (SELECT value FROM json_each(:posts))
 

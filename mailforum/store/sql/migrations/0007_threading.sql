@@ -49,7 +49,7 @@ ALTER TABLE post DROP COLUMN reach;
 CREATE VIEW stance AS
 SELECT id, list_id, thread_id, label, parent_id, how, claim_id, knot, cut, message_id,
        CASE WHEN put_under IS NOT NULL THEN put_under WHEN cut OR apart THEN NULL ELSE named_id END AS under,
-       CASE WHEN put_under IS NOT NULL THEN 7 WHEN cut OR apart THEN 0 ELSE named_how END AS under_how,
+       CASE WHEN put_under IS NOT NULL AND cut THEN 6 WHEN put_under IS NOT NULL THEN 7 WHEN cut OR apart THEN 0 ELSE named_how END AS under_how,
        put_under IS NOT NULL OR NOT (cut OR apart) AS tied
 FROM post;
 
