@@ -11,7 +11,7 @@ ALTER TABLE post ADD COLUMN lonely INTEGER NOT NULL DEFAULT 0;       -- a reply 
 ALTER TABLE post ADD COLUMN fresh INTEGER NOT NULL DEFAULT 0;        -- begins a thread where its subject is a new one
 ALTER TABLE post ADD COLUMN apart INTEGER NOT NULL DEFAULT 0;        -- it does
 ALTER TABLE post ADD COLUMN cut INTEGER NOT NULL DEFAULT 0;          -- a moderator has cut it from its parent
-ALTER TABLE post ADD COLUMN put_under INTEGER REFERENCES post ON DELETE SET NULL; -- or has put it here
+ALTER TABLE post ADD COLUMN put_under INTEGER REFERENCES post ON DELETE SET NULL; -- or has put it here; both: its subject had put it here
 ALTER TABLE thread ADD COLUMN named INTEGER NOT NULL DEFAULT 0;      -- a moderator has given it its subject
 
 -- A row of `reference` is a name that nobody has sent (yet), nearer than the post that is named: should it turn
