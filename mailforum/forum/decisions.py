@@ -13,14 +13,16 @@ from mailforum.forum import branches, same_subject, threads
 from mailforum.mail import subject
 from mailforum.model import Post, Thread
 from mailforum.store import posts as rows
-from mailforum.store.database import Tx
+from mailforum.store.database import Row, Tx
 
 
 def split(tx: Tx, post: Post, now: float) -> Thread:
     """Cut a post, with all that hangs below it, from its thread; return the one that it begins.
 
-    It must not be the only beginning of its thread.
+    It must not be the only beginning of its thread. Replies found by their subject, which both threads will have,
+    stay where they are: the moderator has seen them there.
     """
+    tx.run("thread.hold", id=post.id)
     if tx.run("thread.take_back", id=post.id):  # it was merged into it
         _place_anew(tx, post.list_id, [post.id], now)
     again = _post(tx, post.id)
@@ -31,13 +33,14 @@ def split(tx: Tx, post: Post, now: float) -> Thread:
 
 
 def merge(tx: Tx, thread: Thread, into: Thread, now: float) -> Thread:
-    """Put a thread below the first post of another one of its list; return what they are now.
+    """Put a thread below the first post of another one of its list, whose name stays; return what they are now.
 
     What had been split off from that one goes back to where it was.
     """
     first = tx.one("thread.first", id=into.id)
     assert first is not None
     beginnings = [row["id"] for row in tx.all("thread.roots", id=thread.id)]
+    names = {each.id: tx.one("thread.name", id=each.id) for each in (thread, into)}
     if tx.run("thread.uncut", posts=json.dumps(beginnings), into=into.id):
         _place_anew(tx, thread.list_id, beginnings, now)
     here = _post(tx, first["id"]).thread
@@ -45,7 +48,17 @@ def merge(tx: Tx, thread: Thread, into: Thread, now: float) -> Thread:
     if elsewhere:
         tx.run("thread.put_under", under=first["id"], posts=json.dumps(elsewhere))
         _place_anew(tx, thread.list_id, elsewhere, now)
+    one = _thread(tx, first["id"])
+    _give_name(tx, one.id, names[into.id])
+    if one.id == into.id:
+        _give_name(tx, thread.id, names[thread.id])  # for the day when it is split off again
     return _thread(tx, first["id"])
+
+
+def _give_name(tx: Tx, thread_id: int, name: Row | None) -> None:
+    assert name is not None
+    tx.run("thread.rename", id=thread_id, subject=name["subject"], named=name["named"])
+    branches.entitle(tx, thread_id)
 
 
 def rename(tx: Tx, thread: Thread, title: str) -> None:

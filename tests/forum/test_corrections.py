@@ -16,7 +16,7 @@ from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, pr
 from mailforum.errors import MailforumError, UsageError
 from mailforum.forum import corrections, posts, repair, threads
 from mailforum.forum.corrections import By
-from mailforum.model import MailingList, Post, Thread
+from mailforum.model import How, MailingList, Post, Thread
 from mailforum.settings import ListSettings
 from mailforum.store import audit, lists
 from mailforum.store import posts as rows
@@ -121,6 +121,25 @@ def test_what_was_split_off_stays_off_whatever_comes(board: Board) -> None:
     assert places["1.2"][0] != places["1.1"][0]
 
 
+def test_a_split_leaves_replies_where_their_subject_had_put_them(board: Board) -> None:
+    board.mail("a", subject="Budget")
+    board.mail("b", "a", subject="Re: Budget")
+    board.mail("c", "a", subject="Re: Budget")
+    board.mail("d", subject="Re: Budget")
+    board.mail("e", "b", subject="Re: Budget")
+    board.mail("f", subject="Re: Budget")
+    assert (board.post("1.4").parent_id, board.post("1.6").parent_id) == (board.post("1.3").id, board.post("1.5").id)
+    new = board.split("1.2").new
+    assert {label: place[0] for label, place in board.places().items()} == {
+        "1.1": 1, "1.2": new.number, "1.3": 1, "1.4": 1, "1.5": new.number, "1.6": new.number,
+    }  # fmt: skip
+    threads.regroup_all(board.tx, board.mlist.id, NOW)
+    assert board.post("1.4").how is How.SUBJECT
+    assert board.mail("g", subject="Re: Budget").thread not in (1, new.number), "it may be of either"
+    board.merge(new.number, 1)
+    assert {place[0] for label, place in board.places().items() if label.startswith("1.")} == {1}
+
+
 def test_a_split_is_undone_by_merging(talk: Board) -> None:
     before = talk.places()
     new = talk.split("1.2").new
@@ -138,6 +157,17 @@ def test_a_merge_is_undone_by_splitting(talk: Board) -> None:
     parted = talk.split("2.1")
     assert (parted.old.number, parted.new.number) == (1, 2)
     assert talk.places() == before
+
+
+def test_a_merged_thread_has_the_name_of_the_other_and_gets_its_own_again(talk: Board) -> None:
+    talk.rename(2, "Lunch")
+    assert talk.merge(2, 1).thread.subject == "About a"
+    parted = talk.split("2.1")
+    assert (parted.old.subject, parted.new.subject) == ("About a", "Lunch")
+    talk.rename(1, "Budget")
+    assert talk.merge(2, 1).thread.subject == "Budget"
+    talk.mail("z", "x")
+    assert talk.thread(2).subject == "Budget"
 
 
 def test_the_number_that_is_lower_stays_whichever_way_threads_are_merged(talk: Board) -> None:
@@ -319,4 +349,4 @@ def _partition(places: dict[str, tuple[int, str]]) -> set[frozenset[str]]:
 
 
 TestCorrections = Corrections.TestCase
-TestCorrections.settings = settings(max_examples=25, stateful_step_count=15, deadline=None)
+TestCorrections.settings = settings(max_examples=15, stateful_step_count=15, deadline=None)

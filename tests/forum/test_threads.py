@@ -13,7 +13,7 @@ import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
-from mailforum.forum import posts
+from mailforum.forum import branches, posts, threads
 from mailforum.forum.newcomer import Newcomer
 from mailforum.forum.order import tree
 from mailforum.mail.evidence import Named
@@ -236,6 +236,32 @@ def test_a_merge_of_merged_threads_still_leads_on(tx: Tx) -> None:
         for number in (1, 2, 3):
             thread = rows.thread_by_number(tx, played.mlist.id, number)
             assert thread and (thread.number, thread.posts) == (1, 5)
+
+
+def test_what_leaves_a_thread_gets_back_the_number_in_which_it_came(tx: Tx) -> None:
+    a, b, lost = "<a@example.org>", "<b@example.org>", "<lost@example.org>"
+    with forum(tx) as played:
+        played.play([Letter(a), Letter(b, date=1), Letter("<o@example.org>", (lost,), date=2)])
+        played.play([Letter("<y@example.org>", (a, lost), date=3)])  # what was lost is said to hang below a
+        assert [(post.label, post.thread) for post in played.posts[2:]] == [("3.1", 1), ("1.2", 1)]
+        played.play([Letter("<x@example.org>", (b, lost), date=4)])  # now below b
+        assert [(post.label, post.thread) for post in played.posts[2:]] == [("3.1", 2), ("1.2", 1), ("2.2", 2)]
+        orphan = played.posts[2]
+        tx.run("thread.cut", id=orphan.id)
+        branches.around(tx, played.mlist.id, [orphan.id], threads.ghosts_of(tx, [orphan.id]), NOW)
+        assert [(post.label, post.thread) for post in played.posts[2:]] == [("3.1", 3), ("1.2", 1), ("2.2", 2)]
+
+
+def test_a_name_that_a_moderator_has_given_outlives_a_merge(tx: Tx) -> None:
+    with forum(tx) as played:
+        played.play([Letter("<a@example.org>"), Letter("<b@example.org>", ("<lost@example.org>",), date=2)])
+        second = rows.thread_by_number(tx, played.mlist.id, 2)
+        assert second
+        tx.run("thread.rename", id=second.id, subject="What is to be done", named=True)
+        played.play([Letter("<lost@example.org>", ("<a@example.org>",), date=1)])
+        assert [(thread.number, thread.subject) for thread in rows.threads(tx, played.mlist.id)] == [
+            (1, "What is to be done")
+        ]
 
 
 def test_a_thread_of_ten_thousand_levels_is_no_problem(tx: Tx) -> None:

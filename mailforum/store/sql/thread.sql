@@ -167,6 +167,11 @@ UPDATE post SET thread_id = :into WHERE thread_id = :id
 -- name: cut
 UPDATE post SET cut = 1, put_under = NULL WHERE id = :id
 
+-- name: hold
+-- Both decisions at once: it stays where its subject has put it.
+UPDATE post SET put_under = parent_id, cut = 1
+WHERE thread_id = (SELECT thread_id FROM post WHERE id = :id) AND how = 6 AND parent_id IS NOT NULL AND id <> :id
+
 -- name: put_under
 UPDATE post SET put_under = :under, cut = 0 WHERE id IN (SELECT value FROM json_each(:posts))
 
@@ -192,6 +197,9 @@ SELECT last_thread AS number FROM list WHERE id = :list_id
 SELECT post.id, post.label, thread.number, coalesce(post.parent_id, 0) AS parent_id, post.how
 FROM post JOIN thread ON thread.id = post.thread_id WHERE post.list_id = :list_id AND post.id > :after
 ORDER BY post.id LIMIT :limit
+
+-- name: name
+SELECT subject, named FROM thread WHERE id = :id
 
 -- name: take_back
 UPDATE post SET put_under = NULL WHERE id = :id AND put_under IS NOT NULL
