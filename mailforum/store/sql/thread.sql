@@ -1,5 +1,6 @@
 -- name: next_number
-UPDATE list SET last_thread = last_thread + 1 WHERE id = :list_id RETURNING last_thread AS number
+UPDATE list SET last_thread = last_thread + 1 WHERE id = :list_id
+RETURNING last_thread AS number, coalesce(settings ->> 'prefix', '') AS prefix
 
 -- name: add
 INSERT INTO thread (list_id, number, subject, last_label, created_at)
@@ -9,7 +10,9 @@ VALUES (:list_id, :number, :subject, :label, :now)
 UPDATE thread SET last_label = last_label + 1 WHERE id = :id RETURNING number, last_label AS label
 
 -- name: first
-SELECT id, subject FROM post WHERE thread_id = :id AND parent_id IS NULL ORDER BY date, message_id, id LIMIT 1
+SELECT post.id, subject, coalesce(settings ->> 'prefix', '') AS prefix
+FROM post JOIN list ON list.id = post.list_id
+WHERE thread_id = :id AND parent_id IS NULL ORDER BY date, message_id, post.id LIMIT 1
 
 -- name: roots
 SELECT id FROM post WHERE thread_id = :id AND parent_id IS NULL ORDER BY id
