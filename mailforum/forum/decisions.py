@@ -71,7 +71,7 @@ def rename(tx: Tx, thread: Thread, title: str) -> None:
 def _place_anew(tx: Tx, list_id: int, posts: Sequence[int], now: float) -> None:
     """Put posts, about which something has been decided, where they belong now."""
     moved = branches.around(tx, list_id, posts, threads.ghosts_of(tx, posts), now)
-    same_subject.review(tx, list_id, 0, moved, now)
+    same_subject.review(tx, list_id, None, moved, now)
 
 
 def _post(tx: Tx, post_id: int) -> Post:

@@ -73,8 +73,9 @@ SELECT post.thread_id, thread.number FROM post JOIN thread ON thread.id = post.t
 
 -- name: heard_of
 SELECT message_id.msgid, message_id.id AS name, post.id, post.thread_id, post.base
-FROM message_id LEFT JOIN post ON post.id = message_id.post_id
-WHERE message_id.list_id = :list_id AND message_id.msgid IN (SELECT value FROM json_each(:msgids))
+FROM json_each(:msgids) AS wanted -- not by IN: that makes a table of them first
+CROSS JOIN message_id ON message_id.list_id = :list_id AND message_id.msgid = wanted.value
+LEFT JOIN post ON post.id = message_id.post_id
 
 -- name: hear_of
 INSERT INTO message_id (list_id, msgid)
@@ -89,7 +90,7 @@ FROM json_each(:msgids) AS wanted
 
 -- name: own
 INSERT INTO message_id (list_id, msgid, post_id)
-SELECT :list_id, value, :post_id FROM json_each(:msgids) WHERE true
+VALUES (:list_id, :msgid, :post_id)
 ON CONFLICT (list_id, msgid) DO UPDATE SET post_id = excluded.post_id WHERE message_id.post_id IS NULL
 
 -- name: waiting
