@@ -191,6 +191,13 @@ UPDATE post SET named_id = :named_id, named_how = :named_how, apart = :apart, ba
                 lonely = :lonely, fresh = :fresh
 WHERE id = :id
 
+-- name: fresh
+SELECT post.id, post.apart, post.base, named.base AS named_base
+FROM post JOIN post AS named ON named.id = post.named_id WHERE post.list_id = :list_id AND post.fresh
+
+-- name: part
+UPDATE post SET apart = :apart WHERE id = :id
+
 -- name: newest_number
 SELECT last_thread AS number FROM list WHERE id = :list_id
 
