@@ -69,7 +69,7 @@ def begin(tx: Tx, list_id: int, now: float, title: str = "", label: int = 0) -> 
     """Begin a thread in which `label` posts have their label; return its id and the last label."""
     row = tx.one("thread.next_number", list_id=list_id)
     assert row is not None
-    number, title = row["number"], subject.base(title)
+    number, title = row["number"], subject.base(title, row["prefix"])
     thread_id = tx.insert("thread.add", list_id=list_id, number=number, subject=title, label=label, now=now)
     return thread_id, f"{number}.{label}"
 
@@ -78,7 +78,7 @@ def entitle(tx: Tx, thread_id: int) -> None:
     """Give a thread the subject of its first post, the earliest of those without a parent, if no moderator has."""
     row = tx.one("thread.first", id=thread_id)
     if row:
-        tx.run("thread.entitle", id=thread_id, subject=subject.base(row["subject"]))
+        tx.run("thread.entitle", id=thread_id, subject=subject.base(row["subject"], row["prefix"]))
 
 
 class _Home(NamedTuple):
@@ -160,14 +160,14 @@ class _Board:
         taken = {home: min(threads).id if threads else self._begin(home.id, now) for home, threads in wanted.items()}
         for home, thread_id in taken.items():
             changed |= self._bring(posts[home], thread_id)
+        for row in self._tx.all("thread.left_behind", threads=json.dumps(list(changed))):
+            self._take_away(row["id"])
+            self._lead(row["id"], row["into_id"])
         for home, thread_id in taken.items():
             for other in {thread.id for thread in wanted[home]} - {thread_id}:
                 changed |= {other, thread_id}
                 self._merge(other, thread_id)
             entitle(self._tx, thread_id)
-        for row in self._tx.all("thread.left_behind", threads=json.dumps(list(changed))):
-            self._take_away(row["id"])
-            self._lead(row["id"], row["into_id"])
         for thread_id in self._unnamed:
             entitle(self._tx, thread_id)
         return changed | self._with_lonely(different)

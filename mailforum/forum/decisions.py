@@ -13,14 +13,16 @@ from mailforum.forum import branches, order, same_subject, threads
 from mailforum.mail import subject
 from mailforum.model import Post, Thread
 from mailforum.store import posts as rows
-from mailforum.store.database import Tx
+from mailforum.store.database import Row, Tx
 
 
 def split(tx: Tx, post: Post, now: float) -> Thread:
     """Cut a post, with all that hangs below it, from its thread; return the one that it begins.
 
-    It must not be the only beginning of its thread.
+    It must not be the only beginning of its thread. Replies found by their subject, which both threads will have,
+    stay where they are: the moderator has seen them there.
     """
+    tx.run("thread.hold", id=post.id)
     if tx.run("thread.take_back", id=post.id):  # it was merged into it
         _place_anew(tx, post.list_id, [post.id], now)
     again = _post(tx, post.id)
@@ -31,7 +33,7 @@ def split(tx: Tx, post: Post, now: float) -> Thread:
 
 
 def merge(tx: Tx, thread: Thread, into: Thread, now: float) -> Thread:
-    """Put a thread below the first post of another one of its list; return what they are now.
+    """Put a thread below the first post of another one of its list, whose name stays; return what they are now.
 
     What had been split off from that one goes back to where it was. All of the thread comes along, also replies
     that would not have been found by their subject in the other one.
@@ -40,6 +42,7 @@ def merge(tx: Tx, thread: Thread, into: Thread, now: float) -> Thread:
     first = tx.one("thread.first", id=into.id)
     assert first is not None
     beginnings = [row["id"] for row in tx.all("thread.roots", id=thread.id)]
+    names = {each.id: tx.one("thread.name", id=each.id) for each in (thread, into)}
     if tx.run("thread.uncut", posts=json.dumps(beginnings), into=into.id):
         _place_anew(tx, thread.list_id, beginnings, now)
     here = _post(tx, first["id"]).thread
@@ -49,7 +52,17 @@ def merge(tx: Tx, thread: Thread, into: Thread, now: float) -> Thread:
         _place_anew(tx, thread.list_id, elsewhere, now)
     for post in members:
         _keep_below(tx, post, first["id"], now)
+    one = _thread(tx, first["id"])
+    _give_name(tx, one.id, names[into.id])
+    if one.id == into.id:
+        _give_name(tx, thread.id, names[thread.id])  # for the day when it is split off again
     return _thread(tx, first["id"])
+
+
+def _give_name(tx: Tx, thread_id: int, name: Row | None) -> None:
+    assert name is not None
+    tx.run("thread.rename", id=thread_id, subject=name["subject"], named=name["named"])
+    branches.entitle(tx, thread_id)
 
 
 def _keep_below(tx: Tx, post: Post, first: int, now: float) -> None:
@@ -70,7 +83,7 @@ def rename(tx: Tx, thread: Thread, title: str) -> None:
 def _place_anew(tx: Tx, list_id: int, posts: Sequence[int], now: float) -> None:
     """Put posts, about which something has been decided, where they belong now."""
     moved = branches.around(tx, list_id, posts, threads.ghosts_of(tx, posts), now)
-    same_subject.review(tx, list_id, 0, moved, now)
+    same_subject.review(tx, list_id, None, moved, now)
 
 
 def _post(tx: Tx, post_id: int) -> Post:

@@ -87,13 +87,14 @@ def find(tx: Tx, post: Newcomer) -> int | None:
     return parent.id if parent else None
 
 
-def review(tx: Tx, list_id: int, post_id: int, threads: Iterable[int], now: float) -> None:
-    """Judge the lonely replies anew that a post, new or another one now, and those of `threads` may concern.
+def review(tx: Tx, list_id: int, changed: Span | None, threads: Iterable[int], now: float) -> None:
+    """Judge the lonely replies anew that posts within `changed`, and those of `threads`, may concern.
 
     Who turns out to have another parent is put there, with all below it.
     """
     search = _Search(tx, list_id)
-    search.concern(_spans(tx.all("subject.of_post", id=post_id)))
+    if changed and changed.base:
+        search.concern([changed])
     for thread_id in threads:
         search.concern(_spans(tx.all("subject.of_thread", thread_id=thread_id)))
     found = search.changes()

@@ -127,7 +127,8 @@ def heard_of(tx: Tx, post: Newcomer) -> dict[str, Row]:
 
 def stand(post: Newcomer, heard: Mapping[str, Row]) -> Stance:
     """Find the nearest post that is named (rules 1 and 6)."""
-    names = [one for one in post.names if one.name not in post.owned]
+    own = post.owned
+    names = [one for one in post.names if one.name not in own]
     for position, one in enumerate(names):
         row = heard.get(one.name)
         if row is not None and row["id"] is not None:
@@ -180,7 +181,7 @@ def _orphan_spot(
 def settle(tx: Tx, post_id: int, post: Newcomer, place: Place, now: float) -> None:
     """Write down what a placed and stored post names, and move those that belong elsewhere because of it."""
     refer(tx, post.list_id, post_id, place.stance.missing)
-    tx.run("thread.own", list_id=post.list_id, msgids=json.dumps(post.owned), post_id=post_id)
+    tx.many("thread.own", [{"list_id": post.list_id, "msgid": name, "post_id": post_id} for name in post.owned])
     waiting = {row["post_id"]: row for row in tx.all("thread.waiting", post_id=post_id)}  # the nearest is the last
     moved: set[int] = set()
     if waiting or place.stirs:
@@ -189,7 +190,7 @@ def settle(tx: Tx, post_id: int, post: Newcomer, place: Place, now: float) -> No
         moved = branches.around(tx, post.list_id, [post_id, *waiting], ghosts, now)
     elif place.parent_id is None and not place.opened:
         branches.entitle(tx, place.thread_id)
-    same_subject.review(tx, post.list_id, post_id, moved, now)
+    same_subject.review(tx, post.list_id, same_subject.Span(post.base, post.date, post.date), moved, now)
 
 
 def refer(tx: Tx, list_id: int, post_id: int, missing: Sequence[Named]) -> None:
@@ -250,7 +251,7 @@ def chunks(tx: Tx, list_id: int) -> Iterator[list[int]]:
 
 def regroup(tx: Tx, list_id: int, some: Sequence[int], now: float) -> None:
     """Apply the rule anew to all posts of some threads."""
-    same_subject.review(tx, list_id, 0, {*some, *branches.whole(tx, list_id, some, now)}, now)
+    same_subject.review(tx, list_id, None, {*some, *branches.whole(tx, list_id, some, now)}, now)
 
 
 def open_for(tx: Tx, list_id: int, post_id: int, title: str, now: float) -> None:

@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import re
 import unicodedata
+from collections.abc import Callable
 from functools import cache, lru_cache
 from operator import add
 from typing import NamedTuple
@@ -47,16 +48,23 @@ class Phrase(NamedTuple):
 
 def fold(text: str) -> str:
     """Return `text` as tokens with other ASCII characters between them. Linear; never raises."""
-    if text.isascii():
-        return text.lower()
-    return _RUN.sub(_pairs, plain(text))
+    return _by_line(text, lambda line: _RUN.sub(_pairs, _plain(line)))
 
 
 def plain(text: str) -> str:
     """Return `text` without case and accents, not cut into pairs; what is no letter or digit is a blank or ASCII."""
+    return _by_line(text, _plain)
+
+
+def _by_line(text: str, change: Callable[[str], str]) -> str:
+    """Apply `change` to the lines that are not ASCII: in many a text only a few are, and the others cost little."""
     if text.isascii():
         return text.lower()
-    return _to_change().sub(lambda match: _changed(match[0]), unicodedata.normalize("NFKC", text).casefold())
+    return "\n".join(line.lower() if line.isascii() else change(line) for line in text.split("\n"))
+
+
+def _plain(line: str) -> str:
+    return _to_change().sub(lambda match: _changed(match[0]), unicodedata.normalize("NFKC", line).casefold())
 
 
 @cache

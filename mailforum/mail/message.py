@@ -132,7 +132,7 @@ class Message:
     @cached_property
     def message_id(self) -> str:
         """The cleaned id of Message-ID, `<left@right>`, or of X-Message-ID where that has none, or ""."""
-        values = [value for name in ("Message-ID", "X-Message-ID") for value in self.get_all(name)]
+        values = (value for name in ("Message-ID", "X-Message-ID") for value in self.get_all(name))
         return next(filter(None, map(msgid.message_id, values)), "")
 
     @cached_property

@@ -78,7 +78,7 @@ def add_mailing(
     raw: bytes | None = None,
 ) -> int:
     """Queue a mailing without any delivery yet; return its id."""
-    row = tx.one(
+    mailing_id = tx.insert(
         "queue.add_mailing",
         list_id=list_id,
         kind=kind,
@@ -92,9 +92,8 @@ def add_mailing(
         mail=tx.mail,
         now=now,
     )
-    assert row is not None
-    blob.fill(tx, "mailing", row["id"], raw or b"")
-    return int(row["id"])
+    blob.fill(tx, "mailing", mailing_id, raw or b"")
+    return mailing_id
 
 
 def mailing(tx: Tx, mailing_id: int) -> Mailing | None:

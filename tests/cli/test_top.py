@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import pty
 import select
+import signal
 import sys
 import time
 from pathlib import Path
@@ -91,6 +92,7 @@ def test_on_a_terminal_it_lives_until_q_or_ctrl_c_and_leaves_it_as_it_was(pmo: F
     pid, terminal = pty.fork()
     if pid == 0:
         os.environ["TERM"] = "xterm"
+        signal.signal(signal.SIGINT, signal.SIG_DFL)  # a shell has it ignored by what runs in the background
         os.execv(sys.executable, [sys.executable, "-m", "mailforum", "--config", pmo.config, "queue", "top"])
     try:
         seen = read_until(terminal, b"q: leave\x1b[K\x1b[H")  # the end of one picture, and the next one's beginning

@@ -123,10 +123,10 @@ async def test_a_slow_destination_does_not_keep_the_others_waiting(tmp_path: Pat
     async with running_site(tmp_path, Sink(dot=dot), delivery_connections="8") as site:
         await make_list(site, "pmo", [*at("slow.example.com", 100), *quick])
         await post(site, "pmo")
-        await site.sink.wait(60)
+        await site.sink.wait(60, 60)
         assert copies(site.sink) == Counter(quick)
         hurry.set()
-        await site.sink.wait(160)
+        await site.sink.wait(160, 60)
 
 
 async def test_a_relay_that_refuses_everybody_is_left_alone_and_nobody_has_failed(

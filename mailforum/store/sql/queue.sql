@@ -2,7 +2,6 @@
 INSERT INTO mailing (list_id, kind, ref_id, template, data, reply_to, mail_from, raw, created_at, mail)
 VALUES (:list_id, :kind, :ref_id, :template, :data, :reply_to, :mail_from,
         CASE WHEN :size IS NOT NULL THEN coalesce(:raw, zeroblob(:size)) END, :now, :mail)
-RETURNING id
 
 -- name: mailing
 SELECT id, list_id, kind, ref_id, template, data, reply_to, mail_from, created_at, mail FROM mailing WHERE id = :id

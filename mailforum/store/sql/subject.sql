@@ -33,9 +33,6 @@ SELECT id, thread_id, parent_id, message_id, base, was, date FROM post
 WHERE list_id = :list_id AND was = :base AND was <> '' AND lonely AND named_id IS NULL AND NOT cut
   AND put_under IS NULL AND date BETWEEN :since AND :until
 
--- name: of_post
-SELECT base, date FROM post WHERE id = :id
-
 -- name: with_lonely
 SELECT DISTINCT thread_id FROM post AS changed WHERE id IN (SELECT value FROM json_each(:posts))
   AND EXISTS (SELECT 1 FROM post WHERE post.thread_id = changed.thread_id AND lonely)

@@ -1,5 +1,6 @@
 -- name: next_number
-UPDATE list SET last_thread = last_thread + 1 WHERE id = :list_id RETURNING last_thread AS number
+UPDATE list SET last_thread = last_thread + 1 WHERE id = :list_id
+RETURNING last_thread AS number, coalesce(settings ->> 'prefix', '') AS prefix
 
 -- name: add
 INSERT INTO thread (list_id, number, subject, last_label, created_at)
@@ -9,7 +10,9 @@ VALUES (:list_id, :number, :subject, :label, :now)
 UPDATE thread SET last_label = last_label + 1 WHERE id = :id RETURNING number, last_label AS label
 
 -- name: first
-SELECT id, subject FROM post WHERE thread_id = :id AND parent_id IS NULL ORDER BY date, message_id, id LIMIT 1
+SELECT post.id, subject, coalesce(settings ->> 'prefix', '') AS prefix
+FROM post JOIN list ON list.id = post.list_id
+WHERE thread_id = :id AND parent_id IS NULL ORDER BY date, message_id, post.id LIMIT 1
 
 -- name: roots
 SELECT id FROM post WHERE thread_id = :id AND parent_id IS NULL ORDER BY id
@@ -78,8 +81,9 @@ SELECT post.thread_id, thread.number FROM post JOIN thread ON thread.id = post.t
 
 -- name: heard_of
 SELECT message_id.msgid, message_id.id AS name, post.id, post.thread_id, post.base
-FROM message_id LEFT JOIN post ON post.id = message_id.post_id
-WHERE message_id.list_id = :list_id AND message_id.msgid IN (SELECT value FROM json_each(:msgids))
+FROM json_each(:msgids) AS wanted -- not by IN: that makes a table of them first
+CROSS JOIN message_id ON message_id.list_id = :list_id AND message_id.msgid = wanted.value
+LEFT JOIN post ON post.id = message_id.post_id
 
 -- name: hear_of
 INSERT INTO message_id (list_id, msgid)
@@ -94,7 +98,7 @@ FROM json_each(:msgids) AS wanted
 
 -- name: own
 INSERT INTO message_id (list_id, msgid, post_id)
-SELECT :list_id, value, :post_id FROM json_each(:msgids) WHERE true
+VALUES (:list_id, :msgid, :post_id)
 ON CONFLICT (list_id, msgid) DO UPDATE SET post_id = excluded.post_id WHERE message_id.post_id IS NULL
 
 -- name: waiting
@@ -170,17 +174,23 @@ UPDATE post SET thread_id = :thread_id WHERE id IN (SELECT id FROM below) AND th
 UPDATE post SET thread_id = :into WHERE thread_id = :id
 
 -- name: left_behind
--- Threads that were merged, of whose own posts none is where they lead any more, and where the first of these is.
+-- Threads that were merged, of whose own posts none is where they lead any more, and where the first of these is now.
 SELECT thread.id, first.thread_id AS into_id
 FROM thread JOIN post AS first ON first.id = (
     SELECT min(+post.id) FROM post
     WHERE post.list_id = thread.list_id AND label > thread.number || '.' AND label < thread.number || '/')
 WHERE merged_into IN (SELECT value FROM json_each(:threads))
+  AND first.thread_id IN (SELECT value FROM json_each(:threads))
   AND NOT EXISTS (SELECT 1 FROM post WHERE post.list_id = thread.list_id AND +post.thread_id = thread.merged_into
                   AND label > thread.number || '.' AND label < thread.number || '/')
 
 -- name: cut
 UPDATE post SET cut = 1, put_under = NULL WHERE id = :id
+
+-- name: hold
+-- Both decisions at once: it stays where its subject has put it.
+UPDATE post SET put_under = parent_id, cut = 1
+WHERE thread_id = (SELECT thread_id FROM post WHERE id = :id) AND how = 6 AND parent_id IS NOT NULL AND id <> :id
 
 -- name: put_under
 UPDATE post SET put_under = :under, cut = 0 WHERE id IN (SELECT value FROM json_each(:posts))
@@ -210,6 +220,9 @@ SELECT last_thread AS number FROM list WHERE id = :list_id
 SELECT post.id, post.label, thread.number, coalesce(post.parent_id, 0) AS parent_id, post.how
 FROM post JOIN thread ON thread.id = post.thread_id WHERE post.list_id = :list_id AND post.id > :after
 ORDER BY post.id LIMIT :limit
+
+-- name: name
+SELECT subject, named FROM thread WHERE id = :id
 
 -- name: take_back
 UPDATE post SET put_under = NULL WHERE id = :id AND put_under IS NOT NULL

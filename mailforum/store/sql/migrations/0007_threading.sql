@@ -11,7 +11,7 @@ ALTER TABLE post ADD COLUMN lonely INTEGER NOT NULL DEFAULT 0;       -- a reply 
 ALTER TABLE post ADD COLUMN fresh INTEGER NOT NULL DEFAULT 0;        -- begins a thread where its subject is a new one
 ALTER TABLE post ADD COLUMN apart INTEGER NOT NULL DEFAULT 0;        -- it does
 ALTER TABLE post ADD COLUMN cut INTEGER NOT NULL DEFAULT 0;          -- a moderator has cut it from its parent
-ALTER TABLE post ADD COLUMN put_under INTEGER REFERENCES post ON DELETE SET NULL; -- or has put it here
+ALTER TABLE post ADD COLUMN put_under INTEGER REFERENCES post ON DELETE SET NULL; -- or has put it here; both: its subject had put it here
 ALTER TABLE thread ADD COLUMN named INTEGER NOT NULL DEFAULT 0;      -- a moderator has given it its subject
 
 -- A row of `reference` is a name that nobody has sent (yet), nearer than the post that is named: should it turn
@@ -52,7 +52,7 @@ ALTER TABLE post DROP COLUMN reach;
 CREATE VIEW stance AS
 SELECT id, list_id, thread_id, label, parent_id, how, claim_id, knot, cut, message_id,
        CASE WHEN put_under IS NOT NULL THEN put_under WHEN cut OR apart THEN NULL ELSE named_id END AS under,
-       CASE WHEN put_under IS NOT NULL THEN 7 WHEN cut OR apart THEN 0 ELSE named_how END AS under_how,
+       CASE WHEN put_under IS NOT NULL AND cut THEN 6 WHEN put_under IS NOT NULL THEN 7 WHEN cut OR apart THEN 0 ELSE named_how END AS under_how,
        put_under IS NOT NULL OR NOT (cut OR apart) AS tied
 FROM post;
 
