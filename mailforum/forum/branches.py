@@ -105,6 +105,7 @@ class _Board:
         self._rows: dict[int, Row] = {row["id"]: row for row in rows}
         self._ids = json.dumps(list(self._rows))
         self._above: dict[int, tuple[int | None, _Thread]] = {}
+        self._unnamed: set[int] = set()  # threads that have lost the name they had been given
         self.threads = {row["thread_id"] for row in rows}
         self.nodes = {row["id"]: _node(row) for row in rows}
         self._claims: dict[int, set[Claim]] = defaultdict(set)
@@ -164,6 +165,11 @@ class _Board:
                 changed |= {other, thread_id}
                 self._merge(other, thread_id)
             entitle(self._tx, thread_id)
+        for row in self._tx.all("thread.left_behind", threads=json.dumps(list(changed))):
+            self._take_away(row["id"])
+            self._lead(row["id"], row["into_id"])
+        for thread_id in self._unnamed:
+            entitle(self._tx, thread_id)
         return changed | self._with_lonely(different)
 
     def _with_lonely(self, nodes: Iterable[Node]) -> set[int]:
@@ -218,8 +224,13 @@ class _Board:
     def _begin(self, post_id: int, now: float) -> int:
         """Return a thread for the tree of a post: the one that it came in if that went into another, or a new one."""
         number = int(self._rows[post_id]["label"].partition(".")[0])
-        row = self._tx.one("thread.reopen", list_id=self._list_id, number=number)
-        return row["id"] if row else begin(self._tx, self._list_id, now)[0]
+        row = self._tx.one("thread.merged", list_id=self._list_id, number=number)
+        if row is None:
+            return begin(self._tx, self._list_id, now)[0]
+        self._take_away(row["id"])
+        thread_id: int = row["id"]
+        self._tx.run("thread.reopen", id=thread_id)
+        return thread_id
 
     def _bring(self, posts: Iterable[int], thread_id: int) -> set[int]:
         """Bring posts and what hangs below them into a thread; return the threads that have changed by it."""
@@ -232,8 +243,17 @@ class _Board:
     def _merge(self, thread_id: int, into: int) -> None:
         """Bring what is left of a thread into another, to which it leads from now on."""
         self._tx.run("thread.move_all", id=thread_id, into=into)
+        self._lead(thread_id, into)
+
+    def _lead(self, thread_id: int, into: int) -> None:
+        """Have a thread, and those merged into it, lead to another, to which a name that it was given goes along."""
         self._tx.run("thread.inherit_name", id=into, of=thread_id)
         self._tx.run("thread.merge", id=thread_id, into=into)
+
+    def _take_away(self, thread_id: int) -> None:
+        """Take the name that came along with a merged thread from the one that it leads to."""
+        for row in self._tx.all("thread.disinherit", of=thread_id):
+            self._unnamed.add(row["id"])
 
 
 def _node(row: Row) -> Node:

@@ -9,7 +9,7 @@ from __future__ import annotations
 import json
 from collections.abc import Sequence
 
-from mailforum.forum import branches, same_subject, threads
+from mailforum.forum import branches, order, same_subject, threads
 from mailforum.mail import subject
 from mailforum.model import Post, Thread
 from mailforum.store import posts as rows
@@ -35,8 +35,10 @@ def split(tx: Tx, post: Post, now: float) -> Thread:
 def merge(tx: Tx, thread: Thread, into: Thread, now: float) -> Thread:
     """Put a thread below the first post of another one of its list, whose name stays; return what they are now.
 
-    What had been split off from that one goes back to where it was.
+    What had been split off from that one goes back to where it was. All of the thread comes along, also replies
+    that would not have been found by their subject in the other one.
     """
+    members = [post for _, post in order.tree(rows.of_thread(tx, thread.id))]
     first = tx.one("thread.first", id=into.id)
     assert first is not None
     beginnings = [row["id"] for row in tx.all("thread.roots", id=thread.id)]
@@ -48,6 +50,8 @@ def merge(tx: Tx, thread: Thread, into: Thread, now: float) -> Thread:
     if elsewhere:
         tx.run("thread.put_under", under=first["id"], posts=json.dumps(elsewhere))
         _place_anew(tx, thread.list_id, elsewhere, now)
+    for post in members:
+        _keep_below(tx, post, first["id"], now)
     one = _thread(tx, first["id"])
     _give_name(tx, one.id, names[into.id])
     if one.id == into.id:
@@ -59,6 +63,14 @@ def _give_name(tx: Tx, thread_id: int, name: Row | None) -> None:
     assert name is not None
     tx.run("thread.rename", id=thread_id, subject=name["subject"], named=name["named"])
     branches.entitle(tx, thread_id)
+
+
+def _keep_below(tx: Tx, post: Post, first: int, now: float) -> None:
+    """Put a post below its parent again if that is in the thread of `first` and it is not."""
+    here = _post(tx, first).thread
+    if post.parent_id and _post(tx, post.id).thread != here and _post(tx, post.parent_id).thread == here:
+        tx.run("thread.put_under", under=post.parent_id, posts=json.dumps([post.id]))
+        _place_anew(tx, post.list_id, [post.id], now)
 
 
 def rename(tx: Tx, thread: Thread, title: str) -> None:

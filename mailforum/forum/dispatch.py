@@ -57,7 +57,7 @@ def _post(tx: Tx, mail: Incoming) -> Outcome:
         return commands.obey_bare(tx, mail, words)
     under = ""
     if mail.route.role is RouteRole.REPLY:
-        under = posts.named_by(tx, mail.site.signer, mail.mlist, mail.route.detail).message_id
+        under = posts.name_of(tx, posts.named_by(tx, mail.site.signer, mail.mlist, mail.route.detail))
     verdict = policy.decide(policy.Question(mail, member))
     if verdict.action == "accept":
         verdict = storms.judge(tx, mail) or verdict

@@ -34,7 +34,7 @@ class Stored(NamedTuple):
 def accept(tx: Tx, mlist: MailingList, msg: Message, raw: bytes, now: float, under: str = "") -> Stored:
     """Store a post, thread it, and queue it to every reader.
 
-    `under` is the Message-ID of the post it answers where our own reply address has told us.
+    `under` is the name (`name_of`) of the post it answers where our own reply address has told us.
     """
     post = store(tx, mlist, msg, raw, now, under, mark=msg.fingerprint)
     author = address.key(msg.author.address) if msg.author else ""
@@ -69,7 +69,7 @@ def store(
     newcomer = introduce(tx, mlist, found, own, msg.subject, date, imported=imported)
     place = threads.place(tx, newcomer, now)
     if not (imported or newcomer.index):
-        newcomer = replace(newcomer, index=_index(tx, newcomer, place.parent_id))
+        newcomer = replace(newcomer, index=_index(tx, newcomer, place.parent_id, mark))
     author = msg.author
     post_id = tx.insert(
         "post.add",
@@ -114,7 +114,7 @@ def introduce(
     """
     labelled = (posts.by_label(tx, mlist.id, label) for label in found.labels) if not imported else ()
     weak = [
-        Named(msgid.key(post.message_id), How.TEXT) for post in labelled if post and (not before or post.id < before)
+        Named(msgid.key(name_of(tx, post)), How.TEXT) for post in labelled if post and (not before or post.id < before)
     ]
     all_names = sorted(dict.fromkeys((*weak, *found.names)), key=lambda one: one.how)
     names = tuple(one for one in all_names if one.name != msgid.key(own))
@@ -133,14 +133,16 @@ def introduce(
     )
 
 
-def _index(tx: Tx, post: Newcomer, parent_id: int | None) -> str:
+def _index(tx: Tx, post: Newcomer, parent_id: int | None, mark: bytes) -> str:
     """Return the Thread-Index that a post is sent with whose author's program wrote none: that of its parent
-    and one answer more. A parent without one, from an archive, counts as if it had begun a conversation."""
+    and one answer more. A parent without one, from an archive, counts as if it had begun a conversation.
+    Another mail with its Message-ID may be there: then `mark` tells them apart."""
+    own = post.name if posts.by_message_id(tx, post.list_id, post.name) is None else post.name + mark.hex()
     row = tx.one("post.index", id=parent_id) if parent_id else None
     if row is None:
-        return thread_index.root(post.name, post.date)
+        return thread_index.root(own, post.date)
     parent = row["thread_index"] or thread_index.root(msgid.key(row["message_id"]), row["date"])
-    return thread_index.answer(parent, post.name)
+    return thread_index.answer(parent, own)
 
 
 def reply_token(signer: Signer, mlist: MailingList, post_id: int) -> str:
@@ -154,6 +156,13 @@ def named_by(tx: Tx, signer: Signer, mlist: MailingList, token: str) -> Post:
     if post is None or post.list_id != mlist.id or not signer.check(token, "reply", post.id, mlist.address):
         raise Refused("This reply address is not valid.", "bad token", enhanced="5.1.1")
     return post
+
+
+def name_of(tx: Tx, post: Post) -> str:
+    """Return a name that leads to this post: its Message-ID, or its Thread-Index where another had that id before."""
+    owner = posts.by_message_id(tx, post.list_id, post.message_id)
+    row = tx.one("post.own_index", id=post.id) if owner and owner.id != post.id else None
+    return row["name"] if row else post.message_id
 
 
 def identity(msg: Message, raw: bytes, domain: str) -> str:

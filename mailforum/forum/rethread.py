@@ -118,7 +118,7 @@ def _difference(mlist: MailingList, post: Post, msg: Message, raw: bytes, tx: Tx
     if row is None or row["fingerprint"] != msg.fingerprint:
         return None  # the text is no longer kept
     named = rows.by_id(tx, row["named_id"]) if row["named_how"] == How.TOKEN else None
-    found = posts.evidence_of(mlist, msg, raw, named.message_id if named else "")
+    found = posts.evidence_of(mlist, msg, raw, posts.name_of(tx, named) if named else "")
     newcomer, stance = _say(tx, mlist, post, row, found)
     stored = [(one["msgid"], one["how"]) for one in tx.all("thread.names_of", id=post.id)]
     same = stored == list(stance.missing) and all(

@@ -24,7 +24,7 @@ somebody names both, or a ghost in both: that only moves orphans. They do when a
 be real, or when a moderator says so. A thread is called after the earliest of its posts without a parent.
 
 Of two posts with one name the first to arrive owns it; nothing else depends on the order. Thread numbers and labels,
-once given, stay valid: a merged thread leads to the one with the lower number.
+once given, stay valid: a merged thread leads to the one with the lower number, and on from there with its posts.
 
 Placing a post is a few lookups. Only if it has been waited for, or says something about a ghost that orphans name,
 are other posts looked at: those that wait for it, and the groups concerned (forum/branches.py, forum/regroup.py).
@@ -231,7 +231,7 @@ def tell(tx: Tx, found: Sequence[Found]) -> None:
 
 def stand_apart(tx: Tx, list_id: int) -> None:
     """Judge anew who stands apart from the post that is named (rule 6): its subject may be read otherwise now."""
-    rows = ((row, _is_apart(True, row["base"], row["named_base"])) for row in tx.all("thread.fresh", list_id=list_id))
+    rows = ((row, _is_apart(True, row["base"], row["named_base"])) for row in tx.all("health.fresh", list_id=list_id))
     tx.many("thread.part", [{"id": row["id"], "apart": apart} for row, apart in rows if apart != bool(row["apart"])])
 
 

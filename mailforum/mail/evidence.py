@@ -61,7 +61,7 @@ def read(msg: Message, own: str, *, prefix: str = "", under: str = "", address: 
     """Return what `msg`, which has the Message-ID `own`, says about its place; never raises; linear.
 
     `prefix` and `address` are those of the list: without the address its footers are not recognised.
-    `under` is the Message-ID that our own reply address names; it is believed before anything else.
+    `under` is the name of the post that our own reply address names; it is believed before anything else.
     """
     index = thread_index.read(msg.get("Thread-Index"))
     said = list(_header_names(msg, index, under))

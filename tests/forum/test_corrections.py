@@ -181,6 +181,19 @@ def test_the_number_that_is_lower_stays_whichever_way_threads_are_merged(talk: B
     }
 
 
+def test_all_of_a_thread_comes_along_when_it_is_merged(talk: Board) -> None:
+    lunch = talk.mail("k", subject="Lunch")
+    answer = talk.mail("l", subject="Re: Lunch")
+    budget = talk.mail("m", subject="Re: Budget")  # begins with a later reply than l, which is found by its subject
+    assert answer.thread == lunch.thread
+    merged = talk.merge(lunch.thread, budget.thread)
+    assert merged.thread.posts == 3
+    threads.regroup_all(talk.tx, talk.mlist.id, NOW)
+    places = talk.places()
+    assert places[lunch.label][1] == budget.label
+    assert places[answer.label] == (merged.thread.number, lunch.label)
+
+
 def test_a_thread_keeps_the_name_it_was_given_until_that_is_taken_back(talk: Board) -> None:
     assert talk.rename(1, "  Budget \r\n for 2027 ").subject == "Budget for 2027"
     talk.mail("e", "a", subject="Another")
@@ -198,6 +211,26 @@ def test_the_lists_prefix_is_in_no_subject_of_a_thread(board: Board) -> None:
     assert board.thread(2).subject == "[draft] Lunch"
     board.rename(3, "Numbers")
     assert board.rename(3, "").subject == "Budget"
+
+
+def test_a_name_is_kept_in_another_thread_and_comes_back_from_there(talk: Board) -> None:
+    one, two = talk.mail("k", subject="Lunch"), talk.mail("l", subject="Budget")
+    talk.rename(two.thread, "Money")
+    talk.merge(two.thread, one.thread)
+    assert talk.thread(two.thread) == talk.thread(one.thread)
+    assert talk.thread(one.thread).subject == "Lunch"
+    talk.split(two.label)
+    assert [talk.thread(post.thread).subject for post in (one, two)] == ["Lunch", "Money"]
+
+
+def test_orphans_that_are_moved_by_others_leave_their_name_with_no_thread(talk: Board) -> None:
+    one, two, orphan = talk.mail("k"), talk.mail("l"), talk.mail("o", "ghost")
+    talk.rename(orphan.thread, "Money")
+    talk.mail("n", "k", "ghost")
+    assert talk.thread(orphan.thread).number == one.thread
+    talk.mail("m", "l", "ghost")
+    assert talk.thread(orphan.thread).number == two.thread
+    assert [talk.thread(post.thread).subject for post in (one, two)] == ["About k", "Money"]
 
 
 @pytest.mark.parametrize(

@@ -111,6 +111,18 @@ async def test_what_is_known_of_posts_is_found_again_in_their_bytes(forum: Forum
     ]
 
 
+async def test_of_two_posts_with_one_id_the_one_is_answered_that_is_meant(forum: Forum) -> None:
+    await forum.take(mail("a"), mail("a", subject="Lunch", text="Another"))
+    second = await forum.db.read(lambda tx: rows.of_list(tx, forum.mlist.id)[1])
+    name = await forum.db.read(lambda tx: posts.name_of(tx, second))
+    await forum.take(mail("b", "a", subject="Re: Lunch"), under=name)
+    footer = "> -- \n> #2.1 \u00b7 pmo@lists.example.org"
+    await forum.take(mail("c", subject="Answer", text=footer))
+    tree = await forum.tree()
+    assert [post[1:] for post in tree[2:]] == [(2, second.id, How.TOKEN), (2, second.id, How.TEXT)]
+    assert await forum.rethread(dry_run=True) == []
+
+
 async def test_who_stands_apart_is_judged_by_subjects_as_they_are_read_now(forum: Forum) -> None:
     await forum.change(ListSettings(new_subject_new_thread=True))
     await forum.take(mail("a"), mail("b", "a", subject="Lunch"), mail("c", "a", subject="Budget"))

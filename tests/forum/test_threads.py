@@ -246,6 +246,8 @@ def test_what_leaves_a_thread_gets_back_the_number_in_which_it_came(tx: Tx) -> N
         assert [(post.label, post.thread) for post in played.posts[2:]] == [("3.1", 1), ("1.2", 1)]
         played.play([Letter("<x@example.org>", (b, lost), date=4)])  # now below b
         assert [(post.label, post.thread) for post in played.posts[2:]] == [("3.1", 2), ("1.2", 1), ("2.2", 2)]
+        third = rows.thread_by_number(tx, played.mlist.id, 3)
+        assert third and third.number == 2  # where its post is
         orphan = played.posts[2]
         tx.run("thread.cut", id=orphan.id)
         branches.around(tx, played.mlist.id, [orphan.id], threads.ghosts_of(tx, [orphan.id]), NOW)

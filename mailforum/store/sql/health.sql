@@ -171,6 +171,10 @@ FROM reference JOIN message_id ON message_id.id = reference.message_id JOIN post
 JOIN post AS named ON named.id = message_id.post_id
 WHERE message_id.list_id = :list_id ORDER BY reference.post_id, reference.position DESC
 
+-- name: fresh
+SELECT post.id, post.apart, post.base, named.base AS named_base
+FROM post JOIN post AS named ON named.id = post.named_id WHERE post.list_id = :list_id AND post.fresh
+
 -- name: empty_threads
 SELECT thread.id, 'thread #' || number || ' of ' || list.address || ' has no posts' AS what
 FROM thread JOIN list ON list.id = thread.list_id

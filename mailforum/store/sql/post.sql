@@ -36,6 +36,10 @@ SELECT thread_index, message_id, date FROM post WHERE id = :id
 SELECT listed_post.* FROM message_id JOIN listed_post ON listed_post.id = message_id.post_id
 WHERE message_id.list_id = :list_id AND message_id.msgid = lower(:msgid)
 
+-- name: own_index
+SELECT msgid AS name FROM message_id JOIN post ON post.id = message_id.post_id
+WHERE post.id = :id AND message_id.list_id = post.list_id AND msgid = 'ti:' || post.thread_index
+
 -- name: of_list
 SELECT * FROM listed_post
 WHERE list_id = :list_id AND id > :after ORDER BY id LIMIT :limit

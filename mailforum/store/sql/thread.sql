@@ -27,13 +27,21 @@ UPDATE thread SET subject = :subject, named = :named WHERE id = :id
 UPDATE thread SET (subject, named) = (SELECT subject, 1 FROM thread AS other WHERE other.id = :of)
 WHERE id = :id AND NOT named AND (SELECT named FROM thread AS other WHERE other.id = :of)
 
+-- name: disinherit
+UPDATE thread SET named = 0
+FROM thread AS merged
+WHERE merged.id = :of AND thread.id = merged.merged_into AND merged.named AND thread.named
+  AND thread.subject = merged.subject
+RETURNING thread.id
+
 -- name: merge
-UPDATE thread SET merged_into = :into, named = 0
-WHERE (id = :id OR merged_into = :id) AND id <> :into
+UPDATE thread SET merged_into = :into WHERE (id = :id OR merged_into = :id) AND id <> :into
+
+-- name: merged
+SELECT id FROM thread WHERE list_id = :list_id AND number = :number AND merged_into IS NOT NULL
 
 -- name: reopen
-UPDATE thread SET merged_into = NULL WHERE list_id = :list_id AND number = :number AND merged_into IS NOT NULL
-RETURNING id
+UPDATE thread SET merged_into = NULL WHERE id = :id
 
 -- name: by_number
 SELECT coalesce(merged_into, id) AS id FROM thread WHERE list_id = :list_id AND number = :number
@@ -165,6 +173,16 @@ UPDATE post SET thread_id = :thread_id WHERE id IN (SELECT id FROM below) AND th
 -- name: move_all
 UPDATE post SET thread_id = :into WHERE thread_id = :id
 
+-- name: left_behind
+-- Threads that were merged, of whose own posts none is where they lead any more, and where the first of these is.
+SELECT thread.id, first.thread_id AS into_id
+FROM thread JOIN post AS first ON first.id = (
+    SELECT min(+post.id) FROM post
+    WHERE post.list_id = thread.list_id AND label > thread.number || '.' AND label < thread.number || '/')
+WHERE merged_into IN (SELECT value FROM json_each(:threads))
+  AND NOT EXISTS (SELECT 1 FROM post WHERE post.list_id = thread.list_id AND +post.thread_id = thread.merged_into
+                  AND label > thread.number || '.' AND label < thread.number || '/')
+
 -- name: cut
 UPDATE post SET cut = 1, put_under = NULL WHERE id = :id
 
@@ -190,10 +208,6 @@ WHERE reference.post_id = :id ORDER BY reference.position
 UPDATE post SET named_id = :named_id, named_how = :named_how, apart = :apart, base = :base, was = :was,
                 lonely = :lonely, fresh = :fresh
 WHERE id = :id
-
--- name: fresh
-SELECT post.id, post.apart, post.base, named.base AS named_base
-FROM post JOIN post AS named ON named.id = post.named_id WHERE post.list_id = :list_id AND post.fresh
 
 -- name: part
 UPDATE post SET apart = :apart WHERE id = :id
