@@ -456,7 +456,7 @@ async def test_a_database_that_turns_read_only_puts_mail_off_until_it_is_not(
     assert log("database_well")
 
 
-@pytest.mark.parametrize("what", ["body", "post_fingerprint", "member"])
+@pytest.mark.parametrize("what", ["body", "post_date", "member"])
 async def test_a_damaged_page_is_never_a_250_and_check_names_it(
     tmp_path: Path, log: Callable[[str], list[str]], what: str
 ) -> None:

@@ -247,7 +247,7 @@ def _repaired(one: _Read) -> Iterable[str]:
 
 def _has(tx: Tx, mlist: MailingList, one: _Read) -> bool:
     """Say whether the list has a mail; of a copy that has lost something, by its Message-ID alone."""
-    if rows.has(tx, mlist.id, one.mark):
+    if rows.has(tx, mlist.id, posts.identity(one.msg, one.raw, mlist.domain), one.mark):
         return True
     known_by = one.msg.message_id if one.mail.copy else ""
     return bool(known_by) and rows.by_message_id(tx, mlist.id, known_by) is not None

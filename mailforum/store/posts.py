@@ -113,9 +113,9 @@ def newest(tx: Tx, list_id: int, after: int) -> tuple[int, int]:
     return row["id"], row["posts"]
 
 
-def has(tx: Tx, list_id: int, fingerprint: bytes) -> bool:
-    """Say whether a list has a post with that fingerprint, sent or imported."""
-    return tx.one("post.by_fingerprint", list_id=list_id, fingerprint=fingerprint) is not None
+def has(tx: Tx, list_id: int, message_id: str, fingerprint: bytes) -> bool:
+    """Say whether a list has a post with that fingerprint, sent or imported; `message_id` is what it would have."""
+    return tx.one("post.known", list_id=list_id, message_id=message_id, fingerprint=fingerprint) is not None
 
 
 class Imported(NamedTuple):

@@ -156,6 +156,15 @@ async def test_one_id_with_another_text_is_a_post_of_its_own(forum: Forum) -> No
     assert (report.imported, report.duplicates) == (2, 0)
 
 
+async def test_what_its_id_does_not_lead_to_is_known_again(forum: Forum) -> None:
+    nameless = MAIL.replace(b"Message-ID: <1@example.org>\r\n", b"")
+    read = b"Status: RO\r\n" + nameless  # as a mailbox that was opened since has it
+    first = [Mail("1", mail(1)), Mail("2", mail(1, "Hello again")), Mail("3", nameless)]
+    assert (await forum.take_in(first)).imported == 3
+    again = await forum.take_in([*reversed(first), Mail("4", read)])
+    assert (again.imported, again.duplicates) == (0, 4)
+
+
 async def test_the_same_mail_may_be_on_two_lists(forum: Forum) -> None:
     other = await forum.new_list("dev@lists.example.org")
     assert (await forum.take_in([Mail("1", MAIL)])).imported == 1

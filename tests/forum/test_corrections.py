@@ -202,16 +202,6 @@ def test_a_thread_keeps_the_name_it_was_given_until_that_is_taken_back(talk: Boa
     assert talk.rename(1, "").subject == "About a"
 
 
-def test_orphans_that_are_moved_by_others_leave_their_name_with_no_thread(talk: Board) -> None:
-    one, two, orphan = talk.mail("k"), talk.mail("l"), talk.mail("o", "ghost")
-    talk.rename(orphan.thread, "Money")
-    talk.mail("n", "k", "ghost")
-    assert talk.thread(orphan.thread).number == one.thread
-    talk.mail("m", "l", "ghost")
-    assert talk.thread(orphan.thread).number == two.thread
-    assert [talk.thread(post.thread).subject for post in (one, two)] == ["About k", "Money"]
-
-
 def test_the_lists_prefix_is_in_no_subject_of_a_thread(board: Board) -> None:
     lists.change(board.tx, board.mlist.id, "", ListSettings(prefix="[pmo]"))
     board.mail("a", subject="Budget")
@@ -221,6 +211,26 @@ def test_the_lists_prefix_is_in_no_subject_of_a_thread(board: Board) -> None:
     assert board.thread(2).subject == "[draft] Lunch"
     board.rename(3, "Numbers")
     assert board.rename(3, "").subject == "Budget"
+
+
+def test_a_name_is_kept_in_another_thread_and_comes_back_from_there(talk: Board) -> None:
+    one, two = talk.mail("k", subject="Lunch"), talk.mail("l", subject="Budget")
+    talk.rename(two.thread, "Money")
+    talk.merge(two.thread, one.thread)
+    assert talk.thread(two.thread) == talk.thread(one.thread)
+    assert talk.thread(one.thread).subject == "Lunch"
+    talk.split(two.label)
+    assert [talk.thread(post.thread).subject for post in (one, two)] == ["Lunch", "Money"]
+
+
+def test_orphans_that_are_moved_by_others_leave_their_name_with_no_thread(talk: Board) -> None:
+    one, two, orphan = talk.mail("k"), talk.mail("l"), talk.mail("o", "ghost")
+    talk.rename(orphan.thread, "Money")
+    talk.mail("n", "k", "ghost")
+    assert talk.thread(orphan.thread).number == one.thread
+    talk.mail("m", "l", "ghost")
+    assert talk.thread(orphan.thread).number == two.thread
+    assert [talk.thread(post.thread).subject for post in (one, two)] == ["About k", "Money"]
 
 
 @pytest.mark.parametrize(

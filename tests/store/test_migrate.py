@@ -132,6 +132,25 @@ def test_names_that_differ_only_in_their_case_become_one_and_the_first_post_has_
     assert named == [(None,), (None,), (1,)]  # not the first itself
 
 
+def test_an_older_post_that_its_id_does_not_lead_to_is_a_stray(tmp_path: Path) -> None:
+    old(tmp_path / "test.db", 10)
+    with contextlib.closing(sqlite3.connect(tmp_path / "test.db")) as connection:
+        connection.executescript(
+            """
+            INSERT INTO thread (id, list_id, number, subject, created_at) VALUES (1, 1, 1, 'x', 1);
+            INSERT INTO post (id, list_id, thread_id, label, message_id, from_address, from_name, subject, date,
+                              received_at, size, fingerprint, imported)
+            SELECT key, 1, 1, '1.' || key, value, '', '', '', 1, 1, 1, x'', 0
+            FROM json_each('["<0@x>", "<A@X>", "<a@x>", "<00ff.mailforum@x>"]');
+            INSERT INTO message_id (list_id, msgid, post_id)
+            VALUES (1, '<0@x>', 0), (1, '<a@x>', 1), (1, '<00ff.mailforum@x>', 3);
+            """
+        )
+    migrate.migrate(tmp_path / "test.db")
+    with contextlib.closing(sqlite3.connect(tmp_path / "test.db")) as connection:
+        assert connection.execute("SELECT id FROM post WHERE stray ORDER BY id").fetchall() == [(2,), (3,)]
+
+
 async def test_what_older_posts_say_about_their_place_is_known_as_far_as_it_was_kept(tmp_path: Path) -> None:
     path = tmp_path / "test.db"
     old(path, 6)

@@ -1,10 +1,13 @@
 -- name: add
 INSERT INTO post (list_id, thread_id, label, parent_id, how, named_id, named_how, claim_id, apart, message_id,
                   thread_index, base, was, lonely, fresh, from_address, from_name, subject, date, received_at, size,
-                  fingerprint, imported, mail)
+                  fingerprint, imported, mail, stray)
 VALUES (:list_id, :thread_id, :label, :parent_id, :how, :named_id, :named_how, :claim_id, :apart, :message_id,
         :thread_index, :base, :was, :lonely, :fresh, :from_address, :from_name, :subject, :date, :received_at, :size,
-        :fingerprint, :imported, :mail)
+        :fingerprint, :imported, :mail,
+        :message_id LIKE '%.mailforum@%' OR EXISTS ( -- it came without an id (msgid.invent), or with that of another
+            SELECT 1 FROM message_id
+            WHERE list_id = :list_id AND msgid = lower(:message_id) AND post_id IS NOT NULL))
 
 -- name: add_body
 INSERT INTO body (post_id, raw) VALUES (:post_id, coalesce(:raw, zeroblob(:size)))
@@ -83,8 +86,12 @@ WHERE list_id = :list_id AND id > :after AND id <= :last AND NOT imported ORDER 
 SELECT coalesce(max(id), 0) AS id, count(*) AS posts FROM post
 WHERE list_id = :list_id AND id > :after AND NOT imported
 
--- name: by_fingerprint
-SELECT id FROM post WHERE list_id = :list_id AND fingerprint = :fingerprint LIMIT 1
+-- name: known
+SELECT post.id FROM message_id JOIN post ON post.id = message_id.post_id
+WHERE message_id.list_id = :list_id AND message_id.msgid = lower(:message_id) AND post.fingerprint = :fingerprint
+UNION ALL
+SELECT id FROM post WHERE list_id = :list_id AND fingerprint = :fingerprint AND stray
+LIMIT 1
 
 -- name: imported
 SELECT count(DISTINCT thread_id) AS threads,
