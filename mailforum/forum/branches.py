@@ -160,14 +160,14 @@ class _Board:
         taken = {home: min(threads).id if threads else self._begin(home.id, now) for home, threads in wanted.items()}
         for home, thread_id in taken.items():
             changed |= self._bring(posts[home], thread_id)
+        for row in self._tx.all("thread.left_behind", threads=json.dumps(list(changed))):
+            self._take_away(row["id"])
+            self._lead(row["id"], row["into_id"])
         for home, thread_id in taken.items():
             for other in {thread.id for thread in wanted[home]} - {thread_id}:
                 changed |= {other, thread_id}
                 self._merge(other, thread_id)
             entitle(self._tx, thread_id)
-        for row in self._tx.all("thread.left_behind", threads=json.dumps(list(changed))):
-            self._take_away(row["id"])
-            self._lead(row["id"], row["into_id"])
         for thread_id in self._unnamed:
             entitle(self._tx, thread_id)
         return changed | self._with_lonely(different)

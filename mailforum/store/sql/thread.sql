@@ -174,12 +174,13 @@ UPDATE post SET thread_id = :thread_id WHERE id IN (SELECT id FROM below) AND th
 UPDATE post SET thread_id = :into WHERE thread_id = :id
 
 -- name: left_behind
--- Threads that were merged, of whose own posts none is where they lead any more, and where the first of these is.
+-- Threads that were merged, of whose own posts none is where they lead any more, and where the first of these is now.
 SELECT thread.id, first.thread_id AS into_id
 FROM thread JOIN post AS first ON first.id = (
     SELECT min(+post.id) FROM post
     WHERE post.list_id = thread.list_id AND label > thread.number || '.' AND label < thread.number || '/')
 WHERE merged_into IN (SELECT value FROM json_each(:threads))
+  AND first.thread_id IN (SELECT value FROM json_each(:threads))
   AND NOT EXISTS (SELECT 1 FROM post WHERE post.list_id = thread.list_id AND +post.thread_id = thread.merged_into
                   AND label > thread.number || '.' AND label < thread.number || '/')
 
