@@ -33,8 +33,8 @@ chaos: $(VENV)/.ready-dev ## kill the server at every stage while mail flows; no
 soak: $(VENV)/.ready-dev ## ten minutes of everything at once; memory and open files stay flat (SOAK="--minutes 60")
 	$(BIN)/python -m tests.soak $(SOAK)
 
-fuzz: $(VENV)/.ready-dev ## say all kinds of things to the server, by SMTP and LMTP; it must keep to the RFCs
-	$(BIN)/python -m tests.fuzz
+fuzz: $(VENV)/.ready-dev ## say all kinds of things to the server, and to the readers of archives (FUZZ="--seconds 600")
+	$(BIN)/python -m tests.fuzz $(FUZZ)
 
 wheel: $(VENV)/.ready-dev ## build the package into dist/
 	$(BIN)/python -m build --wheel

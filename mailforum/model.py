@@ -338,7 +338,10 @@ class Failing:
 
 @dataclass(frozen=True, slots=True)
 class Shunted:
-    """A mail that a fault of ours kept from being handled; its bytes are fetched apart."""
+    """A mail that a fault of ours kept from being handled, or an import could not take; its bytes are fetched apart.
+
+    One of an import has no recipients.
+    """
 
     id: int
     mail_from: str

@@ -52,13 +52,15 @@ def plain(folder: Path, how: Reading, meter: Meter) -> Iterator[Mail]:
 def months(folder: Path, how: Reading, meter: Meter) -> Iterator[Mail]:
     """Yield the mails of Pipermail's folder, month by month whatever their names are in the list's language.
 
-    A month is there once as text and once packed; its pages are not looked at.
+    A month is there once as text and once packed; its pages are not looked at. What else lies there comes last.
     """
     found: dict[str, Path] = {}
     for path in order.files([folder], lambda name: order.natural(name) if recognise.is_month(name) else None):
         found.setdefault(path.name.removesuffix(".gz"), path)
     dated = [(_begins(path), number, path) for number, path in enumerate(found.values())]
     for _, _, path in sorted(dated):
+        yield from packed.mails(path, how, meter)
+    for path in order.files([folder], lambda name: None if recognise.is_pipermails(name) else order.natural(name)):
         yield from packed.mails(path, how, meter)
 
 

@@ -12,6 +12,7 @@ import io
 import lzma
 import tarfile
 import zipfile
+from codecs import BOM_UTF8
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import BinaryIO, TypeAlias, cast
@@ -123,6 +124,8 @@ def _known(file: BinaryIO, where: str, how: Reading, *, within: bool = False) ->
 
 def _unpacked(file: BinaryIO) -> tuple[BinaryIO, str]:
     for _ in range(_DEPTH):
+        if peek(file, len(BOM_UTF8)) == BOM_UTF8:  # programs on Windows begin texts with it
+            file.read(len(BOM_UTF8))
         kind = recognise.of_file(peek(file, recognise.HEAD))
         if kind not in _READABLE:
             return file, kind

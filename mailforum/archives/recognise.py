@@ -10,7 +10,7 @@ from pathlib import Path
 from mailforum.archives import public_inbox
 from mailforum.mail import mbox, pipermail
 
-HEAD = 4096  # bytes of a file that are looked at
+HEAD = 16 * 1024  # bytes of a file that are looked at
 FOLDERS = ("maildir", "mh", "public-inbox", "pipermail", "folder")
 FILES = ("mbox", *mbox.DIALECTS, "eml", "pipermail", "jsonl")
 FORMATS = (*FILES, "maildir", "mh", "public-inbox")
@@ -44,7 +44,11 @@ def of_file(head: bytes) -> str:
         return "pipermail"
     if text.startswith(b"{") and _OF_EXPORT.search(text.partition(b"\n")[0]):
         return "jsonl"
-    return "mbox" if text.startswith(b"From ") and _is_mbox(text) else "eml" if mbox.begins_mail(text) else ""
+    if text.startswith(b"From ") and _is_mbox(text):
+        return "mbox"
+    if text.startswith(b">From "):  # programs that take a mail out of a mailbox leave its From_ line there
+        text = text.partition(b"\n")[2]
+    return "eml" if mbox.begins_mail(text) else ""
 
 
 def _is_mbox(text: bytes) -> bool:
@@ -74,6 +78,11 @@ def _of_mh(name: str) -> bool:
 def is_month(name: str) -> bool:
     """Say whether a file of this name in Pipermail's folder is an archive of mails."""
     return name.endswith((".txt", ".txt.gz"))
+
+
+def is_pipermails(name: str) -> bool:
+    """Say whether a file of this name in Pipermail's folder is one of its own: an archive, a page, its state."""
+    return is_month(name) or name.startswith(".") or name.endswith((".html", ".pck"))
 
 
 def _of_pipermail(path: Path) -> bool:

@@ -13,6 +13,7 @@ from mailforum.archives.source import BROKEN, NO_MAIL, Mail, Meter, Reading, fau
 from mailforum.errors import UsageError
 
 STANDARD_INPUT = "-"
+_OF_MAILDIR = frozenset({"new", "cur", "tmp"})
 _READERS = {**folders.READERS, "public-inbox": public_inbox.mails}
 
 
@@ -80,11 +81,13 @@ def _of_tree(top: Path, how: Reading, meter: Meter) -> Iterator[Mail]:
 
 
 def _within(folder: Path, kind: str) -> list[Path]:
-    """Return the folders in which there may be more archives, in order. Those of Pipermail hold pages and files,
-    and what it has made texts of is better read from the mailbox beside it."""
-    if kind in ("public-inbox", "pipermail"):
+    """Return the folders in which there may be more archives, in order.
+
+    What Pipermail has made texts of is better read from the mailbox beside it.
+    """
+    if kind == "public-inbox":
         return []
-    skipped = ("new", "cur", "tmp") if kind == "maildir" else ()
+    skipped = _OF_MAILDIR if kind == "maildir" else _of_pipermail(folder) if kind == "pipermail" else set[str]()
     found = [path for path in folder.iterdir() if path.is_dir() and path.name not in skipped]
     if kind != "maildir":  # Maildir++ has its subfolders there
         found = [path for path in found if not path.name.startswith(".")]
@@ -92,3 +95,9 @@ def _within(folder: Path, kind: str) -> list[Path]:
     return sorted(
         (path for path in found if f"{path.name}.mbox" not in boxes), key=lambda path: order.natural(path.name)
     )
+
+
+def _of_pipermail(folder: Path) -> set[str]:
+    """Return the folders in which Pipermail keeps its pages, one for each month, and attachments."""
+    months = {path.name.partition(".txt")[0] for path in folder.iterdir() if recognise.is_month(path.name)}
+    return months | {"attachments", "database"}

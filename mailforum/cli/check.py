@@ -278,7 +278,7 @@ def _wrong(tx: Tx) -> Findings:
 
 
 def _database(core: Core, tx: Tx) -> Findings:
-    from mailforum.store import intake, lists, queue
+    from mailforum.store import lists, queue
 
     wrong = list(_wrong(tx))
     yield from wrong
@@ -293,5 +293,14 @@ def _database(core: Core, tx: Tx) -> Findings:
     if paused := queue.paused(tx):
         what = "paused since the database was restored; `mailforum queue resume` or `mailforum queue drop --paused`"
         yield Finding("warning", f"queue: {paused} {what}")
-    if kept := len(intake.shunts(tx)):
-        yield Finding("error", f"shunt: {kept} mails could not be handled by a fault of ours (`mailforum shunt ls`)")
+    yield from _kept_aside(tx)
+
+
+def _kept_aside(tx: Tx) -> Findings:
+    from mailforum.store import intake
+
+    kept = intake.shunts(tx)
+    if stopped := sum(bool(one.rcpts) for one in kept):
+        yield Finding("error", f"shunt: {stopped} mails could not be handled by a fault of ours (`mailforum shunt ls`)")
+    if bad := len(kept) - stopped:
+        yield Finding("warning", f"shunt: {bad} of the mails in archives could not be imported (`mailforum shunt ls`)")

@@ -46,7 +46,7 @@ def add(commands: Commands) -> None:
     completes(to, list_addresses)
     inject.add_argument("file", metavar="FILE", nargs="?", help="the mail; without it, or with -, standard input")
     inject.set_defaults(run=inject_mail)
-    _add_shunt(commands.add_parser("shunt", help="mail that a fault of ours kept from being handled"))
+    _add_shunt(commands.add_parser("shunt", help="mail kept aside, by a fault of ours or by an import"))
 
 
 def _add_shunt(parser: argparse.ArgumentParser) -> None:

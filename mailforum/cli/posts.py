@@ -33,6 +33,7 @@ if TYPE_CHECKING:
 T = TypeVar("T")
 
 HEADERS = ("From", "To", "Cc", "Reply-To", "Date", "Subject", "Message-ID", "In-Reply-To", "References")
+NAMED = 5  # lists of several that are named
 
 
 def add(commands: Commands) -> None:
@@ -158,7 +159,8 @@ def _the_one(
     if not found:
         raise UsageError(f"there is no {noun} {text}{f' on {among[0].address}' if list_name else ''}")
     if len(found) > 1:
-        names = ", ".join(mlist.address for mlist, _ in found)
+        names = ", ".join(mlist.address for mlist, _ in found[:NAMED])
+        names += f" and {len(found) - NAMED} more" if len(found) > NAMED else ""
         raise UsageError(f"several lists have a {noun} {text}: {names}; say which: `{found[0][0].name}#{name}`")
     return found[0]
 

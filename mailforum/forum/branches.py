@@ -69,7 +69,7 @@ def begin(tx: Tx, list_id: int, now: float, title: str = "", label: int = 0) -> 
     """Begin a thread in which `label` posts have their label; return its id and the last label."""
     row = tx.one("thread.next_number", list_id=list_id)
     assert row is not None
-    number, title = row["number"], subject.base(title)
+    number, title = row["number"], subject.base(title, row["prefix"])
     thread_id = tx.insert("thread.add", list_id=list_id, number=number, subject=title, label=label, now=now)
     return thread_id, f"{number}.{label}"
 
@@ -78,7 +78,7 @@ def entitle(tx: Tx, thread_id: int) -> None:
     """Give a thread the subject of its first post, the earliest of those without a parent, if no moderator has."""
     row = tx.one("thread.first", id=thread_id)
     if row:
-        tx.run("thread.entitle", id=thread_id, subject=subject.base(row["subject"]))
+        tx.run("thread.entitle", id=thread_id, subject=subject.base(row["subject"], row["prefix"]))
 
 
 class _Home(NamedTuple):

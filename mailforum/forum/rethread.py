@@ -159,6 +159,7 @@ def _restate(mlist: MailingList, differing: Sequence[_Read], now: float, tx: Tx)
         tx.run("thread.restate", id=post.id, **_values(newcomer, stance))
         tx.run("thread.forget", post_id=post.id, position=0)
         threads.refer(tx, mlist.id, post.id, stance.missing)
+    threads.stand_apart(tx, mlist.id)
     branches.around(tx, mlist.id, ids, ghosts.union(threads.ghosts_of(tx, ids)), now)
 
 

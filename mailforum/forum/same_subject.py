@@ -198,6 +198,7 @@ class _Homes:
         self._trees: dict[int, dict[int, _Node]] = {}
         self._beginnings: dict[int, int | None] = {}
         self._known: dict[int, int] = {}
+        self._last: dict[int, Order | None] = {}
 
     def part(self, thread_id: int) -> bool:
         """Take note that a reply has left a thread; False if another one had before."""
@@ -208,11 +209,18 @@ class _Homes:
     def earlier(self, seeker: Seeker, spots: list[Spot]) -> list[Spot]:
         """Return those posts that are not in a tree which a lonely reply not before `seeker` begins."""
         spots = [spot for spot in spots if spot.order is None or spot.order < seeker.order]
-        threads = json.dumps(list({spot.thread_id for spot in spots}))
-        date, message_id, number = seeker.order
-        rows = self._tx.all("subject.not_before", threads=threads, date=date, message_id=message_id, id=number)
-        later = {row["thread_id"] for row in rows}
-        return [spot for spot in spots if spot.thread_id not in later or self._begins_before(seeker, spot)]
+        self._look_for_last({spot.thread_id for spot in spots} - self._last.keys(), seeker.date)
+        return [
+            spot
+            for spot in spots
+            if (last := self._last[spot.thread_id]) is None or last < seeker.order or self._begins_before(seeker, spot)
+        ]
+
+    def _look_for_last(self, threads: Iterable[int], since: float) -> None:
+        """Find the last lonely reply in `threads` that something hangs below. Who asks later on is dated later."""
+        self._last.update(dict.fromkeys(threads))
+        for row in self._tx.all("subject.last_above", threads=json.dumps(list(threads)), since=since):
+            self._last[row["thread_id"]] = row["date"], row["message_id"], row["id"]
 
     def _begins_before(self, seeker: Seeker, spot: Spot) -> bool:
         beginning = self._beginning(spot.id, spot.thread_id)

@@ -229,6 +229,12 @@ def tell(tx: Tx, found: Sequence[Found]) -> None:
     tx.many("thread.forget", [{"post_id": row["post_id"], "position": row["position"]} for row, _, _ in found])
 
 
+def stand_apart(tx: Tx, list_id: int) -> None:
+    """Judge anew who stands apart from the post that is named (rule 6): its subject may be read otherwise now."""
+    rows = ((row, _is_apart(True, row["base"], row["named_base"])) for row in tx.all("thread.fresh", list_id=list_id))
+    tx.many("thread.part", [{"id": row["id"], "apart": apart} for row, apart in rows if apart != bool(row["apart"])])
+
+
 def regroup_all(tx: Tx, list_id: int, now: float) -> None:
     """Apply the rule anew to all posts of a list, as if they had just arrived."""
     late = {row["post_id"]: row for row in tx.all("health.found_late", list_id=list_id)}  # the nearest is the last

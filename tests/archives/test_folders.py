@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import mailbox
 import os
+import subprocess
 from pathlib import Path
 
 import pytest
@@ -12,6 +13,8 @@ from mailforum.archives import folders, order
 from mailforum.archives.source import Meter, Reading
 from mailforum.errors import UsageError
 from tests.archives.reading import mail, mbox, numbers, read
+
+NMH = Path("/usr/lib/mh/rcvstore")
 
 
 def test_a_maildir_of_pythons_is_read_without_what_was_deleted_or_never_sent(tmp_path: Path) -> None:
@@ -54,6 +57,24 @@ def test_an_mh_folder_of_pythons_is_read_by_its_numbers(tmp_path: Path) -> None:
     (tmp_path / "inbox" / ",3").write_bytes(mail(99))
     box.remove("5")
     assert numbers(read(tmp_path / "inbox")) == [1, 2, 3, 4, 6, 7, 8, 9, 10, 11, 12, 20]
+
+
+@pytest.mark.skipif(not NMH.is_file(), reason="NOT TESTED with nmh: it is not installed")
+def test_an_mh_folder_that_nmh_has_made_is_read_without_what_it_removed(tmp_path: Path) -> None:
+    (tmp_path / "Mail").mkdir()
+    (tmp_path / ".mh_profile").write_text("Path: Mail\n")
+    (tmp_path / "spool").write_bytes(mbox([4, 5]))
+    environ = os.environ | {"HOME": str(tmp_path), "PATH": f"{os.environ['PATH']}:/usr/bin/mh"}
+    for command, stdin in (
+        *(((NMH, "+list", "-create"), mail(number)) for number in (1, 2, 3)),
+        (("inc", "+list", "-silent", "-file", tmp_path / "spool"), b""),
+        (("rmm", "+list", "2"), b""),
+    ):
+        subprocess.run(command, input=stdin, env=environ, check=True, capture_output=True, timeout=60)
+    assert (tmp_path / "Mail" / "list" / ",2").is_file()
+    assert numbers(read(tmp_path / "Mail" / "list")) == [1, 3, 4, 5]
+    found = read(tmp_path / "Mail")
+    assert [one.left_out for one in found] == ["no mail", "", "", "", ""], "nmh keeps its context beside the folders"
 
 
 def test_a_folder_of_eml_is_read_as_people_count_and_folders_in_it_too(tmp_path: Path) -> None:

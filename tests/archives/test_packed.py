@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import bz2
+import codecs
 import gzip
 import io
 import json
@@ -182,6 +183,12 @@ def test_a_file_that_is_no_archive_is_said_to_be_none_in_one_sentence(
     assert [one.left_out for one in found] == ["no mail"]
 
 
+@pytest.mark.parametrize("data", [mail(1), mbox([1]), gzip.compress(codecs.BOM_UTF8 + mbox([1]))])
+def test_what_programs_on_windows_put_before_a_text_is_no_part_of_it(tmp_path: Path, data: bytes) -> None:
+    (tmp_path / "x").write_bytes(codecs.BOM_UTF8 + data)
+    assert [one.raw for one in read(tmp_path / "x")] == [mail(1)]
+
+
 def test_the_format_may_be_said(tmp_path: Path) -> None:
     (tmp_path / "x").write_bytes(b"X-Odd: field\n\nbody\n")
     with pytest.raises(UsageError):
@@ -202,6 +209,10 @@ def test_the_format_may_be_said(tmp_path: Path) -> None:
         (b"\n" + FROM_ + b"Subject: x\n\n", "mbox"),
         (b"Return-Path: <a@example.org>\r\nReceived: from x\r\n\tby y\r\n\r\n", "eml"),
         (b"Subject: alone\n\ntext", "eml"),
+        (b"Subject: alone", "eml"),
+        (b">" + FROM_ + b"Subject: x\nFrom: me\n\n", "eml"),
+        (b">From what I hear\nno.\n", ""),
+        (b"Subject: x\nTo: " + b"a@example.org,\n " * 2000, "eml"),
         (b"Date,Subject\n1,2\n", ""),
         (b"From: and To: are words\nof a text\n", ""),
         (b"<!DOCTYPE html>\n", ""),

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from mailforum.archives.source import Reading
 from mailforum.mail import address, message, mime, pipermail
-from tests.archives.reading import AT, read
+from tests.archives.reading import AT, mail, mbox, numbers, read
 
 LIST = "pmo@lists.example.org"
 
@@ -140,6 +140,19 @@ def test_the_months_come_in_their_order_whatever_they_are_called(tmp_path: Path)
     assert [b"Mail %d\n" % number in one.raw for number, one in zip([1, 0, 2], read(tmp_path), strict=True)] == [
         True
     ] * 3
+
+
+def test_other_archives_in_the_same_folder_are_read_too(tmp_path: Path) -> None:
+    (tmp_path / "2015-January.txt").write_bytes(article(1))
+    (tmp_path / "2015-January").mkdir()
+    (tmp_path / "2015-January" / "2.eml").write_bytes(mail(2))
+    (tmp_path / "older").mkdir()
+    (tmp_path / "older" / "3.eml").write_bytes(mail(3))
+    (tmp_path / "2014.mbox").write_bytes(mbox([4]))
+    (tmp_path / "pipermail.pck").write_bytes(b"(dp0")
+    first, *others = read(tmp_path)
+    assert b"Subject: [Pmo] Mail 1\n" in first.raw
+    assert numbers(others) == [4, 3]
 
 
 def test_the_mailbox_beside_it_is_better(tmp_path: Path) -> None:

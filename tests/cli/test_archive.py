@@ -9,6 +9,7 @@ import os
 import sqlite3
 import subprocess
 import sys
+from contextlib import closing
 from pathlib import Path
 
 import pytest
@@ -17,6 +18,10 @@ from mailforum.archives import recognise
 from mailforum.cli import archive
 from mailforum.cli.common import progress_line
 from mailforum.mail import mbox
+from mailforum.store import stats
+from mailforum.store.connection import connect
+from mailforum.store.database import load_queries
+from mailforum.store.sqlite import SqliteTx
 from tests.chaos.doomed import Moment
 from tests.support import archive as made_up
 from tests.support.site import Site, run_cli, write_config
@@ -160,6 +165,21 @@ def test_what_pipermail_has_left_of_mails_that_are_here_is_left_out(tmp_path: Pa
     assert said["repaired"] == {"no readable Date": 3, "obfuscated addresses": 1, "lost header fields": 1}
     raw = run_cli(["--config", config, "post", "show", "3.1", "--raw"]).out
     assert raw.startswith("From: Ada <a@example.org>\r\nTo: pmo@lists.example.test\r\n")
+
+
+def test_a_bad_mail_of_an_archive_is_no_fault_of_ours(tmp_path: Path) -> None:
+    config = str(write_config(tmp_path, "maildir:out"))
+    run_cli(["--config", config, "list", "create", "pmo"])
+    (tmp_path / "x.mbox").write_text("From mboxrd@z Thu Jan  1 12:30:00 2015\nno header\n\nx\n")
+    assert (
+        json.loads(run_cli(["--config", config, "import", "pmo", str(tmp_path / "x.mbox"), "--json"]).out)["bad"] == 1
+    )
+    assert len(run_cli(["--config", config, "shunt", "ls", "--json"]).out.splitlines()) == 1
+    checked = run_cli(["--config", config, "check"])
+    assert "warning: shunt: 1 of the mails in archives could not be imported (`mailforum shunt ls`)\n" in checked.out
+    assert "error" not in checked.out
+    with closing(connect(tmp_path / "mailforum.db")) as database:
+        assert stats.look(SqliteTx(database, load_queries()))[0].shunts == 0
 
 
 def test_what_an_import_kept_aside_can_be_tried_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -103,6 +103,11 @@ def test_an_id_that_several_lists_have_needs_the_list(thread: Forum) -> None:
     assert thread.rows("post", "show", "lab#1.1")[0]["message_id"] == "<lab@example.org>"
     assert thread.rows("post", "show", "lab", "#1.1")[0]["message_id"] == "<lab@example.org>"
     assert thread.rows("post", "show", "1.3")[0]["list"] == "pmo@lists.example.test"
+    for name in ("a", "b", "c", "d"):
+        thread.run("list", "create", name)
+        thread.run("list", "set", name, "posting=anyone")
+        thread.run("inject", "--to", f"{name}@lists.example.test", thread.mail("lab@example.org"))
+    assert "lab@lists.example.test and 1 more; say which: `a#1.1`" in thread.fails("post", "show", "#1.1")
 
 
 def test_a_post_that_is_not_there_is_one_line(thread: Forum) -> None:

@@ -189,6 +189,17 @@ def test_a_thread_keeps_the_name_it_was_given_until_that_is_taken_back(talk: Boa
     assert talk.rename(1, "").subject == "About a"
 
 
+def test_the_lists_prefix_is_in_no_subject_of_a_thread(board: Board) -> None:
+    lists.change(board.tx, board.mlist.id, "", ListSettings(prefix="[pmo]"))
+    board.mail("a", subject="Budget")
+    board.mail("b", "a", subject="Re: [pmo] Budget")
+    board.mail("d", "c", subject="[PMO] AW: [pmo] [draft] Lunch")
+    assert board.split("1.2").new.subject == "Budget"
+    assert board.thread(2).subject == "[draft] Lunch"
+    board.rename(3, "Numbers")
+    assert board.rename(3, "").subject == "Budget"
+
+
 @pytest.mark.parametrize(
     ("what", "said"),
     [

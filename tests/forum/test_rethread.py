@@ -111,6 +111,18 @@ async def test_what_is_known_of_posts_is_found_again_in_their_bytes(forum: Forum
     ]
 
 
+async def test_who_stands_apart_is_judged_by_subjects_as_they_are_read_now(forum: Forum) -> None:
+    await forum.change(ListSettings(new_subject_new_thread=True))
+    await forum.take(mail("a"), mail("b", "a", subject="Lunch"), mail("c", "a", subject="Budget"))
+    before = await forum.tree()
+    forum.by_hand("UPDATE post SET base = 'lunch' WHERE label = '1.1'")
+    forum.by_hand("UPDATE post SET apart = 0, how = 3, parent_id = 1, thread_id = 1 WHERE message_id LIKE '<b@%'")
+    forum.by_hand("UPDATE thread SET merged_into = 1 WHERE number = 2")
+    assert await forum.rethread()
+    assert await forum.rethread(dry_run=True) == []
+    assert await forum.tree() == before
+
+
 async def test_a_dry_run_says_what_would_change_and_changes_nothing(forum: Forum) -> None:
     await forum.take(mail("a"), mail("b", "a", subject="Lunch"), mail("c", "b", subject="Re: Lunch"))
     before = await forum.tree()

@@ -6,20 +6,22 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from email.utils import format_datetime
+from pathlib import Path
 from random import Random
 
 import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
-from mailforum.forum import same_subject, threads
+from mailforum.forum import posts, same_subject, threads
 from mailforum.mail import plain, subject
-from mailforum.model import How, Post
+from mailforum.model import How, MailingList, Post
 from mailforum.store import posts as rows
 from mailforum.store.connection import connect
 from mailforum.store.database import Tx, load_queries
 from mailforum.store.migrate import migrate
 from mailforum.store.sqlite import SqliteTx
+from tests.support import threading
 from tests.support.stripped import DAYS, measure, played, strip, tenth, truth
 from tests.support.talk import TROUBLED, Talk, discussion, patches
 
@@ -244,3 +246,33 @@ def test_looking_for_a_subject_needs_no_scan_of_the_list(tx: Tx) -> None:
             plan = [row[3] for row in tx._connection.execute(f"EXPLAIN QUERY PLAN {query}", values)]
             assert not [step for step in plan if step.startswith("SCAN") and "VIRTUAL" not in step], (name, plan)
             assert not [step for step in plan if step.endswith("(list_id=?)")], (name, plan)
+
+
+def test_a_mail_that_concerns_many_replies_costs_as_much_for_each_as_for_few(tmp_path: Path) -> None:
+    with threading.database(tmp_path) as tx:
+        few, many = (_steps_of_an_earlier_mail(tx, count) for count in (250, 1_000))
+    assert many <= 5 * few, (few, many)
+
+
+def _steps_of_an_earlier_mail(tx: Tx, count: int) -> int:
+    """Return how many steps SQLite takes for the mail that `count` replies without headers turn out to be about."""
+    steps = 0
+
+    def step() -> int:
+        nonlocal steps
+        steps += 1
+        return 0
+
+    with threading.new_list(tx) as mlist:
+        for number in range(count):
+            _take(tx, mlist, Letter(number, "Re: Budget", 1 + number / 100))
+        threading.connection_of(tx).set_progress_handler(step, 100)
+        _take(tx, mlist, Letter(count, "Budget", 0))
+        threading.connection_of(tx).set_progress_handler(None, 100)
+        assert len({post.thread for post in rows.of_list(tx, mlist.id)}) == 1
+    return steps
+
+
+def _take(tx: Tx, mlist: MailingList, letter: Letter) -> None:
+    msg, raw = posts.parse(letter.raw)
+    posts.store(tx, mlist, msg, raw, threading.NOW, mark=msg.fingerprint)

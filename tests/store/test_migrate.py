@@ -121,13 +121,15 @@ def test_names_that_differ_only_in_their_case_become_one_and_the_first_post_has_
             FROM json_each('[1, 2, 3]');
             INSERT INTO message_id (id, list_id, msgid, post_id)
             VALUES (1, 1, '<A@X>', NULL), (2, 1, '<a@X>', 2), (3, 1, '<a@x>', 1), (4, 1, '<Ghost@X>', NULL);
-            INSERT INTO reference (post_id, position, message_id) VALUES (3, 0, 4), (3, 1, 1), (2, 0, 4);
+            INSERT INTO reference (post_id, position, message_id) VALUES (3, 0, 4), (3, 1, 1), (2, 0, 4), (1, 0, 1);
             """
         )
     migrate.migrate(tmp_path / "test.db")
     with contextlib.closing(sqlite3.connect(tmp_path / "test.db")) as connection:
         names = connection.execute("SELECT id, msgid, post_id FROM message_id ORDER BY id").fetchall()
+        named = connection.execute("SELECT named_id FROM post ORDER BY id").fetchall()
     assert names == [(3, "<a@x>", 1), (4, "<ghost@x>", None)]
+    assert named == [(None,), (None,), (1,)]  # not the first itself
 
 
 def test_an_older_post_that_its_id_does_not_lead_to_is_a_stray(tmp_path: Path) -> None:

@@ -16,7 +16,7 @@ SELECT (SELECT count(*) FROM delivery WHERE state = 'deferred') AS deferred,
        (SELECT count(*) FROM delivery WHERE state = 'failed') AS failed,
        (SELECT count(*) FROM member WHERE status = 'suspended') AS suspended,
        (SELECT count(*) FROM held) AS held,
-       (SELECT count(*) FROM shunt) AS shunts
+       (SELECT count(*) FROM shunt WHERE rcpts <> '[]') AS shunts  -- those without are bad mails of archives
 
 -- name: to_come
 SELECT count(member.id) AS members

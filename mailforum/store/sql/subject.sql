@@ -10,12 +10,14 @@ FROM post
 WHERE list_id = :list_id AND base = :base AND base <> '' AND date > :since AND date <= :until
 ORDER BY date, message_id, id LIMIT :most
 
--- name: not_before
--- Threads of which a part may hang below a reply that is not before another one.
-SELECT DISTINCT thread_id FROM post
-WHERE thread_id IN (SELECT value FROM json_each(:threads)) AND lonely
-  AND date >= :date AND (date > :date OR (message_id, id) >= (:message_id, :id))
-  AND EXISTS (SELECT 1 FROM post AS child WHERE child.parent_id = post.id)
+-- name: last_above
+-- The last lonely reply of each of some threads, of those from a date on, that something hangs below.
+SELECT post.thread_id, post.date, post.message_id, post.id
+FROM json_each(:threads) AS wanted JOIN post ON post.id = (
+    SELECT id FROM post AS reply
+    WHERE reply.thread_id = wanted.value AND reply.lonely AND reply.date >= :since
+      AND EXISTS (SELECT 1 FROM post AS child WHERE child.parent_id = reply.id)
+    ORDER BY reply.date DESC, reply.message_id DESC, reply.id DESC LIMIT 1)
 
 -- name: seekers
 -- Lonely replies that may look at posts with a base subject. Who has found one before itself looks at none behind.

@@ -1,5 +1,6 @@
 -- name: next_number
-UPDATE list SET last_thread = last_thread + 1 WHERE id = :list_id RETURNING last_thread AS number
+UPDATE list SET last_thread = last_thread + 1 WHERE id = :list_id
+RETURNING last_thread AS number, coalesce(settings ->> 'prefix', '') AS prefix
 
 -- name: add
 INSERT INTO thread (list_id, number, subject, last_label, created_at)
@@ -9,7 +10,9 @@ VALUES (:list_id, :number, :subject, :label, :now)
 UPDATE thread SET last_label = last_label + 1 WHERE id = :id RETURNING number, last_label AS label
 
 -- name: first
-SELECT id, subject FROM post WHERE thread_id = :id AND parent_id IS NULL ORDER BY date, message_id, id LIMIT 1
+SELECT post.id, subject, coalesce(settings ->> 'prefix', '') AS prefix
+FROM post JOIN list ON list.id = post.list_id
+WHERE thread_id = :id AND parent_id IS NULL ORDER BY date, message_id, post.id LIMIT 1
 
 -- name: roots
 SELECT id FROM post WHERE thread_id = :id AND parent_id IS NULL ORDER BY id
@@ -187,6 +190,13 @@ WHERE reference.post_id = :id ORDER BY reference.position
 UPDATE post SET named_id = :named_id, named_how = :named_how, apart = :apart, base = :base, was = :was,
                 lonely = :lonely, fresh = :fresh
 WHERE id = :id
+
+-- name: fresh
+SELECT post.id, post.apart, post.base, named.base AS named_base
+FROM post JOIN post AS named ON named.id = post.named_id WHERE post.list_id = :list_id AND post.fresh
+
+-- name: part
+UPDATE post SET apart = :apart WHERE id = :id
 
 -- name: newest_number
 SELECT last_thread AS number FROM list WHERE id = :list_id

@@ -31,6 +31,9 @@ DELETE FROM message_id WHERE id <> (
     ORDER BY kept.post_id IS NULL, kept.post_id, kept.id LIMIT 1);
 UPDATE message_id SET msgid = lower(msgid) WHERE msgid <> lower(msgid);
 DROP INDEX message_id_low;
+-- Nobody answers themselves, also not by their own id in other letters.
+DELETE FROM reference WHERE EXISTS (
+    SELECT 1 FROM message_id WHERE message_id.id = reference.message_id AND message_id.post_id = reference.post_id);
 
 UPDATE post SET (named_id, named_how) = (
     SELECT message_id.post_id, reference.how FROM reference JOIN message_id ON message_id.id = reference.message_id
