@@ -24,14 +24,16 @@ def captured(formatter: logging.Formatter) -> Iterator[io.StringIO]:
     out = io.StringIO()
     handler = logging.StreamHandler(out)
     handler.setFormatter(formatter)
-    level, propagate = log.logger.level, log.logger.propagate
-    log.logger.addHandler(handler)
-    log.logger.propagate = False  # pytest-xdist cannot pass on what pytest would capture: half of a surrogate pair
+    level, propagate, handlers = log.logger.level, log.logger.propagate, log.logger.handlers[:]
+    # pytest-xdist cannot pass on what pytest would capture: half of a surrogate pair. Its handler is at the root,
+    # or here if a test before has set up the log.
+    log.logger.handlers[:] = [handler]
+    log.logger.propagate = False
     log.logger.setLevel(logging.INFO)
     try:
         yield out
     finally:
-        log.logger.removeHandler(handler)
+        log.logger.handlers[:] = handlers
         log.logger.setLevel(level)
         log.logger.propagate = propagate
 
