@@ -25,7 +25,7 @@ LONGEST = 64 * 1024  # bytes of a mail that are looked at; every other sender wa
 MOST_NAMES = 5  # of the posts that a mail says it answers, the nearest ones
 TOO_MANY = "too many answers"
 
-_TAGS = re.compile(r"(?:\[[^\]]{0,80}\] *)*+")
+_TAGS = re.compile(r"(?>(?:\[[^\]]{0,80}\] *)*)")
 
 
 def judge(tx: Tx, mail: Incoming) -> Verdict | None:

@@ -24,15 +24,15 @@ MAX_FROM = 20_000  # characters of a field that says who wrote; longer ones say 
 # RFC 5321 `Atom`, with UTF-8 (RFC 6531). Dots may stand anywhere: the addresses of Japanese phones
 # (`bob..b.@…`) have them at the end and in a row.
 _ATOMS = re.compile(r"[A-Za-z0-9.!#$%&'*+/=?^_`{|}~\u00a0-\U0010ffff-]+")
-_QUOTED = re.compile(r'"(?:[ !#-\[\]-~\u00a0-\U0010ffff]|\\[ -~])*+"')
-_LABEL = r"[A-Za-z0-9_\u00a0-\U0010ffff](?:[A-Za-z0-9_\u00a0-\U0010ffff-]*[A-Za-z0-9_\u00a0-\U0010ffff])?+"
-_DOMAIN = re.compile(rf"{_LABEL}(?:\.{_LABEL})*+")
+_QUOTED = re.compile(r'"(?>(?:[ !#-\[\]-~\u00a0-\U0010ffff]|\\[ -~])*)"')
+_LABEL = r"[A-Za-z0-9_\u00a0-\U0010ffff](?>(?:[A-Za-z0-9_\u00a0-\U0010ffff-]*[A-Za-z0-9_\u00a0-\U0010ffff])?)"
+_DOMAIN = re.compile(rf"{_LABEL}(?>(?:\.{_LABEL})*)")
 _MARK = re.compile(r"[0-9A-Fa-f]{8}")
 _LITERAL = re.compile(r"\[(?:\d{1,3}(?:\.\d{1,3}){3}|IPv6:[0-9A-Fa-f:.]{2,45})\]")
 
 _TOKEN = re.compile(
     r"""(?P<blank>[ \t\r\n]++)
-      | (?P<quoted>"(?:[^"\\]|\\.)*+")
+      | (?P<quoted>"(?>(?:[^"\\]|\\.)*)")
       | (?P<literal>\[[^][\\<>@,;"()]*+\])
       | (?P<encoded>=\?[^?\s<>"@]{1,70}\?[bBqQ]\?[^?\s<>"@]*+\?++=)
       | (?P<special>[<>@,:;])

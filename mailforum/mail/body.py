@@ -23,7 +23,7 @@ _SIGNATURE_TYPES = frozenset(("application/pgp-signature", "application/pkcs7-si
 # All of these begin with a line break that stands for the beginning of a line; the text has one put
 # before it. It makes the search fast.
 # Empty lines between quoted ones belong to the quote; ">From " is a line that an mbox has changed.
-_QUOTE = re.compile(r"(?:\n ?>(?!From )[^\n]*+(?:(?:\n[ \t]*+(?=\n))++(?=\n ?>(?!From )))?+)++")
+_QUOTE = re.compile(r"(?>(?:\n ?>(?!From )[^\n]*+(?>(?:(?>(?:\n[ \t]*+(?=\n))+)(?=\n ?>(?!From )))?))+)")
 _SIGNATURE = re.compile(
     r"\n(?:--[ \t]*+(?=\n|\Z)|_{40,}+[ \t]*+(?=\n|\Z)|(?:Sent from my|Sent from Mail for|Get Outlook for|Von meinem"
     r"|Gesendet von|Envoyé de mon|Enviado desde mi|Inviato da|Verstuurd vanaf)\b[^\n]{0,60}\s*+\Z)"

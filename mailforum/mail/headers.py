@@ -48,7 +48,7 @@ _STRIPPED = frozenset(
         "x-confirm-reading-to",
     }
 )
-_WORD = re.compile(r"(?:\s|\([^()]*+\))*+([^\s;()]*)")
+_WORD = re.compile(r"(?>(?:\s|\([^()]*+\))*)([^\s;()]*)")
 _BRACKETS = re.compile(r"<([^<>]*)>")
 _MAX_VALUE = 2000  # characters of a mark that are looked at
 

@@ -21,7 +21,7 @@ _DROPPED = re.compile(
 # A tag; a tag with a stray quote in it; a declaration; text. Linear: of all the quotes that stand open at
 # one place only two differ, so no place is passed more than three times.
 _TOKEN = re.compile(
-    r"""<(/?)([a-z][\w:-]*+)((?:[^<>"']++|"[^"]*+"|'[^']*+')*+)>|<(/?)([a-z][\w:-]*+)[^<>]*+>|<[!?][^<>]*+>|((?:[^<]++|<(?!/?[a-z]|[!?]))++|<)""",
+    r"""<(/?)([a-z][\w:-]*+)((?>(?:[^<>"']++|"[^"]*+"|'[^']*+')*))>|<(/?)([a-z][\w:-]*+)[^<>]*+>|<[!?][^<>]*+>|((?>(?:[^<]++|<(?!/?[a-z]|[!?]))+)|<)""",
     re.IGNORECASE | re.ASCII,
 )
 _ATTRIBUTE = re.compile(r"""\b(href|alt)\s*+=\s*+(?:"([^"]*+)"|'([^']*+)'|([^\s"'>]++))""", re.IGNORECASE | re.ASCII)

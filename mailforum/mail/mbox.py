@@ -48,7 +48,7 @@ _USUAL_DATE = re.compile(rf" (?:{'|'.join(_DAYS)}) ({'|'.join(_MONTHS)}) {_TIME}
 _HEADER = re.compile(rb"(?:\r?\n|\Z|(?:[^\r\n][^\n]*+\n){0,4}?[!-9;-~]++[ \t]*+:)")
 _FIELD = re.compile(rb"[!-9;-~]++[ \t]*+:")
 _LENGTH = re.compile(rb"\ncontent-length:[ \t]*+(\d{1,9})[ \t]*+\r?\n")
-_FIELDS = re.compile(rb"([!-9;-~]++)[ \t]*+:[^\n]*+(?:\n|\Z)(?:[ \t][^\n]*+(?:\n|\Z))*+")
+_FIELDS = re.compile(rb"([!-9;-~]++)[ \t]*+:[^\n]*+(?:\n|\Z)(?>(?:[ \t][^\n]*+(?:\n|\Z))*)")
 _USUAL = frozenset(
     b"from to cc date subject message-id received return-path mime-version content-type delivered-to reply-to sender"
     b" in-reply-to references x-original-to x-mailer envelope-to dkim-signature list-id x-mozilla-status".split()

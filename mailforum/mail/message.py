@@ -31,7 +31,7 @@ _ENCODED_BYTES = 45  # 60 base64 characters and 12 around them
 
 # One field with its continuation lines; a junk line has no name. What is searched ends with a line end,
 # so there is a match at the start of every line and the search is linear.
-_FIELD = re.compile(rb"((?:([!-9;-~]++)[ \t]*+:)?[^\n]*+\n(?:[ \t][^\n]*+\n)*+)")
+_FIELD = re.compile(rb"((?:([!-9;-~]++)[ \t]*+:)?[^\n]*+\n(?>(?:[ \t][^\n]*+\n)*))")
 _MBOX = re.compile(rb">?From (?![ \t]*+:)[^\r]*+\r\n")
 _UNWANTED = re.compile("[\0-\x20\x7f-\x9f\u2028\u2029\ud800-\udfff]+")
 

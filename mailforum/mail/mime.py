@@ -32,10 +32,10 @@ _MAX_FILENAME = 200
 _HEAD = 64 * 1024  # where the first delimiter mostly is: a large body is not copied to look for it
 
 _TYPE = re.compile(r"\s*+([\w!#$&^.+-]++)\s*+/\s*+([\w!#$&^.+-]++)", re.ASCII)
-_PARAMETER = re.compile(r';\s*+([^\s=;"]++)\s*+=\s*+(?:"((?:[^"\\]|\\.)*+)"?|([^;]*+))', re.ASCII | re.DOTALL)
+_PARAMETER = re.compile(r';\s*+([^\s=;"]++)\s*+=\s*+(?:"((?>(?:[^"\\]|\\.)*))"?|([^;]*+))', re.ASCII | re.DOTALL)
 _ESCAPED = re.compile(r"\\(.)", re.DOTALL)
 _SNIFF = re.compile(rb"\r\n--([^\s-][^\r\n]{0,199})\r\n(?=Content-)", re.IGNORECASE)
-_BEHIND_BOUNDARY = re.compile(rb"(--)?+[ \t]*+(?=\r\n|\Z)")
+_BEHIND_BOUNDARY = re.compile(rb"(?>(--)?)[ \t]*+(?=\r\n|\Z)")
 _NOT_BASE64 = bytes(set(range(256)) - set(b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/"))
 _CONTROLS = re.compile("[\x00-\x08\x0b-\x1f\x7f-\x9f\u2028\u2029\ud800-\udfff\ufeff]+")
 _READ = ("text/plain", "text/html", "multipart/")

@@ -20,7 +20,7 @@ _CUT = 200  # where a header has that many characters, an id without its end was
 _LEAST = 6  # characters of an id without "@": `<20040101.ABC>`, but not `<y>` or `<2004>`
 _PROSE = 2  # words that make a sentence; one is a slip
 
-_PLAIN = re.compile(r"(?:\s*+<[^<>\s]++>)++\s*+")
+_PLAIN = re.compile(r"(?>(?:\s*+<[^<>\s]++>)+)\s*+")
 # Quoted pairs are not looked at: each open quote would then be scanned to the end of the value.
 _PIECE = re.compile(
     r'<(?P<id>[^<>]*)>|(?P<name>"[^"]*+"\s*+(?=<))|"[^"]*+"|(?P<comment>\()|(?P<open><?)(?P<word>[^\s<>"(),;]+)(?P<shut>>?)|[\s),;]++|.',

@@ -28,7 +28,7 @@ FIRST = b"From: "  # how every mail begins
 _AT = rb"[^\s@]{1,10}"
 _BEGINS = re.compile(rb"From \S+ (" + _AT + rb") \S+  +[A-Z][a-z]{2} [^\n]*+\nFrom: \S+ \1 [^\s@]+\.[^\s@]+(?: \(|\n)")
 _FROM = re.compile(rb"From: (\S+)(?: (" + _AT + rb") (\S+))?[ \t]*+(?:\(((?:[^\n]|\n[ \t]){0,2000})\))?[ \t]*+\n")
-_HIDDEN = re.compile(rb"<((?:mailto:)?[-+=,.\w]++) at ([-\w]++(?:\.[-\w]++)++)>")
+_HIDDEN = re.compile(rb"<((?:mailto:)?[-+=,.\w]++) at ([-\w]++(?>(?:\.[-\w]++)+))>")
 _END = re.compile(rb"\n\n")
 _SUBJECT = re.compile(rb"^Subject: ([^\n]*+)", re.MULTILINE)
 _ANSWERS = re.compile(rb"^(?:In-Reply-To|References): *<", re.MULTILINE)

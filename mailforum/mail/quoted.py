@@ -24,7 +24,7 @@ _KINDS = (
     "|artikkel|artikkelissa|meddelande|melding|bericht|artigo|mensagem|сообщении|статье"
 )
 _ATTRIBUTION = re.compile(
-    rf"\b(?:in|im|dans|en|nell'|i|em|w|в)\s*+(?:(?:the|der|dem|le|l'|el|het)\s*+)?+(?:(?:{_KINDS})\s++)?+"
+    rf"\b(?:in|im|dans|en|nell'|i|em|w|в)\s*+(?>(?:(?:the|der|dem|le|l'|el|het)\s*+)?)(?>(?:(?:{_KINDS})\s++)?)"
     r"(?:<(?:news:)?([^\s<>@]++@[^\s<>]++)>|news:([^\s<>@]++@[^\s<>@,:;]++))",
     re.IGNORECASE,
 )

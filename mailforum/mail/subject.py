@@ -51,12 +51,12 @@ MAX_TAG = 40  # characters in brackets that may be the name of a list, or [PATCH
 _WORDS = sorted({word for row in REPLY_MARKERS.values() for word in row}, key=len, reverse=True)
 # `Re:`, `RE : `, `Re[2]:`, `Re(3):`, `Re^4:`, `Re*5:`, `Antw.:`, `回复：` (full-width colon).
 _MARKER = rf"(?:(?:{'|'.join(_WORDS)})|(?-i:{'|'.join(CAPITAL_MARKERS)}))\.?\s?(?:[\[(^*]\d{{1,3}}[\])]?\s?)?[:：﹕︰]"
-_MARKERS = re.compile(rf"\s*+(?:{_MARKER}\s*+)*+", re.IGNORECASE)
+_MARKERS = re.compile(rf"\s*+(?>(?:{_MARKER}\s*+)*)", re.IGNORECASE)
 _TAG = re.compile(rf"\[[^\[\]]{{1,{MAX_TAG}}}\]")
 # What the subject was before, in brackets at its end; long subjects lose the closing one.
 _WAS = re.compile(
     r"[(\[{]\s*+(?:was|war|vorher|fr[uü]her|était|fue|era|voorheen|tidigare|bylo|было)\b[:\s]++"
-    r"((?:[^()\[\]{}]++|[\[(][^()\[\]{}]*+[\])])++)[)\]}]?+\s*+\Z",
+    r"((?>(?:[^()\[\]{}]++|[\[(][^()\[\]{}]*+[\])])+))[)\]}]?+\s*+\Z",
     re.IGNORECASE,
 )
 _FORWARDED = re.compile(r"\s*+\(fwd\)\s*+\Z", re.IGNORECASE)

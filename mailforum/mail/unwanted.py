@@ -8,7 +8,7 @@ from mailforum.mail import words
 
 _HEAD = 16 * 1024  # bytes of a mail that are looked at
 _FIELDS = (b"x-gmail-labels:", b"x-status:", b"x-mozilla-status:")
-_STATE = re.compile(rb"\n(x-gmail-labels|x-status|x-mozilla-status):([^\n]*+(?:\n[ \t][^\n]*+)*+)")
+_STATE = re.compile(rb"\n(x-gmail-labels|x-status|x-mozilla-status):([^\n]*+(?>(?:\n[ \t][^\n]*+)*))")
 _EXPUNGED = 0x0008  # of X-Mozilla-Status; the file has not been compacted since
 _LABELS = {
     "deleted": "trash bin papierkorb corbeille papelera cestino prullenbak lixeira kosz корзина ごみ箱 papperskorgen",

@@ -9,7 +9,7 @@ from mailforum.errors import Refused
 from mailforum.model import Outcome
 
 _CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f]")
-_PATH = re.compile(r'\s*(<(?:[^">]|"(?:[^"\\]|\\.)*+")*+>|[^<\s]\S*)(?:\s+(.*))?')
+_PATH = re.compile(r'\s*(<(?>(?:[^">]|"(?>(?:[^"\\]|\\.)*)")*)>|[^<\s]\S*)(?:\s+(.*))?')
 _UNSAYABLE = re.compile(r"[\x00-\x20\x7f]+")
 _TYPOGRAPHIC = str.maketrans({"‘": "'", "’": "'", "“": '"', "”": '"', "–": "-", "—": "-", "…": "..."})
 _TEXT_MAX = 480
