@@ -12,8 +12,9 @@ by `tx.one("post.by_id", id=7)`.
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping
 from importlib import resources
+from importlib.resources.abc import Traversable
 from pathlib import Path
 from typing import Any, Protocol, TypeVar
 
@@ -92,16 +93,32 @@ class Database(Protocol):
         """
         ...
 
-    async def write(self, unit: Unit[T]) -> T:
+    async def write(self, unit: Unit[T], lists: Collection[int] | None = None) -> T:
         """Run `unit` and return its result once it is durable.
+
+        `lists`: the ids of those that it decides about. Nobody else, on whatever host, decides about them
+        meanwhile, so what it reads of them stays true until it is committed. None: about anything, so it
+        is alone with its decisions. Empty: it decides nothing that others could decide otherwise.
 
         Raises what the unit raises, with nothing of it kept, and Deferred (452 or 451) when the
         database cannot be written now. Cancelling the caller does not stop the unit.
         """
         ...
 
+    async def claim(self, unit: Unit[T]) -> T:
+        """Run `unit`, which takes work that no other process may take as well.
+
+        Where only one process can take it, that is a read, and what it takes is not written down.
+        """
+        ...
+
+    async def lead(self, job: str) -> bool:
+        """Say whether this is the one process that does `job` now; if nobody does it, it is from now on."""
+        ...
+
     def on_commit(self, callback: Callable[[], None]) -> None:
-        """Have `callback` called, in the event loop, after each commit made by this process."""
+        """Have `callback` called, in the event loop, after each commit made by this process, and when it is
+        heard of another's that may have made work for us."""
         ...
 
     def has_room(self, floor: int) -> bool:
@@ -128,10 +145,18 @@ class Database(Protocol):
         ...
 
 
-def load_queries() -> dict[str, str]:
-    """Return all SQL statements by name: `post.by_id` is the statement `by_id` of sql/post.sql."""
+def load_queries(dialect: str) -> dict[str, str]:
+    """Return all SQL statements by name: `post.by_id` is the statement `by_id` of sql/post.sql.
+
+    What the dialects cannot say in the same words stands in sql/DIALECT/, and goes before.
+    """
+    folder = resources.files("mailforum.store") / "sql"
+    return _statements(folder) | _statements(folder / dialect)
+
+
+def _statements(folder: Traversable) -> dict[str, str]:
     queries: dict[str, str] = {}
-    for file in (resources.files("mailforum.store") / "sql").iterdir():
+    for file in folder.iterdir():
         if file.name.endswith(".sql"):
             table = file.name.removesuffix(".sql")
             parts = re.split(r"^-- name: (\w+)\s*$", file.read_text(encoding="utf-8"), flags=re.MULTILINE)

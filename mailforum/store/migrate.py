@@ -19,7 +19,7 @@ from mailforum.store.trouble import unavailable
 
 def steps() -> list[tuple[int, str]]:
     """Return (number, SQL) of every migration, in order."""
-    folder = resources.files("mailforum.store") / "sql" / "migrations"
+    folder = resources.files("mailforum.store") / "sql" / "sqlite" / "migrations"
     files = sorted((file for file in folder.iterdir() if file.name.endswith(".sql")), key=lambda file: file.name)
     return [(int(file.name.partition("_")[0]), file.read_text(encoding="utf-8")) for file in files]
 

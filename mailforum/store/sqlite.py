@@ -10,11 +10,12 @@ When the disk is full the reserve is given up (reserve.py), so that what was sen
 from __future__ import annotations
 
 import asyncio
+import re
 import shutil
 import sqlite3
 import threading
 import time
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from functools import partial
 from pathlib import Path
 from typing import Any, TypeVar, cast
@@ -96,7 +97,7 @@ class SqliteDatabase:
         self._reserve = Reserve(path, reserve)
         self._reading = Alarm("read", time.monotonic)
         self._writing = Alarm("written", time.monotonic)
-        self._queries = load_queries()
+        self._queries = queries()
         self._group: Group[Unit[Any], Any] = Group(self._commit, BATCH)
         self._closing = False
         self._commits = self._commits_seen = 0
@@ -160,7 +161,13 @@ class SqliteDatabase:
             self._opened.remove(reader)
             raise
 
-    async def write(self, unit: Unit[T]) -> T:
+    async def claim(self, unit: Unit[T]) -> T:
+        return await self.read(unit)
+
+    async def lead(self, job: str) -> bool:
+        return True
+
+    async def write(self, unit: Unit[T], lists: Collection[int] | None = None) -> T:
         if self._closing:
             raise Deferred("The service is stopping.", "database closed", code=421, enhanced="4.3.2")
         return cast(T, await self._group.add(unit))
@@ -239,6 +246,12 @@ async def open_sqlite(
     except sqlite3.Error as error:
         raise unavailable(error) from error
     return database
+
+
+def queries() -> dict[str, str]:
+    """Return all statements as SQLite has them. To it the values of a JSON list are json_each, whatever their type."""
+    each = re.compile(r"\b(?:number|text)_each\(")
+    return {name: each.sub("json_each(", statement) for name, statement in load_queries("sqlite").items()}
 
 
 def _snapshot(queries: Mapping[str, str], unit: Unit[T], connection: sqlite3.Connection) -> T:

@@ -28,9 +28,8 @@ from mailforum.errors import Refused
 from mailforum.forum import posts
 from mailforum.mail import mbox
 from mailforum.store.connection import connect
-from mailforum.store.database import load_queries
 from mailforum.store.migrate import migrate
-from mailforum.store.sqlite import SqliteTx
+from mailforum.store.sqlite import SqliteTx, queries
 from tests.bench.table import Row, at_least, head, show
 from tests.support.stripped import Found, each_alone, measure, tenth, truth
 from tests.support.talk import TROUBLED, Talk, discussion, patches
@@ -99,7 +98,7 @@ def measured(case: Case, folder: Path) -> list[Row]:
     migrate(path)
     some = alone = Found(0, 0, 0)
     with closing(connect(path)) as connection:
-        tx = SqliteTx(connection, load_queries())
+        tx = SqliteTx(connection, queries())
         for number, archive in enumerate(case.archives):
             stored, replies = truth(tx, archive.mails)
             threads, random = archive.threads or stored, Random(number)

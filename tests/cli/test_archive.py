@@ -20,8 +20,7 @@ from mailforum.cli.common import progress_line
 from mailforum.mail import mbox
 from mailforum.store import stats
 from mailforum.store.connection import connect
-from mailforum.store.database import load_queries
-from mailforum.store.sqlite import SqliteTx
+from mailforum.store.sqlite import SqliteTx, queries
 from tests.chaos.doomed import Moment
 from tests.support import archive as made_up
 from tests.support.site import Site, run_cli, write_config
@@ -179,7 +178,7 @@ def test_a_bad_mail_of_an_archive_is_no_fault_of_ours(tmp_path: Path) -> None:
     assert "warning: shunt: 1 of the mails in archives could not be imported (`mailforum shunt ls`)\n" in checked.out
     assert "error" not in checked.out
     with closing(connect(tmp_path / "mailforum.db")) as database:
-        assert stats.look(SqliteTx(database, load_queries()))[0].shunts == 0
+        assert stats.look(SqliteTx(database, queries()))[0].shunts == 0
 
 
 def test_what_an_import_kept_aside_can_be_tried_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -9,6 +9,7 @@ import sqlite3
 import pytest
 
 from mailforum.store.lock import alone
+from mailforum.store.sqlite import queries
 from tests.cli.conftest import Forum
 from tests.support.disk import damage
 from tests.support.site import run_cli
@@ -252,7 +253,6 @@ def test_what_must_never_be_is_found_and_put_right(three: Forum, name: str) -> N
 
 def test_every_kind_of_fault_has_its_test_and_every_tie_can_be_cut(three: Forum) -> None:
     from mailforum.forum import repair
-    from mailforum.store.database import load_queries
 
     assert len(FAULTS) >= len(repair.RULES)
     with contextlib.closing(sqlite3.connect(three.folder / "mailforum.db")) as connection:
@@ -262,7 +262,7 @@ def test_every_kind_of_fault_has_its_test_and_every_tie_can_be_cut(three: Forum)
             for table in tables
             for row in connection.execute(f"PRAGMA foreign_key_list({table})")
         }
-    assert ties == {name for name in load_queries() if name.startswith("health.gone_")}
+    assert ties == {name for name in queries() if name.startswith("health.gone_")}
 
 
 def test_many_faults_at_once_are_put_right_in_one_go(three: Forum) -> None:

@@ -21,9 +21,9 @@ from mailforum.settings import ListSettings
 from mailforum.store import audit, lists
 from mailforum.store import posts as rows
 from mailforum.store.connection import connect
-from mailforum.store.database import Tx, load_queries
+from mailforum.store.database import Tx
 from mailforum.store.migrate import migrate
-from mailforum.store.sqlite import SqliteTx
+from mailforum.store.sqlite import SqliteTx, queries
 from mailforum.units import EVER
 
 NOW = 1_700_000_000.0
@@ -37,7 +37,7 @@ class Board:
         migrate(path)
         self.connection = connect(path)
         self.connection.execute("BEGIN")
-        self.tx: Tx = SqliteTx(self.connection, load_queries())
+        self.tx: Tx = SqliteTx(self.connection, queries())
         self.mlist: MailingList = lists.by_id(
             self.tx, lists.add(self.tx, "pmo@lists.example.test", "", ListSettings(), 1.0) or 0
         )  # type: ignore[assignment]

@@ -21,9 +21,9 @@ from mailforum.settings import ListSettings
 from mailforum.store import lists
 from mailforum.store import posts as rows
 from mailforum.store.connection import connect
-from mailforum.store.database import Database, Tx, load_queries
+from mailforum.store.database import Database, Tx
 from mailforum.store.migrate import migrate
-from mailforum.store.sqlite import open_sqlite
+from mailforum.store.sqlite import open_sqlite, queries
 from mailforum.units import Period
 
 T = TypeVar("T")
@@ -243,7 +243,7 @@ def test_a_page_is_read_from_an_index_in_its_order(tmp_path: Path) -> None:
     migrate(tmp_path / "test.db")
     values = dict.fromkeys(("list_id", "at", "id", "since", "until", "limit"), 1)
     with closing(connect(tmp_path / "test.db")) as connection:
-        for name, query in load_queries().items():
+        for name, query in queries().items():
             if name.startswith(("thread.by_", "post.by_")) and ":limit" in query:
                 plan = [row["detail"] for row in connection.execute(f"EXPLAIN QUERY PLAN {query}", values)]
                 assert not [step for step in plan if "SCAN" in step or "TEMP" in step], (name, plan)

@@ -12,9 +12,9 @@ from mailforum.model import RouteRole
 from mailforum.settings import ListSettings
 from mailforum.store import lists
 from mailforum.store.connection import connect
-from mailforum.store.database import Tx, load_queries
+from mailforum.store.database import Tx
 from mailforum.store.migrate import migrate
-from mailforum.store.sqlite import SqliteTx
+from mailforum.store.sqlite import SqliteTx, queries
 
 SITE = "lists.example.test"
 TOKEN = "abcdefghijklmnopqrstuvwxyz"
@@ -24,7 +24,7 @@ TOKEN = "abcdefghijklmnopqrstuvwxyz"
 def tx(tmp_path: Path) -> Iterator[Tx]:
     migrate(tmp_path / "test.db")
     connection: sqlite3.Connection = connect(tmp_path / "test.db")
-    transaction = SqliteTx(connection, load_queries())
+    transaction = SqliteTx(connection, queries())
     for name in ("pmo", "x", "x-leave", "low-code", "low"):
         lists.add(transaction, f"{name}@{SITE}", name, ListSettings(), 1.0)
     yield transaction

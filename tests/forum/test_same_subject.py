@@ -18,9 +18,9 @@ from mailforum.mail import plain, subject
 from mailforum.model import How, MailingList, Post
 from mailforum.store import posts as rows
 from mailforum.store.connection import connect
-from mailforum.store.database import Tx, load_queries
+from mailforum.store.database import Tx
 from mailforum.store.migrate import migrate
-from mailforum.store.sqlite import SqliteTx
+from mailforum.store.sqlite import SqliteTx, queries
 from tests.support import threading
 from tests.support.stripped import DAYS, measure, played, strip, tenth, truth
 from tests.support.talk import TROUBLED, Talk, discussion, patches
@@ -34,7 +34,7 @@ def tx(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Tx]:
     path = tmp_path_factory.mktemp("subjects") / "mailforum.db"
     migrate(path)
     connection = connect(path)
-    yield SqliteTx(connection, load_queries())
+    yield SqliteTx(connection, queries())
     connection.close()
 
 
@@ -241,7 +241,7 @@ def test_looking_for_a_subject_needs_no_scan_of_the_list(tx: Tx) -> None:
     assert isinstance(tx, SqliteTx)
     values = dict.fromkeys(("list_id", "id", "thread_id", "most"), 1) | {"threads": "[]", "posts": "[]"}
     values |= dict.fromkeys(("date", "since", "until", "first", "last"), 1.0) | {"base": "x", "message_id": "<x@y>"}
-    for name, query in load_queries().items():
+    for name, query in queries().items():
         if name.startswith("subject."):
             plan = [row[3] for row in tx._connection.execute(f"EXPLAIN QUERY PLAN {query}", values)]
             assert not [step for step in plan if step.startswith("SCAN") and "VIRTUAL" not in step], (name, plan)

@@ -12,9 +12,9 @@ from mailforum.chores import tell_what_waits
 from mailforum.mail import message, origin
 from mailforum.store import intake
 from mailforum.store.connection import connect
-from mailforum.store.database import Tx, load_queries
+from mailforum.store.database import Tx
 from mailforum.store.migrate import migrate
-from mailforum.store.sqlite import SqliteTx
+from mailforum.store.sqlite import SqliteTx, queries
 from tests.support.sink import Mail
 from tests.support.site import Site, running_site
 
@@ -244,7 +244,7 @@ async def test_who_answers_very_much_goes_on_after_a_pause_and_others_do_not_wai
 def tx(tmp_path: Path) -> Iterator[Tx]:
     migrate(tmp_path / "test.db")
     connection: sqlite3.Connection = connect(tmp_path / "test.db")
-    yield SqliteTx(connection, load_queries())
+    yield SqliteTx(connection, queries())
     connection.close()
 
 

@@ -22,9 +22,9 @@ from mailforum.settings import ListSettings
 from mailforum.store import lists
 from mailforum.store import posts as rows
 from mailforum.store.connection import connect
-from mailforum.store.database import Tx, load_queries
+from mailforum.store.database import Tx
 from mailforum.store.migrate import migrate
-from mailforum.store.sqlite import SqliteTx
+from mailforum.store.sqlite import SqliteTx, queries
 from tests.support import oracle
 
 NOW = 1_700_000_000.0
@@ -99,7 +99,7 @@ def tx(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Tx]:
     path = tmp_path_factory.mktemp("threads") / "mailforum.db"
     migrate(path)
     connection = connect(path)
-    yield SqliteTx(connection, load_queries())
+    yield SqliteTx(connection, queries())
     connection.close()
 
 
@@ -284,7 +284,7 @@ def test_looking_for_neighbours_needs_no_scan_of_the_list(tx: Tx) -> None:
     """A query that reads all ids of a list is not noticed on a small one."""
     assert isinstance(tx, SqliteTx)
     lists_given = {"msgids", "threads", "posts", "ghosts", "hows"}
-    for name, query in load_queries().items():
+    for name, query in queries().items():
         if name.startswith("thread.") and not name.startswith(
             ("thread.by_", "thread.newest", "thread.places", "thread.ghosts", "thread.fresh")
         ):

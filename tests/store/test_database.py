@@ -13,9 +13,9 @@ import pytest
 from mailforum.errors import ConfigError, Deferred
 from mailforum.settings import ListSettings
 from mailforum.store import intake, lists
-from mailforum.store.database import Database, Tx, load_queries
+from mailforum.store.database import Database, Tx
 from mailforum.store.migrate import steps
-from mailforum.store.sqlite import open_sqlite
+from mailforum.store.sqlite import open_sqlite, queries
 from tests.support.disk import damage
 
 
@@ -279,9 +279,9 @@ def test_every_query_is_good_sql_for_the_schema(tmp_path: Path) -> None:
 
     migrate(tmp_path / "test.db")
     connection = sqlite3.connect(tmp_path / "test.db")
-    queries = load_queries()
-    assert len(queries) > 60
-    for name, query in queries.items():
+    all_of_them = queries()
+    assert len(all_of_them) > 60
+    for name, query in all_of_them.items():
         parameters = dict.fromkeys(re.findall(r":(\w+)", query))
         assert connection.execute(f"EXPLAIN {query}", parameters).fetchall(), name
     connection.close()

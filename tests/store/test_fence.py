@@ -9,9 +9,8 @@ import pytest
 
 from mailforum.store import fence
 from mailforum.store.connection import connect
-from mailforum.store.database import load_queries
 from mailforum.store.migrate import migrate
-from mailforum.store.sqlite import SqliteTx
+from mailforum.store.sqlite import SqliteTx, queries
 
 
 @pytest.mark.parametrize(
@@ -32,7 +31,7 @@ def test_a_copy_is_known(
 ) -> None:
     migrate(tmp_path / "test.db")
     with contextlib.closing(connect(tmp_path / "test.db")) as connection:
-        tx = SqliteTx(connection, load_queries())
+        tx = SqliteTx(connection, queries())
         connection.execute("UPDATE fence SET served = ?, copied_at = ?", (served, copied_at))
         start = fence.start(tx, beside)
         assert (start.restored, start.copied_at) == (restored, copied_at)

@@ -17,9 +17,8 @@ from mailforum.settings import ListSettings
 from mailforum.store import intake, lists
 from mailforum.store import posts as rows
 from mailforum.store.connection import connect
-from mailforum.store.database import load_queries
 from mailforum.store.migrate import migrate
-from mailforum.store.sqlite import SqliteTx
+from mailforum.store.sqlite import SqliteTx, queries
 from mailforum.units import Period
 
 DOMAIN = "lists.example.test"
@@ -37,7 +36,7 @@ class Forum:
     def __init__(self, path: Path) -> None:
         migrate(path)
         self.connection = connect(path)
-        self.tx = SqliteTx(self.connection, load_queries())
+        self.tx = SqliteTx(self.connection, queries())
         self.connection.execute("BEGIN")
         self.list_id = lists.add(self.tx, PMO, "PMO", ListSettings(), 1.0) or 0
         for name in ("ada", "bob", "kim"):

@@ -7,8 +7,8 @@ import pytest
 from mailforum.model import Kind
 from mailforum.store import queue
 from mailforum.store.connection import connect
-from mailforum.store.database import Tx, load_queries
-from mailforum.store.sqlite import SqliteTx, open_sqlite
+from mailforum.store.database import Tx
+from mailforum.store.sqlite import SqliteTx, open_sqlite, queries
 
 
 @pytest.mark.parametrize("part", [queue.WHOLE, queue.Part(0, 2)])
@@ -54,7 +54,7 @@ async def test_the_next_run_costs_the_same_however_many_deliveries_are_passed_ov
     )
     steps = []
     connection.set_progress_handler(lambda: steps.append(1), 1)
-    tx = SqliteTx(connection, load_queries())
+    tx = SqliteTx(connection, queries())
     assert list(queue._oldest(tx, 50.0)) == [(10.0, 1), (11.0, 2)]
     assert list(queue._newest(tx, 50.0)) == [(11.0, 2), (10.0, 1)]
     connection.close()

@@ -13,9 +13,8 @@ import pytest
 from mailforum.options import Store
 from mailforum.store import intake, upkeep
 from mailforum.store.connection import connect
-from mailforum.store.database import load_queries
 from mailforum.store.migrate import migrate
-from mailforum.store.sqlite import SqliteTx
+from mailforum.store.sqlite import SqliteTx, queries
 from mailforum.units import Duration
 
 DAY = 86400.0
@@ -32,7 +31,7 @@ def connection(tmp_path: Path) -> Iterator[sqlite3.Connection]:
 
 def clear(connection: sqlite3.Connection, now: float, keep: Store = KEEP) -> dict[str, int]:
     """Do all that is to be done, as the server does; return how many rows of each kind went."""
-    tx = SqliteTx(connection, load_queries())
+    tx = SqliteTx(connection, queries())
     gone = {}
     for name, step in upkeep.steps(keep, 14 * DAY, now):
         at, rows = upkeep.BEGIN, 0
@@ -125,7 +124,7 @@ def test_the_file_stops_growing_when_as_much_goes_as_comes(connection: sqlite3.C
     for day in range(60):
         for _ in range(3):
             queue(connection, 300, day * DAY, day * DAY + 60)
-        tx = SqliteTx(connection, load_queries())
+        tx = SqliteTx(connection, queries())
         intake.shunt(tx, digest=b"%d" % day, mail_from="", rcpts=(), reason="", raw=bytes(50_000), now=day * DAY)
         clear(connection, day * DAY, msgspec.structs.replace(KEEP, keep_shunted=Duration(14 * DAY)))
         sizes.append(connection.execute("PRAGMA page_count").fetchone()[0])

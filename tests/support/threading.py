@@ -15,9 +15,9 @@ from mailforum.settings import ListSettings
 from mailforum.store import lists
 from mailforum.store import posts as rows
 from mailforum.store.connection import connect
-from mailforum.store.database import Tx, load_queries
+from mailforum.store.database import Tx
 from mailforum.store.migrate import migrate
-from mailforum.store.sqlite import SqliteTx
+from mailforum.store.sqlite import SqliteTx, queries
 from tests.support.oracle import Tree
 
 NOW = 1_700_000_000.0
@@ -28,7 +28,7 @@ def database(folder: Path) -> Iterator[Tx]:
     """A new database."""
     migrate(folder / "mailforum.db")
     connection = connect(folder / "mailforum.db")
-    yield SqliteTx(connection, load_queries())
+    yield SqliteTx(connection, queries())
     connection.close()
 
 

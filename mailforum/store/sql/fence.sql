@@ -6,6 +6,3 @@ UPDATE fence SET served = :served, copied_at = NULL
 
 -- name: mark
 UPDATE fence SET copied_at = :now
-
--- name: skip_ids
-UPDATE sqlite_sequence SET seq = seq + :by

@@ -1,23 +1,6 @@
 -- What must never be, and how it is put right (forum/repair.py). Those that list something return its id
 -- (0: none) and what it is.
 
--- name: integrity
-PRAGMA integrity_check
-
--- name: tables
-SELECT name FROM sqlite_master WHERE type = 'table' ORDER BY name
-
--- name: integrity_of
-SELECT integrity_check AS what FROM pragma_integrity_check(:table)
-
--- name: reindex
-REINDEX
-
--- name: dangling
-SELECT refers."table", refers.parent, names."from" AS field, count(*) AS n
-FROM pragma_foreign_key_check AS refers JOIN pragma_foreign_key_list(refers."table") AS names ON names.id = refers.fkid
-GROUP BY 1, 2, 3
-
 -- name: gone_member_list_id
 DELETE FROM member WHERE list_id NOT IN (SELECT id FROM list)
 
@@ -101,7 +84,7 @@ FROM message_id JOIN post ON post.id = message_id.post_id
 WHERE post.list_id <> message_id.list_id OR message_id.msgid NOT IN (lower(post.message_id), 'ti:' || post.thread_index)
 
 -- name: mend_misnamed
-UPDATE message_id SET post_id = NULL WHERE id IN (SELECT value FROM json_each(:ids))
+UPDATE message_id SET post_id = NULL WHERE id IN (SELECT value FROM number_each(:ids))
 
 -- name: nameless
 SELECT post.id, 'post ' || post.label || ' of ' || list.address || ' is not found by its message id' AS what
@@ -115,10 +98,10 @@ OR thread_index <> '' AND NOT EXISTS (
 
 -- name: mend_nameless
 INSERT INTO message_id (list_id, msgid, post_id)
-SELECT list_id, lower(message_id), min(id) FROM post WHERE id IN (SELECT value FROM json_each(:ids)) GROUP BY 1, 2
+SELECT list_id, lower(message_id), min(id) FROM post WHERE id IN (SELECT value FROM number_each(:ids)) GROUP BY 1, 2
 UNION ALL
 SELECT list_id, 'ti:' || thread_index, min(id) FROM post
-WHERE id IN (SELECT value FROM json_each(:ids)) AND thread_index <> '' GROUP BY 1, 2
+WHERE id IN (SELECT value FROM number_each(:ids)) AND thread_index <> '' GROUP BY 1, 2
 ON CONFLICT (list_id, msgid) DO UPDATE SET post_id = excluded.post_id WHERE message_id.post_id IS NULL
 
 -- name: named_gone
@@ -128,7 +111,7 @@ WHERE named_id IS NOT NULL AND NOT EXISTS (SELECT 1 FROM post AS named WHERE nam
 
 -- name: mend_named_gone
 UPDATE post SET named_id = NULL, named_how = 0, apart = 0
-WHERE list_id IN (SELECT value FROM json_each(:ids)) AND named_id NOT IN (SELECT id FROM post)
+WHERE list_id IN (SELECT value FROM number_each(:ids)) AND named_id NOT IN (SELECT id FROM post)
 
 -- name: merged_with_posts
 SELECT thread.id, 'thread #' || number || ' of ' || list.address || ' has posts, but was merged' AS what
@@ -136,7 +119,7 @@ FROM thread JOIN list ON list.id = thread.list_id
 WHERE merged_into IS NOT NULL AND EXISTS (SELECT 1 FROM post WHERE post.thread_id = thread.id)
 
 -- name: mend_merged_with_posts
-UPDATE thread SET merged_into = NULL WHERE id IN (SELECT value FROM json_each(:ids))
+UPDATE thread SET merged_into = NULL WHERE id IN (SELECT value FROM number_each(:ids))
 
 -- name: merged_twice
 SELECT thread.id, 'thread #' || thread.number || ' of ' || list.address || ' was merged into one that was merged' AS what
@@ -146,7 +129,7 @@ WHERE other.merged_into IS NOT NULL
 -- name: mend_merged_twice
 UPDATE thread
 SET merged_into = (SELECT nullif(other.merged_into, thread.id) FROM thread AS other WHERE other.id = thread.merged_into)
-WHERE id IN (SELECT value FROM json_each(:ids))
+WHERE id IN (SELECT value FROM number_each(:ids))
 
 -- name: circular
 WITH RECURSIVE good(id) AS (
@@ -181,7 +164,7 @@ FROM thread JOIN list ON list.id = thread.list_id
 WHERE merged_into IS NULL AND NOT EXISTS (SELECT 1 FROM post WHERE post.thread_id = thread.id)
 
 -- name: mend_empty_threads
-DELETE FROM thread WHERE id IN (SELECT value FROM json_each(:ids))
+DELETE FROM thread WHERE id IN (SELECT value FROM number_each(:ids))
 
 -- name: threads_behind
 SELECT id, 'the count of threads of ' || address || ' is behind' AS what FROM list
@@ -189,7 +172,7 @@ WHERE last_thread < (SELECT max(number) FROM thread WHERE thread.list_id = list.
 
 -- name: mend_threads_behind
 UPDATE list SET last_thread = (SELECT max(number) FROM thread WHERE thread.list_id = list.id)
-WHERE id IN (SELECT value FROM json_each(:ids))
+WHERE id IN (SELECT value FROM number_each(:ids))
 
 -- name: issues_behind
 SELECT id, 'the count of digests of ' || address || ' is behind' AS what FROM list
@@ -197,28 +180,11 @@ WHERE last_issue < (SELECT max(number) FROM issue WHERE issue.list_id = list.id)
 
 -- name: mend_issues_behind
 UPDATE list SET last_issue = (SELECT max(number) FROM issue WHERE issue.list_id = list.id)
-WHERE id IN (SELECT value FROM json_each(:ids))
-
--- name: digests_ahead
-SELECT id, 'posts to come would be in no digest of ' || address AS what FROM list
-WHERE digested_post > (SELECT coalesce(max(seq), 0) FROM sqlite_sequence WHERE name = 'post')
+WHERE id IN (SELECT value FROM number_each(:ids))
 
 -- name: mend_digests_ahead
 UPDATE list SET digested_post = (SELECT coalesce(max(id), 0) FROM post)
-WHERE id IN (SELECT value FROM json_each(:ids))
-
--- name: labels_behind
-SELECT thread.id, 'the count of posts of thread #' || thread.number || ' of ' || list.address || ' is behind' AS what
-FROM thread JOIN list ON list.id = thread.list_id JOIN (
-    SELECT list_id, CAST(label AS INTEGER) AS number, max(CAST(substr(label, instr(label, '.') + 1) AS INTEGER)) AS label
-    FROM post GROUP BY 1, 2) AS given ON given.list_id = thread.list_id AND given.number = thread.number
-WHERE thread.last_label < given.label
-
--- name: mend_labels_behind
-UPDATE thread SET last_label = (
-    SELECT max(CAST(substr(label, instr(label, '.') + 1) AS INTEGER)) FROM post
-    WHERE post.list_id = thread.list_id AND CAST(label AS INTEGER) = thread.number)
-WHERE id IN (SELECT value FROM json_each(:ids))
+WHERE id IN (SELECT value FROM number_each(:ids))
 
 -- name: keys
 SELECT member.id, member.list_id, member.address, member.key, list.address AS list_address
@@ -237,40 +203,40 @@ WHERE (fan_after < fan_last OR EXISTS (SELECT 1 FROM delivery WHERE mailing_id =
 
 -- name: mend_contentless
 UPDATE delivery SET state = 'failed', done_at = :now, enhanced = '5.3.0', reply = 'what it carries is gone'
-WHERE done_at IS NULL AND mailing_id IN (SELECT value FROM json_each(:ids))
+WHERE done_at IS NULL AND mailing_id IN (SELECT value FROM number_each(:ids))
 
 -- name: stop_fanning
-UPDATE mailing SET fan_after = fan_last WHERE id IN (SELECT value FROM json_each(:ids))
+UPDATE mailing SET fan_after = fan_last WHERE id IN (SELECT value FROM number_each(:ids))
 
 -- name: unfinished
 SELECT id, 'delivery ' || id || ' to ' || rcpt || ' is ' || state || ', but not finished' AS what FROM delivery
 WHERE done_at IS NULL AND state IN ('sent', 'failed')
 
 -- name: mend_unfinished
-UPDATE delivery SET done_at = :now WHERE id IN (SELECT value FROM json_each(:ids))
+UPDATE delivery SET done_at = :now WHERE id IN (SELECT value FROM number_each(:ids))
 
 -- name: forgotten
 SELECT id, 'delivery ' || id || ' to ' || rcpt || ' is ' || state || ', but would never be sent' AS what FROM delivery
 WHERE done_at IS NOT NULL AND state NOT IN ('sent', 'failed')
 
 -- name: mend_forgotten
-UPDATE delivery SET done_at = NULL WHERE id IN (SELECT value FROM json_each(:ids))
+UPDATE delivery SET done_at = NULL WHERE id IN (SELECT value FROM number_each(:ids))
 
 -- name: memberless
 SELECT id, 'delivery ' || id || ' to ' || rcpt || ' waits, but its member has left' AS what FROM delivery
 WHERE done_at IS NULL AND member_id IS NOT NULL AND NOT EXISTS (SELECT 1 FROM member WHERE member.id = member_id)
 
 -- name: mend_memberless
-DELETE FROM delivery WHERE id IN (SELECT value FROM json_each(:ids))
+DELETE FROM delivery WHERE id IN (SELECT value FROM number_each(:ids))
 
 -- name: landed
 SELECT lane AS id, 'connection ' || lane || ' is said to send what does not wait' AS what FROM in_flight
 WHERE EXISTS (
-    SELECT 1 FROM json_each(in_flight.deliveries) AS flying
+    SELECT 1 FROM number_each(in_flight.deliveries) AS flying
     WHERE NOT EXISTS (SELECT 1 FROM delivery WHERE delivery.id = flying.value AND done_at IS NULL))
 
 -- name: mend_landed
-DELETE FROM in_flight WHERE lane IN (SELECT value FROM json_each(:ids))
+DELETE FROM in_flight WHERE lane IN (SELECT value FROM number_each(:ids))
 
 -- name: unsearchable
 SELECT post.id, 'post ' || label || ' of ' || list.address || ' is not searched' AS what
@@ -278,17 +244,4 @@ FROM post JOIN list ON list.id = post.list_id
 WHERE NOT EXISTS (SELECT 1 FROM indexed WHERE post_id = post.id)
 
 -- name: mend_unsearchable
-INSERT INTO indexed (post_id, entry) SELECT value, NULL FROM json_each(:ids)
-
--- name: unindexed
-SELECT 0 AS id, n || ' entries of full-text search are not those of the posts' AS what FROM (
-    SELECT (SELECT count(*) FROM full_text_docsize WHERE id NOT IN (SELECT entry FROM indexed WHERE entry IS NOT NULL))
-         + (SELECT count(*) FROM indexed
-            WHERE entry IS NOT NULL AND entry NOT IN (SELECT id FROM full_text_docsize)) AS n)
-WHERE n > 0
-
--- name: lost_words
-SELECT 0 AS id, 'full-text search has lost words of ' || n || ' posts' AS what FROM (
-    SELECT abs((SELECT count(entry) FROM indexed)
-             - (SELECT count(*) FROM full_text WHERE full_text MATCH '"' || char(57344) || '"')) AS n)
-WHERE n > 0
+INSERT INTO indexed (post_id, entry) SELECT value, NULL FROM number_each(:ids)

@@ -12,7 +12,7 @@ SELECT id, address, title, settings, created_at FROM list WHERE address = :addre
 
 -- name: among
 SELECT id, address, title, settings, created_at FROM list
-WHERE address IN (SELECT value FROM json_each(:addresses))
+WHERE address IN (SELECT value FROM text_each(:addresses))
 ORDER BY length(address) DESC
 
 -- name: in_domain

@@ -62,7 +62,7 @@ ORDER BY id LIMIT :limit
 
 -- name: selected_in_threads
 SELECT * FROM listed_post
-WHERE thread_id IN (SELECT value FROM json_each(:threads)) AND +list_id = :list_id
+WHERE thread_id IN (SELECT value FROM number_each(:threads)) AND +list_id = :list_id
   AND +id > :after AND +id <= :last AND +date >= :start AND +date < :end
 ORDER BY id LIMIT :limit
 
@@ -72,7 +72,7 @@ WHERE list_id = :list_id AND date >= :start AND date < :end
 
 -- name: count_selected_in_threads
 SELECT count(*) AS posts, coalesce(max(id), 0) AS last FROM post
-WHERE thread_id IN (SELECT value FROM json_each(:threads)) AND +list_id = :list_id AND +date >= :start AND +date < :end
+WHERE thread_id IN (SELECT value FROM number_each(:threads)) AND +list_id = :list_id AND +date >= :start AND +date < :end
 
 -- name: of_thread
 SELECT * FROM listed_post

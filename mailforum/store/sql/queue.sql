@@ -32,7 +32,7 @@ INSERT INTO delivery (mailing_id, member_id, rcpt, state, created_at, due_at)
 SELECT mailing.id, member.id, member.address, 'queued', mailing.created_at, mailing.created_at
 FROM mailing JOIN member ON member.list_id = mailing.list_id
 WHERE mailing.id = :id AND member.id > :after AND member.id <= :last
-  AND member.mode IN (SELECT value FROM json_each(:modes)) AND member.status = 'active'
+  AND member.mode IN (SELECT value FROM text_each(:modes)) AND member.status = 'active'
   AND (member.key <> :author OR member.own_posts = 1)
 ORDER BY member.id LIMIT :limit
 
@@ -46,7 +46,7 @@ WHERE id = :id
 SELECT count(member.id) AS members
 FROM mailing JOIN member ON member.list_id = mailing.list_id
  AND member.id > mailing.fan_after AND member.id <= mailing.fan_last AND member.status = 'active'
- AND member.mode IN (SELECT value FROM json_each(mailing.fan_modes))
+ AND member.mode IN (SELECT value FROM text_each(mailing.fan_modes))
 WHERE mailing.fan_after < mailing.fan_last
 
 -- name: next_run
@@ -94,12 +94,12 @@ WHERE mailing.id = :id
 -- name: settle
 UPDATE delivery
 SET state = :state, attempts = attempts + 1, due_at = :due_at, done_at = :done_at, enhanced = :enhanced, reply = :reply
-WHERE id IN (SELECT value FROM json_each(:ids))
+WHERE id IN (SELECT value FROM number_each(:ids))
   AND (done_at IS NULL OR :state = 'sent') -- an admin may have given it up meanwhile
 
 -- name: tried
 INSERT INTO attempt (delivery_id, at, enhanced, reply)
-SELECT delivery.id, :now, :enhanced, :reply FROM delivery WHERE id IN (SELECT value FROM json_each(:ids))
+SELECT delivery.id, :now, :enhanced, :reply FROM delivery WHERE id IN (SELECT value FROM number_each(:ids))
 
 -- name: attempts
 SELECT at, enhanced, reply FROM attempt WHERE delivery_id = :id ORDER BY id
@@ -114,7 +114,7 @@ SELECT delivery.id, delivery.mailing_id, mailing.list_id, delivery.member_id, de
 FROM delivery JOIN mailing ON mailing.id = delivery.mailing_id
 WHERE delivery.done_at IS NULL
   AND delivery.id IN (
-    SELECT flying.value FROM in_flight, json_each(in_flight.deliveries) AS flying
+    SELECT flying.value FROM in_flight, number_each(in_flight.deliveries) AS flying
     WHERE in_flight.lane BETWEEN :first AND :last)
 ORDER BY delivery.id
 
@@ -123,14 +123,14 @@ DELETE FROM in_flight WHERE lane BETWEEN :first AND :last
 
 -- name: put_off
 UPDATE delivery SET due_at = :due_at
-WHERE done_at IS NULL AND id IN (SELECT value FROM json_each(:ids))
+WHERE done_at IS NULL AND id IN (SELECT value FROM number_each(:ids))
 
 -- name: revive
 UPDATE delivery SET state = 'deferred', done_at = NULL, due_at = :due_at
-WHERE state = 'failed' AND id IN (SELECT value FROM json_each(:ids))
+WHERE state = 'failed' AND id IN (SELECT value FROM number_each(:ids))
 
 -- name: withdraw
-DELETE FROM delivery WHERE done_at IS NULL AND id IN (SELECT value FROM json_each(:ids))
+DELETE FROM delivery WHERE done_at IS NULL AND id IN (SELECT value FROM number_each(:ids))
 
 -- name: of_state
 SELECT delivery.id, delivery.mailing_id, mailing.list_id, delivery.member_id, delivery.rcpt, delivery.state,

@@ -22,7 +22,7 @@ SELECT (SELECT count(*) FROM delivery WHERE state = 'deferred') AS deferred,
 SELECT count(member.id) AS members
 FROM mailing JOIN member ON member.list_id = mailing.list_id
  AND member.id > mailing.fan_after AND member.id <= mailing.fan_last AND member.status = 'active'
- AND member.mode IN (SELECT value FROM json_each(mailing.fan_modes))
+ AND member.mode IN (SELECT value FROM text_each(mailing.fan_modes))
 WHERE mailing.fan_after < mailing.fan_last
 
 -- name: finished

@@ -13,7 +13,7 @@ ORDER BY date, message_id, id LIMIT :most
 -- name: last_above
 -- The last lonely reply of each of some threads, of those from a date on, that something hangs below.
 SELECT post.thread_id, post.date, post.message_id, post.id
-FROM json_each(:threads) AS wanted JOIN post ON post.id = (
+FROM number_each(:threads) AS wanted JOIN post ON post.id = (
     SELECT id FROM post AS reply
     WHERE reply.thread_id = wanted.value AND reply.lonely AND reply.date >= :since
       AND EXISTS (SELECT 1 FROM post AS child WHERE child.parent_id = reply.id)
@@ -34,7 +34,7 @@ WHERE list_id = :list_id AND was = :base AND was <> '' AND lonely AND named_id I
   AND put_under IS NULL AND date BETWEEN :since AND :until
 
 -- name: with_lonely
-SELECT DISTINCT thread_id FROM post AS changed WHERE id IN (SELECT value FROM json_each(:posts))
+SELECT DISTINCT thread_id FROM post AS changed WHERE id IN (SELECT value FROM number_each(:posts))
   AND EXISTS (SELECT 1 FROM post WHERE post.thread_id = changed.thread_id AND lonely)
 
 -- name: of_thread

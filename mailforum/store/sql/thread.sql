@@ -81,20 +81,20 @@ SELECT post.thread_id, thread.number FROM post JOIN thread ON thread.id = post.t
 
 -- name: heard_of
 SELECT message_id.msgid, message_id.id AS name, post.id, post.thread_id, post.base
-FROM json_each(:msgids) AS wanted -- not by IN: that makes a table of them first
+FROM text_each(:msgids) AS wanted -- not by IN: that makes a table of them first
 CROSS JOIN message_id ON message_id.list_id = :list_id AND message_id.msgid = wanted.value
 LEFT JOIN post ON post.id = message_id.post_id
 
 -- name: hear_of
 INSERT INTO message_id (list_id, msgid)
-SELECT :list_id, value FROM json_each(:msgids) WHERE true
+SELECT :list_id, value FROM text_each(:msgids) WHERE true
 ON CONFLICT (list_id, msgid) DO NOTHING
 
 -- name: refer
 INSERT INTO reference (post_id, position, message_id, how)
 SELECT :post_id, wanted.key, (SELECT id FROM message_id WHERE list_id = :list_id AND msgid = wanted.value),
        json_extract(:hows, '$[' || wanted.key || ']')
-FROM json_each(:msgids) AS wanted
+FROM text_each(:msgids) AS wanted
 
 -- name: own
 INSERT INTO message_id (list_id, msgid, post_id)
@@ -108,7 +108,7 @@ WHERE message_id.post_id = :post_id ORDER BY reference.post_id, reference.positi
 
 -- name: waiting_first
 SELECT DISTINCT stance.thread_id FROM reference JOIN stance ON stance.id = reference.post_id
-WHERE reference.message_id IN (SELECT value FROM json_each(:ghosts)) AND stance.tied AND stance.parent_id IS NULL
+WHERE reference.message_id IN (SELECT value FROM number_each(:ghosts)) AND stance.tied AND stance.parent_id IS NULL
 
 -- name: found
 UPDATE post SET named_id = :named_id, named_how = :how, apart = :apart WHERE id = :post_id
@@ -118,23 +118,23 @@ DELETE FROM reference WHERE post_id = :post_id AND position >= :position
 
 -- name: ghosts_of
 SELECT DISTINCT message_id AS ghost FROM reference
-WHERE how < 4 AND post_id IN (SELECT value FROM json_each(:posts))
+WHERE how < 4 AND post_id IN (SELECT value FROM number_each(:posts))
 
 -- name: ghosts_in
 SELECT DISTINCT reference.message_id AS ghost FROM post JOIN reference ON reference.post_id = post.id
-WHERE reference.how < 4 AND post.thread_id IN (SELECT value FROM json_each(:threads))
+WHERE reference.how < 4 AND post.thread_id IN (SELECT value FROM number_each(:threads))
 
 -- name: neighbours
 SELECT near.ghost, post.thread_id, post.parent_id, post.claim_id,
        near.orphan IS NULL AND EXISTS (SELECT 1 FROM tie WHERE tie.ghost = near.ghost) AS claimed
 FROM (SELECT value AS ghost,
              (SELECT tie.post_id FROM tie WHERE tie.ghost = value AND tie.under IS NULL LIMIT 1) AS orphan
-      FROM json_each(:ghosts)) AS near
+      FROM number_each(:ghosts)) AS near
 LEFT JOIN post ON post.id = near.orphan
 
 -- name: concerned
 WITH RECURSIVE concerned (ghost) AS (
-    SELECT value FROM json_each(:ghosts)
+    SELECT value FROM number_each(:ghosts)
     UNION
     SELECT other.message_id FROM concerned JOIN tie ON tie.ghost = concerned.ghost AND tie.under IS NULL
     JOIN reference AS other ON other.post_id = tie.post_id AND other.how < 4)
@@ -143,29 +143,29 @@ FROM concerned JOIN tie ON tie.ghost = concerned.ghost ORDER BY tie.post_id, tie
 
 -- name: some
 SELECT stance.*, thread.number FROM stance JOIN thread ON thread.id = stance.thread_id
-WHERE stance.id IN (SELECT value FROM json_each(:posts)) ORDER BY stance.id
+WHERE stance.id IN (SELECT value FROM number_each(:posts)) ORDER BY stance.id
 
 -- name: members
 SELECT stance.*, thread.number FROM stance JOIN thread ON thread.id = stance.thread_id
-WHERE stance.thread_id IN (SELECT value FROM json_each(:threads)) ORDER BY stance.id
+WHERE stance.thread_id IN (SELECT value FROM number_each(:threads)) ORDER BY stance.id
 
 -- name: knot
-SELECT 1 FROM post WHERE thread_id IN (SELECT value FROM json_each(:threads)) AND knot LIMIT 1
+SELECT 1 FROM post WHERE thread_id IN (SELECT value FROM number_each(:threads)) AND knot LIMIT 1
 
 -- name: above
 WITH RECURSIVE above (id, parent_id) AS (
     SELECT id, parent_id FROM post WHERE id = :id
     UNION
     SELECT post.id, post.parent_id FROM above JOIN post ON post.id = above.parent_id
-    WHERE above.id NOT IN (SELECT value FROM json_each(:posts)))
-SELECT id FROM above WHERE id IN (SELECT value FROM json_each(:posts))
+    WHERE above.id NOT IN (SELECT value FROM number_each(:posts)))
+SELECT id FROM above WHERE id IN (SELECT value FROM number_each(:posts))
 
 -- name: hang
 UPDATE post SET parent_id = :parent_id, how = :how, claim_id = :claim_id, knot = :knot WHERE id = :id
 
 -- name: move
 WITH RECURSIVE below (id) AS (
-    SELECT value FROM json_each(:posts)
+    SELECT value FROM number_each(:posts)
     UNION
     SELECT post.id FROM below JOIN post ON post.parent_id = below.id)
 UPDATE post SET thread_id = :thread_id WHERE id IN (SELECT id FROM below) AND thread_id <> :thread_id
@@ -179,8 +179,8 @@ SELECT thread.id, first.thread_id AS into_id
 FROM thread JOIN post AS first ON first.id = (
     SELECT min(+post.id) FROM post
     WHERE post.list_id = thread.list_id AND label > thread.number || '.' AND label < thread.number || '/')
-WHERE merged_into IN (SELECT value FROM json_each(:threads))
-  AND first.thread_id IN (SELECT value FROM json_each(:threads))
+WHERE merged_into IN (SELECT value FROM number_each(:threads))
+  AND first.thread_id IN (SELECT value FROM number_each(:threads))
   AND NOT EXISTS (SELECT 1 FROM post WHERE post.list_id = thread.list_id AND +post.thread_id = thread.merged_into
                   AND label > thread.number || '.' AND label < thread.number || '/')
 
@@ -193,7 +193,7 @@ UPDATE post SET put_under = parent_id, cut = 1
 WHERE thread_id = (SELECT thread_id FROM post WHERE id = :id) AND how = 6 AND parent_id IS NOT NULL AND id <> :id
 
 -- name: put_under
-UPDATE post SET put_under = :under, cut = 0 WHERE id IN (SELECT value FROM json_each(:posts))
+UPDATE post SET put_under = :under, cut = 0 WHERE id IN (SELECT value FROM number_each(:posts))
 
 -- name: newest
 SELECT coalesce(max(id), 0) AS id FROM thread
@@ -229,7 +229,7 @@ UPDATE post SET put_under = NULL WHERE id = :id AND put_under IS NOT NULL
 
 -- name: uncut
 UPDATE post SET cut = 0
-WHERE id IN (SELECT value FROM json_each(:posts)) AND cut
+WHERE id IN (SELECT value FROM number_each(:posts)) AND cut
   AND (named_id IN (SELECT id FROM post AS other WHERE other.thread_id = :into)
        OR named_id IS NULL AND EXISTS (SELECT 1 FROM reference JOIN tie ON tie.ghost = reference.message_id
                                        WHERE reference.post_id = post.id AND tie.thread_id = :into))

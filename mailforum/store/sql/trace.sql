@@ -16,7 +16,7 @@ FROM post JOIN list ON list.id = post.list_id WHERE post.mail = :mail AND post.m
 SELECT mailing.id, mailing.kind, mailing.template, mailing.created_at, post.label AS post, list.address AS list,
        (SELECT count(*) FROM member
         WHERE member.list_id = mailing.list_id AND member.id > mailing.fan_after AND member.id <= mailing.fan_last
-          AND member.status = 'active' AND member.mode IN (SELECT value FROM json_each(mailing.fan_modes))
+          AND member.status = 'active' AND member.mode IN (SELECT value FROM text_each(mailing.fan_modes))
           AND mailing.fan_after < mailing.fan_last) AS to_come
 FROM mailing
 LEFT JOIN list ON list.id = mailing.list_id

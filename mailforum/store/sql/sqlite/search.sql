@@ -12,8 +12,8 @@ SELECT post_id FROM indexed WHERE entry IS NULL LIMIT 1
 SELECT count(*) AS n FROM indexed WHERE entry IS NULL
 
 -- name: still_waiting
-SELECT post.id, post.list_id, post.date FROM json_each(:ids)
-JOIN indexed ON indexed.post_id = json_each.value AND entry IS NULL JOIN post ON post.id = indexed.post_id
+SELECT post.id, post.list_id, post.date FROM number_each(:ids) AS given
+JOIN indexed ON indexed.post_id = given.value AND entry IS NULL JOIN post ON post.id = indexed.post_id
 ORDER BY post.list_id, post.date, post.id
 
 -- name: last
@@ -27,7 +27,7 @@ UPDATE indexed SET entry = :entry WHERE post_id = :post_id
 
 -- name: entries
 SELECT post_id, entry FROM indexed
-WHERE post_id IN (SELECT value FROM json_each(:ids)) AND entry IS NOT NULL ORDER BY entry
+WHERE post_id IN (SELECT value FROM number_each(:ids)) AND entry IS NOT NULL ORDER BY entry
 
 -- name: entries_of_list
 SELECT post_id FROM indexed WHERE entry BETWEEN :first AND :last ORDER BY entry LIMIT :limit
@@ -62,12 +62,12 @@ WHERE full_text MATCH :match AND rowid BETWEEN :first AND :last ORDER BY rowid D
 SELECT rowid AS entry FROM full_text
 WHERE full_text MATCH :match AND rowid BETWEEN :first AND :last
   AND +rowid IN (SELECT entry FROM post JOIN indexed ON indexed.post_id = post.id
-                 WHERE post.thread_id IN (SELECT value FROM json_each(:threads)))
+                 WHERE post.thread_id IN (SELECT value FROM number_each(:threads)))
 ORDER BY rowid DESC LIMIT :limit
 
 -- name: of_threads
 SELECT entry FROM post JOIN indexed ON indexed.post_id = post.id
-WHERE post.thread_id IN (SELECT value FROM json_each(:threads)) AND entry IS NOT NULL ORDER BY entry DESC
+WHERE post.thread_id IN (SELECT value FROM number_each(:threads)) AND entry IS NOT NULL ORDER BY entry DESC
 
 -- name: posts_with
 SELECT count(*) AS n FROM (SELECT 1 FROM full_text WHERE full_text MATCH :match LIMIT :limit)
@@ -77,7 +77,7 @@ SELECT rowid AS entry, bm25(full_text, 6.0, 3.0, 1.0, 2.0) AS score FROM full_te
 WHERE full_text MATCH :match AND rowid BETWEEN :first AND :last ORDER BY rowid DESC LIMIT :limit
 
 -- name: posts
-SELECT entry, post_id FROM indexed WHERE entry IN (SELECT value FROM json_each(:entries))
+SELECT entry, post_id FROM indexed WHERE entry IN (SELECT value FROM number_each(:entries))
 
 -- name: merge_from
 INSERT INTO full_text (full_text, rank) VALUES ('automerge', :parts)

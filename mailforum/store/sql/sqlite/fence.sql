@@ -1,0 +1,2 @@
+-- name: skip_ids
+UPDATE sqlite_sequence SET seq = seq + :by
