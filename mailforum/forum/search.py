@@ -84,10 +84,10 @@ def _words(msg: Message, parts: tuple[Part, ...] | None) -> Words:
         text, files, flags = "", [], [search.EACH]
     author = f"{msg.author.name} {msg.author.address}" if msg.author else msg.text("From")
     return Words(
-        fold.fold(subjects.base(msg.subject)),
-        fold.fold(author),
-        fold.fold(_NOISE.sub("", text)),
-        " ".join([*map(fold.fold, files), *flags]),
+        fold.words(subjects.base(msg.subject)),
+        fold.words(author),
+        fold.words(_NOISE.sub("", text)),
+        " ".join([*filter(None, map(fold.words, files)), *flags]),
     )
 
 
@@ -118,7 +118,7 @@ async def index_some(db: Database) -> int:
     if not await db.peek(search.is_waiting):
         return 0
     found = await db.read(_next_words)
-    return await db.write(found.add)
+    return await db.write(found.add, ())
 
 
 async def catch_up(db: Database, most: int) -> int:
@@ -143,6 +143,7 @@ class _Next(NamedTuple):
 
     def add(self, tx: Tx) -> int:
         """Put them in, unless a text may have been forgotten meanwhile; return how many."""
+        search.hold(tx)
         return add(tx, self.words) if upkeep.forgotten(tx) == self.forgotten else 0
 
 
@@ -163,7 +164,7 @@ def _words_of_post(tx: Tx, post_id: int) -> Words:
 
 def add(tx: Tx, found: Mapping[int, Words]) -> int:
     """Put posts (ids) into the index; return how many. None if other rules made it: they wait until it is made anew."""
-    if is_old(tx):
+    if search.hold(tx) not in ("", RULES):
         return 0
     search.set_rules(tx, RULES)
     return search.add(tx, found)
@@ -174,9 +175,18 @@ def is_old(tx: Tx) -> bool:
     return search.rules(tx) not in ("", RULES)
 
 
+def is_behind(tx: Tx) -> bool:
+    """Say whether it was made by older rules than ours, as by a host that has not been upgraded yet."""
+    return is_old(tx) and _version(search.rules(tx)) < _version(RULES)
+
+
+def _version(rules: str) -> list[int]:
+    return [int(number) for number in re.findall(r"\d+", rules)]
+
+
 def renew(tx: Tx) -> bool:
     """Have the index made anew if it was made by other rules than ours; say whether that was so."""
-    old = is_old(tx)
+    old = search.hold(tx) not in ("", RULES)
     if old:
         search.start_anew(tx, RULES)
     return old
@@ -184,8 +194,12 @@ def renew(tx: Tx) -> bool:
 
 def forget(tx: Tx, ids: Iterable[int]) -> None:
     """Take posts (ids) out of the index before their text changes, or they go."""
-    renew(tx)
-    search.remove(tx, _words_of(tx, search.indexed(tx, ids)))
+    if search.knows_words(tx):
+        search.hold(tx)
+        search.remove(tx, dict.fromkeys(search.indexed(tx, ids)))
+    else:
+        renew(tx)
+        search.remove(tx, _words_of(tx, search.indexed(tx, ids)))
 
 
 def forget_some(tx: Tx, list_id: int) -> bool:
