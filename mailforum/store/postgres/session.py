@@ -22,7 +22,11 @@ LARGE = 4 * 1024**2  # bytes; libpq keeps the room for the largest value that it
 
 # The server as well must soon notice that a host was cut off, or stands still in a transaction: others wait for
 # the locks that it holds.
+# Plans are made once for all values: to make one takes longer than most statements do. They are to rest on indexes,
+# as SQLite's do (tests/store/test_plans_postgres.py), and what is asked for often is in memory.
 _SET = """
+SET plan_cache_mode = force_generic_plan; SET random_page_cost = 1.1; SET jit = off;
+SET max_parallel_workers_per_gather = 0;
 SET lock_timeout = {patience}; SET statement_timeout = 0; SET idle_in_transaction_session_timeout = 30000;
 SET tcp_keepalives_idle = 5; SET tcp_keepalives_interval = 3; SET tcp_keepalives_count = 3;
 SET tcp_user_timeout = 10000; SET TimeZone = 'UTC'; SET standard_conforming_strings = on;
