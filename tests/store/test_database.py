@@ -14,7 +14,7 @@ from mailforum.errors import ConfigError, Deferred
 from mailforum.settings import ListSettings
 from mailforum.store import intake, lists
 from mailforum.store.database import Database, Tx
-from mailforum.store.migrate import steps
+from mailforum.store.schema import steps
 from mailforum.store.sqlite import open_sqlite, queries
 from tests.support.disk import damage
 
@@ -245,7 +245,8 @@ async def test_a_backup_of_a_damaged_database_says_so(tmp_path: Path) -> None:
 async def test_a_newer_database_is_refused_with_a_clear_line(tmp_path: Path) -> None:
     await (await open_sqlite(tmp_path / "test.db")).close()
     connection = sqlite3.connect(tmp_path / "test.db")
-    connection.execute(f"PRAGMA user_version = {steps()[-1][0] + 1}")
+    newer = steps()[-1].number + 1
+    connection.executescript(f"PRAGMA user_version = {newer}; INSERT INTO migration VALUES ({newer}, '', 1, {newer})")
     connection.close()
     with pytest.raises(ConfigError, match="newer mailforum"):
         await open_sqlite(tmp_path / "test.db")

@@ -23,6 +23,7 @@ LARGE = 4 * 1024**2  # bytes; libpq keeps the room for the largest value that it
 _SET = """
 SET lock_timeout = {patience}; SET TimeZone = 'UTC'; SET standard_conforming_strings = on;
 SET idle_in_transaction_session_timeout = 0; SET statement_timeout = 0; SET default_transaction_read_only = {readonly};
+SET mailforum.knows = {knows};
 SELECT set_config('synchronous_commit', 'on', false) WHERE current_setting('synchronous_commit') = 'off'
 """
 
@@ -135,11 +136,12 @@ def _locks(lists: Collection[int] | None) -> list[str]:
     ]
 
 
-def connect(url: str, patience: float = 5.0, *, readonly: bool = False) -> Session:
+def connect(url: str, patience: float = 5.0, *, readonly: bool = False, knows: int = 0) -> Session:
     """Open a connection. Raises psycopg.Error, and ConfigError for a URL that cannot be read.
 
-    `patience`: seconds that it waits for another's lock before it raises LockNotAvailable.
+    `patience`: seconds that it waits for another's lock before it raises LockNotAvailable. `knows`: the number of
+    the program, for the row of its host.
     """
     session = Session(psycopg.connect(complete(url), autocommit=True))
-    session.simple(_SET.format(patience=round(patience * 1000), readonly="on" if readonly else "off"))
+    session.simple(_SET.format(patience=round(patience * 1000), readonly="on" if readonly else "off", knows=knows))
     return session
