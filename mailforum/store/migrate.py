@@ -41,10 +41,10 @@ def look(path: Path) -> Schema:
         raise unavailable(error) from error
 
 
-def bring_up_to_date(path: Path, finish: bool) -> tuple[Step, ...]:
+def bring_up_to_date(path: Path, finish: bool, known: Sequence[Step] = ()) -> tuple[Step, ...]:
     """Do as `migrate`. Raises also Deferred, when the file cannot be used."""
     try:
-        return migrate(path, finish=finish)
+        return migrate(path, finish=finish, known=known)
     except sqlite3.Error as error:
         raise unavailable(error) from error
 

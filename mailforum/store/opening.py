@@ -56,25 +56,25 @@ async def open_database(
     return await open_postgres(str(url), patience=patience, known=known)
 
 
-def missing(url: str | Path) -> tuple[Step, ...]:
+def missing(url: str | Path, *, known: Sequence[Step] = ()) -> tuple[Step, ...]:
     """Return the steps of the schema that a database still has to take, all of them where there is none.
 
-    Raises as `open_database`.
+    `known` is as for `open_database`. Raises as that does.
     """
     if not is_server(url):
-        return schema.missing(schema.steps("sqlite"), migrate.look(file_of(url)))
+        return schema.missing(known or schema.steps("sqlite"), migrate.look(file_of(url)))
     with _psycopg_is_here():
         from mailforum.store.postgres import migrate as postgres
-    return schema.missing(schema.steps("postgres"), postgres.look(str(url)))
+    return schema.missing(known or schema.steps("postgres"), postgres.look(str(url)))
 
 
-def bring_up_to_date(url: str | Path, *, finish: bool = False) -> tuple[Step, ...]:
+def bring_up_to_date(url: str | Path, *, finish: bool = False, known: Sequence[Step] = ()) -> tuple[Step, ...]:
     """Take the steps that can be taken, or, with `finish`, all of them, whoever runs; return those that are left.
 
-    Raises as `open_database`.
+    `known` is as for `open_database`. Raises as that does.
     """
     if not is_server(url):
-        return migrate.bring_up_to_date(file_of(url), finish)
+        return migrate.bring_up_to_date(file_of(url), finish, known)
     with _psycopg_is_here():
         from mailforum.store.postgres import migrate as postgres
-    return postgres.bring_up_to_date(str(url), finish)
+    return postgres.bring_up_to_date(str(url), finish, known)

@@ -19,7 +19,11 @@ TRIES = 10  # to get at a table that others work with
 
 # For another's step we wait as long as it takes. For a table, as long as those may wait who then wait for us.
 _BEGIN = f"BEGIN; SET LOCAL lock_timeout = 0; SELECT pg_advisory_xact_lock({MIGRATING}); SET LOCAL lock_timeout = 2000"
-_MADE = "SELECT (to_regclass('list') IS NOT NULL)::int + (to_regclass('migration') IS NOT NULL)::int"
+# Not by to_regclass, which may remember what was before we had to wait.
+_MADE = """
+SELECT count(*) FROM pg_class
+WHERE relname IN ('list', 'migration') AND relnamespace = to_regnamespace(current_schema())
+"""
 _FOUND = "SELECT max(number) AS number, max(runs_with) AS runs_with FROM migration"
 _OLDEST = "SELECT min(knows) FROM host WHERE seen_at > extract(epoch FROM clock_timestamp()) - {lease}"
 _RECORD = """
@@ -43,9 +47,9 @@ def look(url: str) -> Schema:
     return _asked(url, schema)
 
 
-def bring_up_to_date(url: str, finish: bool) -> tuple[Step, ...]:
+def bring_up_to_date(url: str, finish: bool, known: Sequence[Step] = ()) -> tuple[Step, ...]:
     """Do as `migrate`. Raises Deferred when the server cannot be used."""
-    return _asked(url, lambda session: migrate(session, finish=finish))
+    return _asked(url, lambda session: migrate(session, finish=finish, known=known))
 
 
 def _asked(url: str, job: Callable[[Session], T]) -> T:
