@@ -22,11 +22,7 @@ LARGE = 4 * 1024**2  # bytes; libpq keeps the room for the largest value that it
 
 # The server as well must soon notice that a host was cut off, or stands still in a transaction: others wait for
 # the locks that it holds.
-# Plans are made once for all values: to make one takes longer than most statements do. They are to rest on indexes,
-# as SQLite's do (tests/store/test_plans_postgres.py), and what is asked for often is in memory.
 _SET = """
-SET plan_cache_mode = force_generic_plan; SET random_page_cost = 1.1; SET jit = off;
-SET max_parallel_workers_per_gather = 0;
 SET lock_timeout = {patience}; SET statement_timeout = 0; SET idle_in_transaction_session_timeout = 30000;
 SET tcp_keepalives_idle = 5; SET tcp_keepalives_interval = 3; SET tcp_keepalives_count = 3;
 SET tcp_user_timeout = 10000; SET TimeZone = 'UTC'; SET standard_conforming_strings = on;
@@ -34,10 +30,12 @@ SET mailforum.knows = {knows};
 SELECT set_config('synchronous_commit', 'on', false) WHERE current_setting('synchronous_commit') = 'off'
 """
 # Every statement of ours is meant to go from row to row by an index, as it does in SQLite, which knows no other way.
-# A plan that was made while the tables were small must not read all of one when they are large.
+# A plan that was made while the tables were small must not read all of one when they are large; and it is made once for
+# all values, for that takes longer than most statements do (tests/store/test_plans_postgres.py).
 _PLANS = """
 SET enable_seqscan = off; SET enable_hashjoin = off; SET enable_mergejoin = off; SET enable_material = off;
-SET jit = off
+SET plan_cache_mode = force_generic_plan; SET random_page_cost = 1.1; SET jit = off;
+SET max_parallel_workers_per_gather = 0
 """
 _READONLY = "SET default_transaction_read_only = on"
 

@@ -140,7 +140,8 @@ WITH RECURSIVE good(id) AS (
     UNION ALL
     SELECT post.id FROM post JOIN good ON post.parent_id = good.id)
 SELECT post.list_id AS id, 'post ' || post.label || ' of ' || list.address || ' answers itself, in a circle' AS what
-FROM post JOIN list ON list.id = post.list_id LEFT JOIN good ON good.id = post.id WHERE good.id IS NULL
+FROM (SELECT id FROM post EXCEPT SELECT id FROM good) AS lost
+JOIN post ON post.id = lost.id JOIN list ON list.id = post.list_id
 
 -- name: astray
 SELECT post.list_id AS id, 'post ' || post.label || ' of ' || list.address || ' answers one of another thread' AS what
