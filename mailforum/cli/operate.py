@@ -38,6 +38,13 @@ def add(commands: Commands) -> None:
     serve.add_argument(
         "--resend", action="store_true", help="on a database from a backup: send what waits in it, perhaps once more"
     )
+    serve.add_argument(
+        "--role",
+        metavar="ROLE",
+        action="append",
+        default=[],
+        help="what this process does, with PostgreSQL: smtp, deliver, clock, web, several with a comma, or all",
+    )
     serve.add_argument("--part", type=int, default=0, help=argparse.SUPPRESS)  # a further process that sends
     serve.set_defaults(run=run_server)
     config = commands.add_parser("config", help="print the configuration in force")
@@ -110,12 +117,22 @@ def run_server(args: argparse.Namespace) -> int:
 
     from mailforum import log
 
-    config = load_config(args)
+    config, roles = load_config(args), _roles(args.role)
     log.setup(config.site.log_level, config.site.log_format)
     _give_memory_back()
-    config = _within_files(config)
+    config = _within_files(config, smtp="smtp" in roles)
     with asyncio.Runner(loop_factory=_loop_factory()) as runner:
-        return runner.run(_send_a_part(args, config) if args.part else _serve(args, config))
+        return runner.run(_send_a_part(args, config) if args.part else _serve(args, config, roles))
+
+
+def _roles(words: list[str]) -> set[str]:
+    """Read `--role`, given any number of times. Raises UsageError."""
+    from mailforum.app import ROLES
+
+    roles = {role for word in words or ["all"] for role in word.replace(" ", "").split(",")}
+    if unknown := roles - {*ROLES, "all"}:
+        raise UsageError(f"there is no role `{min(unknown)}`; there are smtp, deliver, clock, web, and all")
+    return set(ROLES) if "all" in roles else roles
 
 
 def _give_memory_back() -> None:
@@ -131,7 +148,7 @@ def _give_memory_back() -> None:
         ctypes.CDLL(None).mallopt(_M_MMAP_THRESHOLD, 512 * 1024)
 
 
-def _within_files(config: Config) -> Config:
+def _within_files(config: Config, *, smtp: bool = True) -> Config:
     """Have as many files open as all connections may need; where the system does not let us, take fewer.
 
     What uvloop does when there are none left is to try for ever, as fast as it can.
@@ -142,7 +159,7 @@ def _within_files(config: Config) -> Config:
     from mailforum import log
 
     others = config.delivery.connections + SPARE_FILES
-    needed = config.smtp.max_connections + others
+    needed = config.smtp.max_connections * smtp + others
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     if soft < needed and hard != soft:
         soft = needed if hard == resource.RLIM_INFINITY else min(needed, hard)
@@ -165,17 +182,17 @@ def _loop_factory() -> Callable[[], asyncio.AbstractEventLoop] | None:
     return uvloop.new_event_loop
 
 
-async def _serve(args: argparse.Namespace, config: Config) -> int:
+async def _serve(args: argparse.Namespace, config: Config, roles: set[str]) -> int:
     import asyncio
     import signal
     import time
 
-    from mailforum.app import Service
+    from mailforum.app import Service, Stopped
     from mailforum.systemd import Systemd
 
     loop = asyncio.get_running_loop()
     sender = [sys.executable, "-m", "mailforum", "--config", str(config_path(args)), "serve", "--part"]
-    service, systemd = Service(config, sender=sender, resend=args.resend), Systemd()
+    service, systemd = Service(config, sender=sender, roles=roles, resend=args.resend), Systemd()
 
     def reload() -> None:
         systemd.reloading(time.monotonic())
@@ -185,14 +202,15 @@ async def _serve(args: argparse.Namespace, config: Config) -> int:
     for name in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(name, service.stop)
     loop.add_signal_handler(signal.SIGHUP, lambda: None)  # not before there is something to reload
-    async with service:
-        loop.add_signal_handler(signal.SIGHUP, reload)
-        print(_ready(service), flush=True)
-        systemd.tell("READY=1")
-        alive = asyncio.create_task(systemd.keep_telling(service.health.status))
-        await service.until_stopped()
-        systemd.tell("STOPPING=1")
-        alive.cancel()
+    with contextlib.suppress(Stopped):
+        async with service:
+            loop.add_signal_handler(signal.SIGHUP, reload)
+            print(_ready(service), flush=True)
+            systemd.tell("READY=1")
+            alive = asyncio.create_task(systemd.keep_telling(service.health.status))
+            await service.until_stopped()
+            systemd.tell("STOPPING=1")
+            alive.cancel()
     return int(service.failed)
 
 
@@ -222,13 +240,13 @@ async def _send_a_part(args: argparse.Namespace, config: Config) -> int:
 
 
 def _ready(service: Service) -> str:
-    places = {
-        "SMTP": service.server.addresses,
-        "LMTP": service.server.lmtp_addresses,
-        "HTTP": service.web_addresses,
-    }
-    listening = (f"{name} on {', '.join(addresses)}" for name, addresses in places.items() if addresses)
-    return f"mailforum is ready: {'; '.join(listening)}"
+    from mailforum.app import ROLES
+
+    names = {"smtp": "SMTP", "lmtp": "LMTP", "web": "HTTP"}
+    said = [f"{names[name]} on {', '.join(at)}" for name, at in service.addresses.items() if at]
+    if service.roles != ROLES:
+        said.append(f"roles {', '.join(service.roles)}")
+    return f"mailforum is ready: {'; '.join(said)}"
 
 
 def _reload(take_over: Callable[[Config], None], args: argparse.Namespace) -> None:
