@@ -50,4 +50,6 @@ $(VENV)/.ready: pyproject.toml
 
 $(VENV)/.ready-dev: $(VENV)/.ready
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable '.[speed,dev]'
+	@ls /usr/lib/postgresql/*/bin/initdb >/dev/null 2>&1 || command -v initdb >/dev/null || \
+	    $(BIN)/python -m pip install --quiet --disable-pip-version-check --editable '.[postgres-server]' || true
 	touch $@

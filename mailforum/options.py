@@ -132,6 +132,13 @@ class Smtp(_Section, frozen=True):
     trusted: Annotated[
         tuple[Network, ...], Meta(description="Networks whose clients are not counted, here and in [limits]")
     ] = tuple(map(Network, ("127.0.0.0/8", "::1/128", "10.0.0.0/8", "172.16.0.0/12", "192.168.0.0/16", "fc00::/7")))
+    proxy_from: Annotated[
+        tuple[Network, ...],
+        Meta(
+            description="Networks of load balancers that begin each connection with a PROXY header (version 1 or 2), "
+            "and must; the client that it names then counts. Nobody else is believed. Empty: none"
+        ),
+    ] = ()
 
 
 class DeliveryOptions(_Section, frozen=True):

@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 from hypothesis import HealthCheck, settings
 
+from tests.support import postgres
 from tests.support.site import Site, running_site
 
 # Machines are slow at times; a property does not become false by that.
@@ -22,3 +23,14 @@ async def site(tmp_path: Path) -> AsyncIterator[Site]:
     """A running service with a sink for a relay."""
     async with running_site(tmp_path) as running:
         yield running
+
+
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
+    """What was not tested is said where nobody overlooks it."""
+    skipped = [
+        report for report in terminalreporter.stats.get("skipped", []) if postgres.MISSING in str(report.longrepr)
+    ]
+    if skipped:
+        terminalreporter.section("NOT TESTED", red=True, bold=True)
+        terminalreporter.line(f"{len(skipped)} tests were skipped: {postgres.MISSING}.", red=True, bold=True)
+        terminalreporter.line("apt-get install postgresql, or pip install 'mailforum[postgres-server]', gives it one.")

@@ -66,9 +66,18 @@ class Inbox:
             if start >= WINDOW:
                 raise TooLong
             await self._more()
-        line = bytes(self.buffer[: end + 1])
-        del self.buffer[: end + 1]
-        return line
+        return self.cut(end + 1)
+
+    async def at_least(self, n: int) -> None:
+        """Wait until so many bytes are there, not more than `WINDOW`. Raises Gone."""
+        while len(self.buffer) < n:
+            await self._more()
+
+    def cut(self, n: int) -> bytes:
+        """Return the first bytes of what is there, at most so many."""
+        first = bytes(self.buffer[:n])
+        del self.buffer[:n]
+        return first
 
     async def chunk(self) -> bytearray:
         """Return all that is there, something at least. Raises Gone."""

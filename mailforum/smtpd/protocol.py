@@ -20,6 +20,7 @@ from aiosmtpd.smtp import SMTP
 
 from mailforum import log
 from mailforum.errors import Deferred, Refused
+from mailforum.smtpd import proxied
 from mailforum.smtpd.data import MailData
 from mailforum.smtpd.inbox import WINDOW, Gone, Inbox, TooLong
 from mailforum.smtpd.shared import Shared
@@ -51,6 +52,7 @@ class Wire(SMTP):
         self.loop = loop
         self.shared = shared
         self.peer = self.client = ""
+        self.proxied = False
         self.inbox = Inbox(loop)
         self.encrypted = False
         self._held = bytearray()
@@ -87,15 +89,20 @@ class Wire(SMTP):
         self.transport = cast(asyncio.Transport, transport)  # uvloop's are no subclasses
         self.inbox.use(self.transport)
         name = transport.get_extra_info("peername")
-        if name:
-            self.peer, self.client = name[0], self.shared.clients.name(name[0])
+        self.peer = name[0] if name else ""
+        self.proxied = bool(name) and self.peer in self.shared.proxies
+        if self.peer and not self.proxied:
+            self.client = self.shared.clients.name(self.peer)
+        if self._let_in():
+            self._handler_coroutine = self.loop.create_task(self._handle_client())
+            self._handler_coroutine.add_done_callback(self._left)
+
+    def _let_in(self) -> bool:
         reason = self.shared.admit(self)
         if reason:
             log.event("turned_away", peer=self.peer, reason=reason)
             self.dismiss(f"421 4.7.0 {reason}, try again later")
-            return
-        self._handler_coroutine = self.loop.create_task(self._handle_client())
-        self._handler_coroutine.add_done_callback(self._left)
+        return not reason
 
     @property
     def silent_since(self) -> float:
@@ -160,7 +167,25 @@ class Wire(SMTP):
             self.shared.release(self._mail)
         self.shared.leave(self)
 
+    async def _introduced(self) -> None:
+        """Let the proxy say whose connection this is; from here on it is as if that client had come itself."""
+        self.waiting = True
+        try:
+            peer = await proxied.client(self.inbox, self.shared.limits.header)
+        except proxied.NoHeader as error:
+            log.event("turned_away", peer=self.peer, reason=f"no PROXY header: {error}")
+            raise HangUp("421 4.7.0 Your address has to speak the PROXY protocol here") from None
+        finally:
+            self.waiting = False
+        self.shared.leave(self)
+        if peer:  # else it is a health check, say: who may name any client at all is not counted itself
+            self.peer, self.client = peer, self.shared.clients.name(peer)
+        if not self._let_in():
+            raise HangUp
+
     async def _converse(self) -> None:
+        if self.proxied:
+            await self._introduced()
         self._reset_timeout()
         await self.push(self.greeting())
         while True:

@@ -12,19 +12,36 @@ _KNOWN = 10_000  # clients remembered; of a scan from more addresses the oldest 
 _EPSILON = 1e-6
 
 
+class Networks:
+    """Some networks, IPv4 and IPv6."""
+
+    def __init__(self, networks: Iterable[str]) -> None:
+        self._networks = [ipaddress.ip_network(network, strict=False) for network in networks]
+
+    def __contains__(self, peer: str) -> bool:
+        """Say whether an address is in one of them."""
+        if not self._networks:
+            return False
+        address = _address(peer)
+        return any(address in network for network in self._networks)
+
+
+def _address(peer: str) -> ipaddress.IPv4Address | ipaddress.IPv6Address:
+    address: ipaddress.IPv4Address | ipaddress.IPv6Address = ipaddress.ip_address(peer.partition("%")[0])
+    return getattr(address, "ipv4_mapped", None) or address
+
+
 class Clients:
     """Says who is counted for an address. `trusted` are networks whose clients are not counted at all."""
 
     def __init__(self, trusted: Iterable[str]) -> None:
-        self._trusted = [ipaddress.ip_network(network, strict=False) for network in trusted]
+        self._trusted = Networks(trusted)
 
     def name(self, peer: str) -> str:
         """Return an IPv4 address, or the /64 of an IPv6 one; "" for who is trusted."""
-        address: ipaddress.IPv4Address | ipaddress.IPv6Address = ipaddress.ip_address(peer.partition("%")[0])
-        if isinstance(address, ipaddress.IPv6Address):
-            address = address.ipv4_mapped or address
-        if any(address in network for network in self._trusted):
+        if peer in self._trusted:
             return ""
+        address = _address(peer)
         return str(address) if address.version == 4 else address.exploded[:19]
 
 

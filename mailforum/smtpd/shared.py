@@ -14,7 +14,7 @@ from mailforum.clock import Clock
 from mailforum.options import Config
 from mailforum.smtpd.data import MailData
 from mailforum.smtpd.inbox import WINDOW
-from mailforum.smtpd.rates import Clients, Rate
+from mailforum.smtpd.rates import Clients, Networks, Rate
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,6 +26,7 @@ class Limits:
     grace: float = 60.0  # a mail may start slowly
     excess: int = 4  # times max_size a mail too large is read to its end
     handshake: float = 30.0
+    header: float = 10.0  # a proxy sends its header with the first packet
     linger: float = 2.0
 
 
@@ -78,6 +79,7 @@ class Shared:
         self.inside: set[Guest] = set()
         self.large = asyncio.Lock()
         self.clients = Clients(config.smtp.trusted)
+        self.proxies = Networks(config.smtp.proxy_from)
         self.connections = Rate(config.limits.connections_per_minute, clock)
         self.mails = Rate(config.limits.mails_per_minute, clock)
         self.recipients = Rate(config.limits.recipients_per_minute, clock)
