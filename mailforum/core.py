@@ -77,7 +77,8 @@ def site_of(config: Config) -> Site:
     return Site(
         domain=config.site.domain.lower(),
         admin=config.site.admin,
-        signer=Signer(token_keys(config, make=True)),
+        # Of several hosts each would make a key of its own, and none would accept the others' tokens.
+        signer=Signer(token_keys(config, make=isinstance(config.database, Path))),
         special_domains=config.site.special_domains,
         answers_per_day=config.limits.answers_per_day,
         answers_to_strangers=config.limits.answers_to_strangers,
@@ -99,6 +100,9 @@ def token_keys(config: Config, *, make: bool = False) -> tuple[bytes, ...]:
     path = config.path(config.site.secret_file)
     if make and not path.exists():
         _make_key(path)
+    if not path.exists():
+        how = "copy it from another host; for the first one, `mailforum init` makes it, or `openssl rand -hex 32`"
+        raise ConfigError(f"[site] secret_file: {path} is not there; {how}")
     try:
         return load_keys(path.read_text(encoding="ascii"))
     except (OSError, UnicodeDecodeError) as error:

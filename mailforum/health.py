@@ -158,14 +158,15 @@ class Health:
     def _own(self) -> list[Metric]:
         """Return what this process measures of the roles that it has."""
         parts = self._parts()
-        measured = (
-            ("digest_lag_seconds", "How long ago all digests that were due had been cut", parts.digest_lag),
-            ("clients", "Connections of clients that bring mail", parts.clients),
-            ("connections", "Connections to the relay", parts.connections),
-            ("relay_down_seconds", "For how long the relay has been down; 0: it is not", parts.relay_down),
-            ("resting_destinations", "Destinations that are left alone for a while", parts.resting),
-        )
-        return [one(name, "gauge", text, value) for name, text, value in measured if value is not None]
+        lag, down = parts.digest_lag, parts.relay_down
+        found = [
+            (lag, one("digest_lag_seconds", "gauge", "How long ago all digests that were due had been cut", lag or 0)),
+            (parts.clients, one("clients", "gauge", "Connections of clients that bring mail", parts.clients or 0)),
+            (parts.connections, one("connections", "gauge", "Connections to the relay", parts.connections or 0)),
+            (down, one("relay_down_seconds", "gauge", "For how long the relay has been down; 0: it is not", down or 0)),
+            (parts.resting, one("resting_destinations", "gauge", "Destinations left alone", parts.resting or 0)),
+        ]
+        return [metric for value, metric in found if value is not None]
 
     def _of_machine(self, size: int) -> list[Metric]:
         uptime, free = self._clock.monotonic() - self._started, shutil.disk_usage(self._config.folder).free

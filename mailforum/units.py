@@ -197,6 +197,14 @@ class DatabaseUrl(str):
             shown = f"{shown[: match.start('password')]}:***{shown[match.end('password') :]}"
         return shown
 
+    def parted(self) -> tuple[str, str]:
+        """Return the URL without the password that stands before its host, and that password."""
+        match = self._POSTGRES.fullmatch(self.full)
+        if not match or not match["password"]:
+            return self.full, ""
+        start, end = match.span("password")
+        return self.full[:start] + self.full[end:], unquote(self.full[start + 1 : end])
+
     @property
     def file(self) -> str:
         """The file of SQLite, "" for PostgreSQL."""

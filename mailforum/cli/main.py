@@ -17,6 +17,7 @@ from mailforum.cli import (
     check,
     demo,
     export,
+    hosts,
     intake,
     members,
     operate,
@@ -33,6 +34,7 @@ from mailforum.errors import MailforumError
 MODULES = (
     operate,
     check,
+    hosts,
     demo,
     admin,
     members,

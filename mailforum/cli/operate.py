@@ -31,6 +31,9 @@ def add(commands: Commands) -> None:
     init = commands.add_parser("init", help="make a folder with a configuration to start from")
     init.add_argument("dir", metavar="DIR")
     init.add_argument("--domain", help="domain of the lists, such as lists.example.org")
+    init.add_argument(
+        "--store", metavar="URL", help="the database: sqlite:FILE, or postgresql://user:password@host/name"
+    )
     init.set_defaults(run=make_site)
     serve = commands.add_parser(
         "serve", help="run the server, until SIGTERM or Ctrl-C; SIGHUP: read texts and keys again"
@@ -69,22 +72,39 @@ def add(commands: Commands) -> None:
 def make_site(args: argparse.Namespace) -> None:
     """Make a folder with a commented configuration and a secret key; overwrites nothing."""
     from mailforum import config, manual
-    from mailforum.core import site_of
+    from mailforum.core import token_keys
 
     folder = Path(args.dir)
     file = folder / "mailforum.toml"
     domain = (args.domain or _own_domain()).lower().rstrip(".")
     if not re.fullmatch(r"[a-z0-9](?:[a-z0-9.-]{0,251}[a-z0-9])?", domain):
         raise UsageError(f"`{domain}` is no domain")
+    store, password = _store(args.store)
     folder.mkdir(mode=0o750, parents=True, exist_ok=True)
-    text = manual.sample({("site", "domain"): manual.to_toml(domain)})
-    try:
-        with file.open("x", encoding="utf-8") as out:
-            out.write(text)
-    except FileExistsError:
-        raise UsageError(f"{file} is there already; nothing was changed") from None
-    site_of(config.load(file))  # makes the secret key
+    if file.exists():
+        raise UsageError(f"{file} is there already; nothing was changed")
+    if password:
+        store["password_file"] = "database.password"  # noqa: S105  a file name
+        with os.fdopen(os.open(folder / "database.password", os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "w") as out:
+            out.write(f"{password}\n")
+    values = {("site", "domain"): domain} | {("store", name): value for name, value in store.items()}
+    with file.open("x", encoding="utf-8") as out:
+        out.write(manual.sample({option: manual.to_toml(value) for option, value in values.items()}))
+    token_keys(config.load(file), make=True)
     print(_next_steps(file, domain))
+
+
+def _store(text: str | None) -> tuple[dict[str, str], str]:
+    """Take the password out of `--store`: return the options for the section, and the password. Raises UsageError."""
+    from mailforum.units import DatabaseUrl
+
+    if not text:
+        return {}, ""
+    try:
+        url, password = DatabaseUrl.parse(text).parted()
+    except ValueError as error:
+        raise UsageError(f"--store: {error}") from None
+    return {"url": url}, password
 
 
 def _own_domain() -> str:

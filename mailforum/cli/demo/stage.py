@@ -65,7 +65,7 @@ async def _run(config: Config, place: Path, *, stay: bool) -> int:
 def _introduce(screen: Screen, service: Service, place: Path) -> None:
     screen.title("mailforum: mailing lists in one process and one file")
     screen.line(
-        f"   A real server on this machine; nothing leaves it. Mail comes in at {service.addresses["smtp"][0]},\n"
+        f"   A real server on this machine; nothing leaves it. Mail comes in at {service.addresses['smtp'][0]},\n"
         f"   and what goes out lies in {place / folder.OUTBOX}/. All of this demo is in the folder {place}/."
     )
 
