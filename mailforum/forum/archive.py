@@ -20,6 +20,7 @@ from mailforum.clock import Clock
 from mailforum.errors import Deferred, Refused
 from mailforum.forum import looking, order, posts, search
 from mailforum.forum.looking import Look, Looker, Unreadable
+from mailforum.mail import msgid
 from mailforum.mail.message import Message
 from mailforum.model import MailingList, Shunted
 from mailforum.store import intake, lists
@@ -247,10 +248,10 @@ def _repaired(one: _Read) -> Iterable[str]:
 
 def _has(tx: Tx, mlist: MailingList, one: _Read) -> bool:
     """Say whether the list has a mail; of a copy that has lost something, by its Message-ID alone."""
-    if rows.has(tx, mlist.id, posts.identity(one.msg, one.raw, mlist.domain), one.mark):
+    if rows.has(tx, mlist.id, msgid.key(posts.identity(one.msg, one.raw, mlist.domain)), one.mark):
         return True
     known_by = one.msg.message_id if one.mail.copy else ""
-    return bool(known_by) and rows.by_message_id(tx, mlist.id, known_by) is not None
+    return bool(known_by) and rows.by_name(tx, mlist.id, msgid.key(known_by)) is not None
 
 
 async def _store(

@@ -61,7 +61,7 @@ def merge(tx: Tx, thread: Thread, into: Thread, now: float) -> Thread:
 
 def _give_name(tx: Tx, thread_id: int, name: Row | None) -> None:
     assert name is not None
-    tx.run("thread.rename", id=thread_id, subject=name["subject"], named=name["named"])
+    tx.run("thread.rename", id=thread_id, subject=name["subject"], named=bool(name["named"]))
     branches.entitle(tx, thread_id)
 
 

@@ -46,6 +46,7 @@ class Newcomer:
     def values(self) -> dict[str, object]:
         """What the post's row says of it."""
         return {
+            "name": self.name,
             "message_id": self.message_id,
             "thread_index": self.index,
             "subject": self.subject,

@@ -81,7 +81,7 @@ def store(
         received_at=now,
         size=len(raw),
         fingerprint=mark,
-        imported=int(imported),
+        imported=imported,
         mail=tx.mail,
     )
     posts.add_body(tx, post_id, raw)
@@ -137,7 +137,7 @@ def _index(tx: Tx, post: Newcomer, parent_id: int | None, mark: bytes) -> str:
     """Return the Thread-Index that a post is sent with whose author's program wrote none: that of its parent
     and one answer more. A parent without one, from an archive, counts as if it had begun a conversation.
     Another mail with its Message-ID may be there: then `mark` tells them apart."""
-    own = post.name if posts.by_message_id(tx, post.list_id, post.name) is None else post.name + mark.hex()
+    own = post.name if posts.by_name(tx, post.list_id, post.name) is None else post.name + mark.hex()
     row = tx.one("post.index", id=parent_id) if parent_id else None
     if row is None:
         return thread_index.root(own, post.date)
@@ -160,7 +160,7 @@ def named_by(tx: Tx, signer: Signer, mlist: MailingList, token: str) -> Post:
 
 def name_of(tx: Tx, post: Post) -> str:
     """Return a name that leads to this post: its Message-ID, or its Thread-Index where another had that id before."""
-    owner = posts.by_message_id(tx, post.list_id, post.message_id)
+    owner = posts.by_name(tx, post.list_id, msgid.key(post.message_id))
     row = tx.one("post.own_index", id=post.id) if owner and owner.id != post.id else None
     return row["name"] if row else post.message_id
 

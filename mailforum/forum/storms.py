@@ -78,7 +78,7 @@ def _answers_others(tx: Tx, mail: Incoming) -> bool:
         return False
     named = msgid.references(mail.msg.get("In-Reply-To"), mail.msg.get("References"), limit=MOST_NAMES)
     for name in named:
-        post = posts.by_message_id(tx, mail.mlist.id, name)
+        post = posts.by_name(tx, mail.mlist.id, msgid.key(name))
         if post:
             return address.key(post.from_address) != address.key(mail.sender)
     return subject.is_reply(mail.msg.subject)

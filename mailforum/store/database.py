@@ -57,8 +57,16 @@ class Tx(Protocol):
         """Return all rows."""
         ...
 
+    def inline(self, data: bytes, /) -> bytes | None:
+        """Return what of `data` goes in as the parameter `:raw` of `blob(:raw, :size)`: all of it, or None, and then
+        it is for `fill`."""
+        ...
+
     def fill(self, table: str, column: str, row_id: int, data: bytes, /) -> None:
-        """Write `data` over a blob of the same size, a piece at a time: as a parameter it would be copied twice."""
+        """Write what `inline` has left out into a column of a row that has room for it.
+
+        Where that costs less memory: it goes in a piece at a time, and as a parameter it would be copied twice.
+        """
         ...
 
     def head(self, table: str, column: str, row_id: int, size: int, /) -> bytes:

@@ -6,7 +6,6 @@ import json
 from dataclasses import fields
 
 from mailforum.model import Held, Request, Shunted
-from mailforum.store import blob
 from mailforum.store.database import Row, Tx
 
 
@@ -69,13 +68,13 @@ def hold(
         message_id=message_id,
         reason=reason,
         under=under,
-        raw=blob.inline(raw),
+        raw=tx.inline(raw),
         size=len(raw),
         mail=tx.mail,
         now=now,
     )
     assert row is not None
-    blob.fill(tx, "held", row["id"], raw)
+    tx.fill("held", "raw", row["id"], raw)
     return int(row["id"])
 
 
@@ -155,13 +154,13 @@ def shunt(tx: Tx, *, digest: bytes, mail_from: str, rcpts: tuple[str, ...], reas
         mail_from=mail_from,
         rcpts=json.dumps(rcpts),
         reason=reason,
-        raw=blob.inline(raw),
+        raw=tx.inline(raw),
         size=len(raw),
         mail=tx.mail,
         now=now,
     )
     assert row is not None
-    blob.fill(tx, "shunt", row["id"], raw)
+    tx.fill("shunt", "raw", row["id"], raw)
     return int(row["id"])
 
 

@@ -138,7 +138,7 @@ def change_member(tx: Tx, member: Member) -> None:
         role=member.role,
         mode=member.mode,
         status=member.status,
-        own_posts=int(member.own_posts),
+        own_posts=member.own_posts,
     )
 
 

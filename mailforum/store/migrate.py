@@ -17,9 +17,9 @@ from mailforum.store.lock import is_served
 from mailforum.store.trouble import unavailable
 
 
-def steps() -> list[tuple[int, str]]:
-    """Return (number, SQL) of every migration, in order."""
-    folder = resources.files("mailforum.store") / "sql" / "sqlite" / "migrations"
+def steps(dialect: str = "sqlite") -> list[tuple[int, str]]:
+    """Return (number, SQL) of every migration of a dialect, in order."""
+    folder = resources.files("mailforum.store") / "sql" / dialect / "migrations"
     files = sorted((file for file in folder.iterdir() if file.name.endswith(".sql")), key=lambda file: file.name)
     return [(int(file.name.partition("_")[0]), file.read_text(encoding="utf-8")) for file in files]
 

@@ -8,9 +8,10 @@ from math import inf
 from typing import NamedTuple
 
 from mailforum.model import How, Post, Selection, Thread
-from mailforum.store import blob
 from mailforum.store.database import Row, Tx
 from mailforum.units import EVER, Period
+
+ALL = 2**62  # no list has so many
 
 Key = tuple[float, int]  # where a list that is read in pages goes on: the time it is ordered by, and the id
 
@@ -53,14 +54,14 @@ def thread_index(tx: Tx, post_id: int) -> str:
     return str(row["thread_index"]) if row else ""
 
 
-def by_message_id(tx: Tx, list_id: int, msgid: str) -> Post | None:
-    """Return the post that owns the Message-ID `msgid` on a list."""
-    row = tx.one("post.by_message_id", list_id=list_id, msgid=msgid)
+def by_name(tx: Tx, list_id: int, name: str) -> Post | None:
+    """Return the post that is called `name` (a Message-ID as it is compared: `msgid.key`) on a list."""
+    row = tx.one("post.by_name", list_id=list_id, name=name)
     return _post(row) if row else None
 
 
-def of_list(tx: Tx, list_id: int, after: int = 0, limit: int = -1) -> list[Post]:
-    """Return posts of a list in order of arrival, from the one after id `after`; -1: all of them."""
+def of_list(tx: Tx, list_id: int, after: int = 0, limit: int = ALL) -> list[Post]:
+    """Return posts of a list in order of arrival, from the one after id `after`."""
     return [_post(row) for row in tx.all("post.of_list", list_id=list_id, after=after, limit=limit)]
 
 
@@ -113,9 +114,9 @@ def newest(tx: Tx, list_id: int, after: int) -> tuple[int, int]:
     return row["id"], row["posts"]
 
 
-def has(tx: Tx, list_id: int, message_id: str, fingerprint: bytes) -> bool:
-    """Say whether a list has a post with that fingerprint, sent or imported; `message_id` is what it would have."""
-    return tx.one("post.known", list_id=list_id, message_id=message_id, fingerprint=fingerprint) is not None
+def has(tx: Tx, list_id: int, name: str, fingerprint: bytes) -> bool:
+    """Say whether a list has a post with that fingerprint, sent or imported; it would be called `name`."""
+    return tx.one("post.known", list_id=list_id, name=name, fingerprint=fingerprint) is not None
 
 
 class Imported(NamedTuple):
@@ -146,8 +147,8 @@ def imported(tx: Tx, list_id: int, since: int, newest: int) -> Imported:
 
 def add_body(tx: Tx, post_id: int, raw: bytes) -> None:
     """Keep a post's bytes as they were taken in."""
-    tx.run("post.add_body", post_id=post_id, raw=blob.inline(raw), size=len(raw))
-    blob.fill(tx, "body", post_id, raw)
+    tx.run("post.add_body", post_id=post_id, raw=tx.inline(raw), size=len(raw))
+    tx.fill("body", "raw", post_id, raw)
 
 
 def raw(tx: Tx, post_id: int) -> bytes:
@@ -179,7 +180,7 @@ def thread_by_number(tx: Tx, list_id: int, number: int) -> Thread | None:
 
 
 def threads(
-    tx: Tx, list_id: int, order: str = "oldest", during: Period = EVER, after: Key | None = None, limit: int = -1
+    tx: Tx, list_id: int, order: str = "oldest", during: Period = EVER, after: Key | None = None, limit: int = ALL
 ) -> list[Thread]:
     """Return the threads that lived in a period: begun before its end, active after its start.
 

@@ -16,7 +16,6 @@ from itertools import islice
 from typing import NamedTuple
 
 from mailforum.model import Delivery, Due, Kind, Mailing, Mode, State, Status
-from mailforum.store import blob
 from mailforum.store.database import Row, Tx
 
 PAUSED = 1e11  # seconds that are added to the due time of what is paused: the year 5138
@@ -87,12 +86,12 @@ def add_mailing(
         data=json.dumps(values or {}),
         reply_to=reply_to,
         mail_from=mail_from,
-        raw=raw and blob.inline(raw),
-        size=None if raw is None else len(raw),
+        raw=raw and tx.inline(raw),
+        size=len(raw or b""),
         mail=tx.mail,
         now=now,
     )
-    blob.fill(tx, "mailing", mailing_id, raw or b"")
+    tx.fill("mailing", "raw", mailing_id, raw or b"")
     return mailing_id
 
 

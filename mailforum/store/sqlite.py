@@ -66,7 +66,12 @@ class SqliteTx:
     def all(self, query: str, /, **params: object) -> list[Row]:
         return self._connection.execute(self._queries[query], cast(Any, params)).fetchall()
 
+    def inline(self, data: bytes, /) -> bytes | None:
+        return data if len(data) <= PIECE else None
+
     def fill(self, table: str, column: str, row_id: int, data: bytes, /) -> None:
+        if len(data) <= PIECE:
+            return
         view = memoryview(data)
         with self._connection.blobopen(table, column, row_id) as blob:
             for start in range(0, len(view), PIECE):
@@ -249,9 +254,16 @@ async def open_sqlite(
 
 
 def queries() -> dict[str, str]:
-    """Return all statements as SQLite has them. To it the values of a JSON list are json_each, whatever their type."""
-    each = re.compile(r"\b(?:number|text)_each\(")
-    return {name: each.sub("json_each(", statement) for name, statement in load_queries("sqlite").items()}
+    """Return all statements as SQLite has them.
+
+    To it the values of a JSON list are json_each, whatever their type, and a large blob is made first and filled then.
+    """
+    return {name: _as_sqlite_has_it(statement) for name, statement in load_queries("sqlite").items()}
+
+
+def _as_sqlite_has_it(statement: str) -> str:
+    statement = re.sub(r"\b(?:number|text)_each\(", "json_each(", statement)
+    return statement.replace("blob(:raw, :size)", "coalesce(:raw, CASE WHEN :size > 0 THEN zeroblob(:size) END)")
 
 
 def _snapshot(queries: Mapping[str, str], unit: Unit[T], connection: sqlite3.Connection) -> T:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import logging
-import sqlite3
 from collections.abc import Callable
 
 from mailforum import log
@@ -11,7 +10,7 @@ from mailforum.errors import Deferred
 
 AGAIN = 30.0  # seconds between lines about the same trouble
 
-# What an admin or time can mend. Any other error of the driver is a mistake of ours, to be heard of as one.
+# What an admin or time can mend. Any other error of a driver is a mistake of ours, to be heard of as one.
 _WHAT = {
     "BUSY": "another process has locked it",
     "LOCKED": "another process has locked it",
@@ -23,15 +22,42 @@ _WHAT = {
     "CANTOPEN": "the file cannot be opened",
     "NOMEM": "there is no memory left",
     "PROTOCOL": "another process has locked it",
+    "GONE": "the server cannot be reached",
+    "STARTING": "the server is starting or stopping",
+    "CROWDED": "the server takes no more connections",
+    "DENIED": "the server does not let us in",
+    "DAMAGED": "the server finds it damaged",
+    "CANCELLED": "the server has cancelled the statement",
+}
+
+# PostgreSQL's SQLSTATE, or the class (its first two characters), by the word for it.
+_STATES = {
+    "08": "GONE",
+    "57": "STARTING",
+    "57014": "CANCELLED",
+    "53": "NOMEM",
+    "53100": "FULL",
+    "53300": "CROWDED",
+    "55P03": "BUSY",
+    "40001": "BUSY",
+    "40P01": "BUSY",
+    "25006": "READONLY",
+    "28": "DENIED",
+    "3D000": "DENIED",
+    "42501": "DENIED",
+    "58": "IOERR",
+    "58P01": "DAMAGED",
+    "XX001": "DAMAGED",
+    "XX002": "DAMAGED",
 }
 
 
 class Unavailable(Deferred):
-    """The database cannot be used just now; `kind` is SQLite's own word for why, such as FULL."""
+    """The database cannot be used just now; `kind` is one word for why, such as FULL."""
 
-    def __init__(self, kind: str, error: sqlite3.Error) -> None:
+    def __init__(self, kind: str, error: Exception) -> None:
         self.kind = kind
-        reason = f"database: {_WHAT[kind]} ({error})"
+        reason = f"database: {_WHAT[kind]} ({' '.join(str(error).split())})"
         if kind == "FULL":
             super().__init__("There is no room for your mail just now.", reason, code=452, enhanced="4.3.1")
         else:
@@ -39,12 +65,21 @@ class Unavailable(Deferred):
 
 
 def kind_of(error: BaseException) -> str:
-    """Return SQLite's word for an error that passes, such as FULL or BUSY; "" for any other."""
+    """Return the word for a driver's error that passes, such as FULL or BUSY; "" for any other."""
+    if hasattr(error, "sqlstate"):  # psycopg's, which may not be installed
+        return _kind_of_state(error)
     words = getattr(error, "sqlite_errorname", "SQLITE_").split("_")
     return words[1] if words[1] in _WHAT else ""
 
 
-def unavailable(error: sqlite3.Error) -> Exception:
+def _kind_of_state(error: BaseException) -> str:
+    state = getattr(error, "sqlstate", None)
+    if not state:  # not the server's word, but that of whoever could not reach it
+        return "GONE" if type(error).__name__ == "OperationalError" else ""
+    return _STATES.get(state) or _STATES.get(state[:2], "")
+
+
+def unavailable(error: Exception) -> Exception:
     """Turn the driver's error into what the sender may know: 452 for a full disk, else 451."""
     kind = kind_of(error)
     return Unavailable(kind, error) if kind else error

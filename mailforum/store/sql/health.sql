@@ -98,10 +98,12 @@ OR thread_index <> '' AND NOT EXISTS (
 
 -- name: mend_nameless
 INSERT INTO message_id (list_id, msgid, post_id)
-SELECT list_id, lower(message_id), min(id) FROM post WHERE id IN (SELECT value FROM number_each(:ids)) GROUP BY 1, 2
-UNION ALL
-SELECT list_id, 'ti:' || thread_index, min(id) FROM post
-WHERE id IN (SELECT value FROM number_each(:ids)) AND thread_index <> '' GROUP BY 1, 2
+SELECT list_id, name, min(id) FROM (
+    SELECT list_id, lower(message_id) AS name, id FROM post WHERE id IN (SELECT value FROM number_each(:ids))
+    UNION ALL
+    SELECT list_id, 'ti:' || thread_index, id FROM post
+    WHERE id IN (SELECT value FROM number_each(:ids)) AND thread_index <> '') AS named
+WHERE true GROUP BY list_id, name
 ON CONFLICT (list_id, msgid) DO UPDATE SET post_id = excluded.post_id WHERE message_id.post_id IS NULL
 
 -- name: named_gone
@@ -110,7 +112,7 @@ FROM post JOIN list ON list.id = post.list_id
 WHERE named_id IS NOT NULL AND NOT EXISTS (SELECT 1 FROM post AS named WHERE named.id = post.named_id)
 
 -- name: mend_named_gone
-UPDATE post SET named_id = NULL, named_how = 0, apart = 0
+UPDATE post SET named_id = NULL, named_how = 0, apart = FALSE
 WHERE list_id IN (SELECT value FROM number_each(:ids)) AND named_id NOT IN (SELECT id FROM post)
 
 -- name: merged_with_posts

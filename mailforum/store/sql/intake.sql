@@ -26,7 +26,7 @@ SELECT count(*) AS n FROM seen
 -- name: hold
 INSERT INTO held (list_id, mail_from, from_address, subject, message_id, reason, under, received_at, raw, mail)
 VALUES (:list_id, :mail_from, :from_address, :subject, :message_id, :reason, :under, :now,
-        coalesce(:raw, zeroblob(:size)), :mail)
+        blob(:raw, :size), :mail)
 RETURNING id
 
 -- name: held
@@ -64,7 +64,7 @@ RETURNING sent
 
 -- name: shunt
 INSERT INTO shunt (digest, mail_from, rcpts, reason, times, at, raw, mail)
-VALUES (:digest, :mail_from, :rcpts, :reason, 1, :now, coalesce(:raw, zeroblob(:size)), :mail)
+VALUES (:digest, :mail_from, :rcpts, :reason, 1, :now, blob(:raw, :size), :mail)
 ON CONFLICT (digest) DO UPDATE SET times = shunt.times + 1, at = excluded.at, reason = excluded.reason
 RETURNING id
 

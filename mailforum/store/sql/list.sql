@@ -16,7 +16,7 @@ WHERE address IN (SELECT value FROM text_each(:addresses))
 ORDER BY length(address) DESC
 
 -- name: in_domain
-SELECT 1 FROM list WHERE substr(address, -length(:suffix)) = :suffix LIMIT 1
+SELECT 1 FROM list WHERE substr(address, length(address) - length(:suffix) + 1) = :suffix LIMIT 1
 
 -- name: all
 SELECT id, address, title, settings, created_at FROM list ORDER BY address

@@ -1,6 +1,6 @@
 -- name: add
 INSERT INTO member (list_id, address, key, name, role, mode, status, own_posts, joined_at)
-VALUES (:list_id, :address, :key, :name, :role, :mode, 'active', 1, :now)
+VALUES (:list_id, :address, :key, :name, :role, :mode, 'active', TRUE, :now)
 ON CONFLICT (list_id, key) DO NOTHING
 RETURNING *
 

@@ -5,12 +5,12 @@ INSERT INTO post (list_id, thread_id, label, parent_id, how, named_id, named_how
 VALUES (:list_id, :thread_id, :label, :parent_id, :how, :named_id, :named_how, :claim_id, :apart, :message_id,
         :thread_index, :base, :was, :lonely, :fresh, :from_address, :from_name, :subject, :date, :received_at, :size,
         :fingerprint, :imported, :mail,
-        :message_id LIKE '%.mailforum@%' OR EXISTS ( -- it came without an id (msgid.invent), or with that of another
+        :name LIKE '%.mailforum@%' OR EXISTS ( -- it came without an id (msgid.invent), or with that of another
             SELECT 1 FROM message_id
-            WHERE list_id = :list_id AND msgid = lower(:message_id) AND post_id IS NOT NULL))
+            WHERE list_id = :list_id AND msgid = :name AND post_id IS NOT NULL))
 
 -- name: add_body
-INSERT INTO body (post_id, raw) VALUES (:post_id, coalesce(:raw, zeroblob(:size)))
+INSERT INTO body (post_id, raw) VALUES (:post_id, blob(:raw, :size))
 
 -- name: body
 SELECT raw FROM body WHERE post_id = :post_id
@@ -32,9 +32,9 @@ WHERE list_id = :list_id AND label = :label
 -- name: index
 SELECT thread_index, message_id, date FROM post WHERE id = :id
 
--- name: by_message_id
+-- name: by_name
 SELECT listed_post.* FROM message_id JOIN listed_post ON listed_post.id = message_id.post_id
-WHERE message_id.list_id = :list_id AND message_id.msgid = lower(:msgid)
+WHERE message_id.list_id = :list_id AND message_id.msgid = :name
 
 -- name: own_index
 SELECT msgid AS name FROM message_id JOIN post ON post.id = message_id.post_id
@@ -88,7 +88,7 @@ WHERE list_id = :list_id AND id > :after AND NOT imported
 
 -- name: known
 SELECT post.id FROM message_id JOIN post ON post.id = message_id.post_id
-WHERE message_id.list_id = :list_id AND message_id.msgid = lower(:message_id) AND post.fingerprint = :fingerprint
+WHERE message_id.list_id = :list_id AND message_id.msgid = :name AND post.fingerprint = :fingerprint
 UNION ALL
 SELECT id FROM post WHERE list_id = :list_id AND fingerprint = :fingerprint AND stray
 LIMIT 1

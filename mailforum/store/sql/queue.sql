@@ -1,7 +1,7 @@
 -- name: add_mailing
 INSERT INTO mailing (list_id, kind, ref_id, template, data, reply_to, mail_from, raw, created_at, mail)
 VALUES (:list_id, :kind, :ref_id, :template, :data, :reply_to, :mail_from,
-        CASE WHEN :size IS NOT NULL THEN coalesce(:raw, zeroblob(:size)) END, :now, :mail)
+        blob(:raw, :size), :now, :mail)
 
 -- name: mailing
 SELECT id, list_id, kind, ref_id, template, data, reply_to, mail_from, created_at, mail FROM mailing WHERE id = :id
@@ -33,7 +33,7 @@ SELECT mailing.id, member.id, member.address, 'queued', mailing.created_at, mail
 FROM mailing JOIN member ON member.list_id = mailing.list_id
 WHERE mailing.id = :id AND member.id > :after AND member.id <= :last
   AND member.mode IN (SELECT value FROM text_each(:modes)) AND member.status = 'active'
-  AND (member.key <> :author OR member.own_posts = 1)
+  AND (member.key <> :author OR member.own_posts)
 ORDER BY member.id LIMIT :limit
 
 -- name: fanned_out
@@ -85,7 +85,7 @@ WHERE done_at IS NULL AND due_at = :due_at AND mailing_id = :mailing_id AND id >
 ORDER BY id LIMIT :limit
 
 -- name: outline
-SELECT mailing.kind IN ('post', 'digest') AND coalesce(json_extract(list.settings, '$.personal'), 1) AS personal,
+SELECT mailing.kind IN ('post', 'digest') AND coalesce(CAST(list.settings -> 'personal' AS TEXT), 'true') = 'true' AS personal,
        coalesce(post.size, length(mailing.raw), 0) AS size, mailing.mail
 FROM mailing LEFT JOIN list ON list.id = mailing.list_id
  LEFT JOIN post ON mailing.kind = 'post' AND post.id = mailing.ref_id
@@ -171,7 +171,7 @@ WHERE done_at IS NULL AND due_at >= :paused
 SELECT count(*) AS n FROM delivery WHERE done_at IS NULL AND due_at >= :paused
 
 -- name: backlog
-SELECT count(*) AS n FROM (SELECT 1 FROM delivery WHERE done_at IS NULL LIMIT :limit)
+SELECT count(*) AS n FROM (SELECT 1 FROM delivery WHERE done_at IS NULL LIMIT :limit) AS waiting
 
 -- name: stats
 SELECT state, count(*) AS deliveries, min(created_at) AS oldest FROM delivery GROUP BY state

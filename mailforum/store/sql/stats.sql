@@ -2,7 +2,7 @@
 SELECT 1 AS one
 
 -- name: waiting
-SELECT list.address, sum(run.deliveries) AS deliveries, min(mailing.created_at) AS oldest,
+SELECT list.address, CAST(sum(run.deliveries) AS BIGINT) AS deliveries, min(mailing.created_at) AS oldest,
        min(CASE WHEN run.due_at < :paused THEN run.due_at END) AS due_at
 FROM (SELECT due_at, mailing_id, count(*) AS deliveries
       FROM delivery WHERE done_at IS NULL GROUP BY due_at, mailing_id) AS run  -- in the order of an index

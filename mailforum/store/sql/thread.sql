@@ -24,11 +24,11 @@ UPDATE thread SET subject = :subject WHERE id = :id AND NOT named AND subject <>
 UPDATE thread SET subject = :subject, named = :named WHERE id = :id
 
 -- name: inherit_name
-UPDATE thread SET (subject, named) = (SELECT subject, 1 FROM thread AS other WHERE other.id = :of)
+UPDATE thread SET (subject, named) = (SELECT subject, TRUE FROM thread AS other WHERE other.id = :of)
 WHERE id = :id AND NOT named AND (SELECT named FROM thread AS other WHERE other.id = :of)
 
 -- name: disinherit
-UPDATE thread SET named = 0
+UPDATE thread SET named = FALSE
 FROM thread AS merged
 WHERE merged.id = :of AND thread.id = merged.merged_into AND merged.named AND thread.named
   AND thread.subject = merged.subject
@@ -82,8 +82,9 @@ SELECT post.thread_id, thread.number FROM post JOIN thread ON thread.id = post.t
 -- name: heard_of
 SELECT message_id.msgid, message_id.id AS name, post.id, post.thread_id, post.base
 FROM text_each(:msgids) AS wanted -- not by IN: that makes a table of them first
-CROSS JOIN message_id ON message_id.list_id = :list_id AND message_id.msgid = wanted.value
+CROSS JOIN message_id
 LEFT JOIN post ON post.id = message_id.post_id
+WHERE message_id.list_id = :list_id AND message_id.msgid = wanted.value
 
 -- name: hear_of
 INSERT INTO message_id (list_id, msgid)
@@ -93,8 +94,8 @@ ON CONFLICT (list_id, msgid) DO NOTHING
 -- name: refer
 INSERT INTO reference (post_id, position, message_id, how)
 SELECT :post_id, wanted.key, (SELECT id FROM message_id WHERE list_id = :list_id AND msgid = wanted.value),
-       json_extract(:hows, '$[' || wanted.key || ']')
-FROM text_each(:msgids) AS wanted
+       how.value
+FROM text_each(:msgids) AS wanted JOIN number_each(:hows) AS how ON how.key = wanted.key
 
 -- name: own
 INSERT INTO message_id (list_id, msgid, post_id)
@@ -185,15 +186,15 @@ WHERE merged_into IN (SELECT value FROM number_each(:threads))
                   AND label > thread.number || '.' AND label < thread.number || '/')
 
 -- name: cut
-UPDATE post SET cut = 1, put_under = NULL WHERE id = :id
+UPDATE post SET cut = TRUE, put_under = NULL WHERE id = :id
 
 -- name: hold
 -- Both decisions at once: it stays where its subject has put it.
-UPDATE post SET put_under = parent_id, cut = 1
+UPDATE post SET put_under = parent_id, cut = TRUE
 WHERE thread_id = (SELECT thread_id FROM post WHERE id = :id) AND how = 6 AND parent_id IS NOT NULL AND id <> :id
 
 -- name: put_under
-UPDATE post SET put_under = :under, cut = 0 WHERE id IN (SELECT value FROM number_each(:posts))
+UPDATE post SET put_under = :under, cut = FALSE WHERE id IN (SELECT value FROM number_each(:posts))
 
 -- name: newest
 SELECT coalesce(max(id), 0) AS id FROM thread
@@ -228,7 +229,7 @@ SELECT subject, named FROM thread WHERE id = :id
 UPDATE post SET put_under = NULL WHERE id = :id AND put_under IS NOT NULL
 
 -- name: uncut
-UPDATE post SET cut = 0
+UPDATE post SET cut = FALSE
 WHERE id IN (SELECT value FROM number_each(:posts)) AND cut
   AND (named_id IN (SELECT id FROM post AS other WHERE other.thread_id = :into)
        OR named_id IS NULL AND EXISTS (SELECT 1 FROM reference JOIN tie ON tie.ghost = reference.message_id

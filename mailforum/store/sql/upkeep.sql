@@ -3,14 +3,14 @@
 
 -- name: deliveries
 SELECT max(id) AS last, min(created_at) AS oldest
-FROM (SELECT id, created_at FROM delivery WHERE id > :after ORDER BY id LIMIT :limit)
+FROM (SELECT id, created_at FROM delivery WHERE id > :after ORDER BY id LIMIT :limit) AS step
 
 -- name: drop_deliveries
 DELETE FROM delivery WHERE id > :after AND id <= :last AND done_at < :before
 
 -- name: mailings
 SELECT max(id) AS last, min(created_at) AS oldest
-FROM (SELECT id, created_at FROM mailing WHERE id > :after ORDER BY id LIMIT :limit)
+FROM (SELECT id, created_at FROM mailing WHERE id > :after ORDER BY id LIMIT :limit) AS step
 
 -- name: drop_mailings
 DELETE FROM mailing WHERE id > :after AND id <= :last AND created_at < :before AND fan_after >= fan_last
@@ -18,26 +18,26 @@ DELETE FROM mailing WHERE id > :after AND id <= :last AND created_at < :before A
 
 -- name: held
 SELECT max(id) AS last, min(received_at) AS oldest
-FROM (SELECT id, received_at FROM held WHERE id > :after ORDER BY id LIMIT :limit)
+FROM (SELECT id, received_at FROM held WHERE id > :after ORDER BY id LIMIT :limit) AS step
 
 -- name: drop_held
 DELETE FROM held WHERE id > :after AND id <= :last AND received_at < :before
 
 -- name: shunts
-SELECT max(id) AS last, min(at) AS oldest FROM (SELECT id, at FROM shunt WHERE id > :after ORDER BY id LIMIT :limit)
+SELECT max(id) AS last, min(at) AS oldest FROM (SELECT id, at FROM shunt WHERE id > :after ORDER BY id LIMIT :limit) AS step
 
 -- name: drop_shunts
 DELETE FROM shunt WHERE id > :after AND id <= :last AND at < :before
 
 -- name: bounces
-SELECT max(id) AS last, min(at) AS oldest FROM (SELECT id, at FROM bounce WHERE id > :after ORDER BY id LIMIT :limit)
+SELECT max(id) AS last, min(at) AS oldest FROM (SELECT id, at FROM bounce WHERE id > :after ORDER BY id LIMIT :limit) AS step
 
 -- name: drop_bounces
 DELETE FROM bounce WHERE id > :after AND id <= :last AND at < :before
 
 -- name: requests
 SELECT max(id) AS last, min(expires_at) AS oldest
-FROM (SELECT id, expires_at FROM request WHERE id > :after ORDER BY id LIMIT :limit)
+FROM (SELECT id, expires_at FROM request WHERE id > :after ORDER BY id LIMIT :limit) AS step
 
 -- name: drop_requests
 DELETE FROM request WHERE id > :after AND id <= :last AND expires_at < :before

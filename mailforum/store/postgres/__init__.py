@@ -1,0 +1,1 @@
+"""The database on a PostgreSQL server, which any number of hosts may use at the same time."""

@@ -1,0 +1,280 @@
+"""The database on a PostgreSQL server (docs/decisions/0017).
+
+Isolation is READ COMMITTED, and whoever decides something takes the lock of what it is decided about before
+it looks: of lists, or of the site. Units of this process that wait for the same lane share a commit, as with
+SQLite; if anything goes wrong with it, each of them is tried again in a transaction of its own.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import secrets
+import time
+import zlib
+from collections.abc import Callable, Collection, Mapping, Sequence
+from functools import partial
+from pathlib import Path
+from typing import Any, NamedTuple, TypeVar, cast
+
+import psycopg
+
+from mailforum.errors import Deferred
+from mailforum.store.database import Unit
+from mailforum.store.group import Group
+from mailforum.store.postgres import migrate
+from mailforum.store.postgres.dialect import queries
+from mailforum.store.postgres.lane import Lane
+from mailforum.store.postgres.listen import CHANNEL, Listener
+from mailforum.store.postgres.session import Session, complete, connect
+from mailforum.store.postgres.tx import PostgresTx
+from mailforum.store.trouble import Alarm, Unavailable, kind_of, unavailable
+
+T = TypeVar("T")
+
+BATCH = 64
+READERS = 2
+LANES = 2  # for what is decided about lists; each has those whose id, divided by this, leaves its number
+TRIES = 5  # of what met another's transaction in the wrong order
+COLLECT = 0.02  # seconds; other hosts hear of our commits at most so often
+FULL_PAUSE = 10.0  # seconds without new mail after the disk was full: the room there is belongs to what is under way
+
+
+class _Work(NamedTuple):
+    unit: Unit[Any]
+    lists: Collection[int] | None
+
+
+class _Writer:
+    """A lane whose units share commits."""
+
+    def __init__(self, lane: Lane, queries: Mapping[str, str]) -> None:
+        self.lane = lane
+        self._queries = queries
+        self.group: Group[_Work, Any] = Group(self._commit, BATCH)
+        self.done: Callable[[Sequence[_Work], Sequence[Any]], None] = lambda works, results: None
+
+    async def _commit(self, works: list[_Work]) -> Sequence[Any]:
+        results: list[Any] = []
+        try:
+            await self.lane.work(partial(_commit, self._queries, works, results))
+        except psycopg.Error as error:
+            results += [unavailable(error)] * (len(works) - len(results))
+        self.done(works, results)
+        return results
+
+    async def close(self) -> None:
+        await self.group.finish()
+        await self.lane.close()
+
+
+class PostgresDatabase:
+    """See `Database`. Made by `open_postgres`; to be closed, or the process will not end."""
+
+    def __init__(self, url: str, patience: float) -> None:
+        self._url = url
+        self._patience = patience
+        self._queries = queries()
+        self._reading = Alarm("read", time.monotonic)
+        self._writing = Alarm("written", time.monotonic)
+        self._full_at = float("-inf")
+        self._closing = False
+        self._me = secrets.token_hex(8)
+        self._leads: set[str] = set()
+        self._callbacks: list[Callable[[], None]] = []
+        self._listener = Listener(url, self._me, self._call_back)
+        self._telling: asyncio.Task[None] | None = None
+        self._writers = [self._writer(f"write-{number}") for number in range(LANES + 2)]
+        self._claims = Lane(partial(connect, url, patience), "claim")
+        self._peeks = Lane(partial(connect, url, patience, readonly=True), "peek")
+        self._readers: asyncio.Queue[Lane] = asyncio.Queue()
+        for number in range(READERS):
+            self._readers.put_nowait(Lane(partial(connect, url, patience, readonly=True), f"read-{number}"))
+
+    def _writer(self, name: str) -> _Writer:
+        writer = _Writer(Lane(partial(connect, self._url, self._patience), name), self._queries)
+        writer.done = self._committed
+        return writer
+
+    async def open(self) -> None:
+        """Bring the schema up to date."""
+        await self._writers[0].lane.work(migrate.migrate)
+
+    async def read(self, unit: Unit[T]) -> T:
+        lane = await self._readers.get()
+        try:
+            return await self._looked(lane, partial(_snapshot, self._queries, unit))
+        finally:
+            self._readers.put_nowait(lane)
+
+    async def peek(self, unit: Unit[T]) -> T:
+        return await self._looked(self._peeks, lambda session: unit(PostgresTx(session, self._queries)))
+
+    async def _looked(self, lane: Lane, job: Callable[[Session], T]) -> T:
+        try:
+            result = await lane.work(job)
+        except psycopg.Error as error:
+            failure = unavailable(error)
+            if isinstance(failure, Unavailable):
+                self._reading.ring(failure)
+            raise failure from error
+        self._reading.quiet()
+        return result
+
+    async def write(self, unit: Unit[T], lists: Collection[int] | None = None) -> T:
+        if self._closing:
+            raise Deferred("The service is stopping.", "database closed", code=421, enhanced="4.3.2")
+        if lists is None:
+            writer = self._writers[0]
+        elif not lists:
+            writer = self._writers[1]
+        else:
+            writer = self._writers[2 + min(lists) % LANES]
+        return cast(T, await writer.group.add(_Work(unit, lists)))
+
+    async def claim(self, unit: Unit[T]) -> T:
+        work = _Work(unit, ())
+        try:
+            result = await self._claims.work(partial(_alone, self._queries, work))
+        except psycopg.Error as error:
+            result = unavailable(error)
+        self._judge([result])
+        if isinstance(result, Exception):
+            raise result
+        return cast(T, result)
+
+    async def lead(self, job: str) -> bool:
+        number = zlib.crc32(job.encode())
+        try:
+            return await self._peeks.work(lambda session: session.lead(number))
+        except psycopg.Error:
+            return False
+
+    def on_commit(self, callback: Callable[[], None]) -> None:
+        self._callbacks.append(callback)
+        self._listener.start()
+
+    def _committed(self, works: Sequence[_Work], results: Sequence[Any]) -> None:
+        self._judge(results)
+        self._call_back()
+        if self._telling is None and any(work.lists != () for work in works):
+            self._telling = asyncio.create_task(self._tell())
+
+    def _call_back(self) -> None:
+        for callback in self._callbacks:
+            callback()
+
+    async def _tell(self) -> None:
+        """Tell other hosts that there may be work. Inside a transaction it would keep all others from committing."""
+        await asyncio.sleep(COLLECT)
+        self._telling = None
+        try:
+            await self._peeks.work(lambda session: session.simple(f"NOTIFY {CHANNEL}, '{self._me}'"))
+        except psycopg.Error:
+            return  # they look anyway
+
+    def _judge(self, results: Sequence[Any]) -> None:
+        """Sound the alarm if the database could not be written."""
+        failure = next((result for result in results if isinstance(result, Unavailable)), None)
+        if failure is None:
+            self._writing.quiet()
+            return
+        self._writing.ring(failure)
+        if failure.kind == "FULL":
+            self._full_at = time.monotonic()
+
+    def has_room(self, floor: int) -> bool:
+        return time.monotonic() - self._full_at > FULL_PAUSE
+
+    async def tidy(self) -> int:
+        return 0
+
+    async def backup(self, path: Path, now: float, advance: Callable[[int, int], None]) -> list[str]:
+        raise NotImplementedError("a copy of a PostgreSQL database is made by pg_dump")
+
+    async def close(self) -> None:
+        self._closing = True
+        for writer in self._writers:
+            await writer.close()
+        await self._listener.close()
+        if self._telling:
+            self._telling.cancel()
+        for lane in (self._claims, self._peeks, *(self._readers.get_nowait() for _ in range(self._readers.qsize()))):
+            await lane.close()
+
+
+async def open_postgres(url: str, *, patience: float) -> PostgresDatabase:
+    """Open the database on a server, bringing its schema up to date as needed.
+
+    `patience`: seconds to wait for what another process has locked. Raises Deferred when the server cannot
+    be used now, and ConfigError when it never can.
+    """
+    complete(url)
+    database = PostgresDatabase(url, patience)
+    try:
+        await database.open()
+    except BaseException as error:
+        await database.close()
+        if isinstance(error, psycopg.Error):
+            raise unavailable(error) from error
+        raise
+    return database
+
+
+def _snapshot(queries: Mapping[str, str], unit: Unit[T], session: Session) -> T:
+    session.snapshot()
+    return unit(PostgresTx(session, queries))
+
+
+def _commit(queries: Mapping[str, str], works: Sequence[_Work], results: list[Any], session: Session) -> None:
+    """Run units in one transaction; if that fails, each in its own. Fills in their results; errors are values.
+
+    Raises psycopg.Error when the connection is lost; called again, it goes on where it was.
+    """
+    if len(works) > 1 and not results:
+        try:
+            results += _transaction(queries, works, session)
+        except Exception as error:
+            session.rollback()
+            if session.lost:
+                raise
+            if kind_of(error) == "BUSY":
+                results += [unavailable(error)] * len(works)  # each alone would wait as long once more
+    for work in works[len(results) :]:
+        results.append(_alone(queries, work, session))
+
+
+def _alone(queries: Mapping[str, str], work: _Work, session: Session) -> Any:
+    try:
+        (result,) = _transaction(queries, [work], session)
+        return result
+    except Exception as error:
+        session.rollback()
+        if session.lost:
+            raise
+        return unavailable(error) if isinstance(error, psycopg.Error) else error
+
+
+def _transaction(queries: Mapping[str, str], works: Sequence[_Work], session: Session) -> list[Any]:
+    """Run units in one transaction, again if it met another's in the wrong order; return their results."""
+    tries = TRIES
+    while True:
+        try:
+            session.begin(_scope(works))
+            results = [work.unit(PostgresTx(session, queries)) for work in works]
+            session.commit()
+            return results
+        except (psycopg.errors.SerializationFailure, psycopg.errors.DeadlockDetected):
+            tries -= 1
+            if not tries:
+                raise
+            session.rollback()
+
+
+def _scope(works: Sequence[_Work]) -> Collection[int] | None:
+    """Return what all of them decide about."""
+    lists: set[int] = set()
+    for work in works:
+        if work.lists is None:
+            return None
+        lists.update(work.lists)
+    return lists

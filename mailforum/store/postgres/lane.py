@@ -1,0 +1,64 @@
+"""A thread with a connection of its own, which it opens when it is needed and again when it is lost."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from typing import TypeVar
+
+import psycopg
+
+from mailforum.store.postgres.session import Session
+
+T = TypeVar("T")
+Job = Callable[[Session], T]
+
+
+class Lane:
+    """Does one job after the other on its connection."""
+
+    def __init__(self, connect: Callable[[], Session], name: str) -> None:
+        self._connect = connect
+        self._session: Session | None = None
+        self._thread = ThreadPoolExecutor(1, thread_name_prefix=f"mailforum-{name}")
+
+    async def work(self, job: Job[T]) -> T:
+        """Run `job` on the lane's thread and return its result. Raises what it raises.
+
+        A connection that has been lost while it was idle is replaced, and the job begun anew; a job is not,
+        when it may have ended before the connection was lost.
+        """
+        return await asyncio.get_running_loop().run_in_executor(self._thread, self._run, job)
+
+    def _run(self, job: Job[T]) -> T:
+        if self._session is not None:
+            session = self._session
+            try:
+                return job(session)
+            except psycopg.Error:
+                if not session.lost or session.ending:
+                    raise
+            finally:
+                self._look_after(session)
+        session = self._session = self._connect()
+        try:
+            return job(session)
+        finally:
+            self._look_after(session)
+
+    def _look_after(self, session: Session) -> None:
+        if session.lost or session.ending:
+            self._session = None
+            session.close()
+        else:
+            session.rollback()
+
+    async def close(self) -> None:
+        """Let go of the connection and the thread."""
+        await asyncio.get_running_loop().run_in_executor(self._thread, self._let_go)
+        self._thread.shutdown(wait=False)
+
+    def _let_go(self) -> None:
+        if self._session:
+            self._session.close()

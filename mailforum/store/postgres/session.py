@@ -1,0 +1,145 @@
+"""A connection to the server, with everything set that durability and patience ask for."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Collection, Mapping, Sequence
+from typing import Any
+
+import psycopg
+from psycopg import pq
+from psycopg.conninfo import conninfo_to_dict, make_conninfo
+
+from mailforum.errors import ConfigError
+from mailforum.store.postgres.statements import BINARY, Statements, checked
+
+# Advisory locks are numbers. These are those of one site: a database has one.
+_SITE = 0x6D61696C_00000000  # what a list-less decision takes alone; + id: a list
+_JOB = 0x6D61696D_00000000  # + a hash of its name: a job that one process does
+MIGRATING = 0x6D61696E_00000000
+
+LARGE = 4 * 1024**2  # bytes; libpq keeps the room for the largest value that it has sent
+
+_SET = """
+SET lock_timeout = {patience}; SET TimeZone = 'UTC'; SET standard_conforming_strings = on;
+SET idle_in_transaction_session_timeout = 0; SET statement_timeout = 0; SET default_transaction_read_only = {readonly};
+SELECT set_config('synchronous_commit', 'on', false) WHERE current_setting('synchronous_commit') = 'off'
+"""
+
+_DEFAULTS = {
+    "application_name": "mailforum",
+    "connect_timeout": "5",
+    "keepalives": "1",
+    "keepalives_idle": "20",
+    "keepalives_interval": "5",
+    "keepalives_count": "3",
+    "tcp_user_timeout": "30000",  # ms; a host that is cut off does not hold a mail for longer
+    "client_encoding": "UTF8",
+    "target_session_attrs": "any",
+}
+
+
+def complete(url: str, **more: str) -> str:
+    """Return a connection string with what the URL leaves open. Raises ConfigError for one that cannot be read."""
+    try:
+        given = {name: str(value) for name, value in conninfo_to_dict(url).items() if value is not None}
+    except psycopg.ProgrammingError as error:
+        raise ConfigError(f"[store] url: {' '.join(str(error).split())}") from error
+    return make_conninfo(**{**_DEFAULTS, **more, **given, "client_encoding": "UTF8"})
+
+
+class Session:
+    """One connection, for one thread at a time. Transactions are ours to begin and end."""
+
+    def __init__(self, connection: psycopg.Connection[Any]) -> None:
+        self.connection = connection
+        self.pgconn = connection.pgconn
+        self.statements = Statements(connection.pgconn)
+        self.ending = False  # a COMMIT is on its way, and nobody knows yet what becomes of it
+
+    @property
+    def lost(self) -> bool:
+        """Say whether the connection is broken."""
+        return self.pgconn.status != pq.ConnStatus.OK
+
+    def simple(self, sql: str) -> pq.abc.PGresult:
+        """Run statements without parameters in one round trip; return the last one's result."""
+        return checked(self.pgconn.exec_(sql.encode()))
+
+    def begin(self, lists: Collection[int] | None) -> None:
+        """Begin a transaction that decides about `lists` (see `Database.write`), waiting for others to have decided."""
+        self.simple("; ".join(["BEGIN ISOLATION LEVEL READ COMMITTED", *_locks(lists)]))
+
+    def snapshot(self) -> None:
+        """Begin a transaction that reads one state of everything."""
+        self.simple("BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY")
+
+    def commit(self) -> None:
+        """End the transaction; it is on disk when this returns. Raises psycopg.Error."""
+        self.ending = True
+        result = self.pgconn.exec_(b"COMMIT")
+        self.ending = self.lost
+        checked(result)
+        if result.command_status == b"ROLLBACK":  # an error was caught by somebody who went on
+            raise psycopg.errors.InFailedSqlTransaction("the transaction was lost before it ended")
+
+    def rollback(self) -> None:
+        """Undo what the transaction has done, if there is one; never raises."""
+        if not self.lost and self.pgconn.transaction_status != pq.TransactionStatus.IDLE:
+            with contextlib.suppress(psycopg.Error):
+                self.simple("ROLLBACK")
+
+    def pipeline(self, query: str, rows: Sequence[Mapping[str, Any]]) -> None:
+        """Run a statement for each of the rows, without waiting for an answer in between."""
+        calls = [self.statements.call(query, row) for row in rows]
+        self.pgconn.enter_pipeline_mode()
+        try:
+            for call, values in calls:
+                self.pgconn.send_query_prepared(call.name, values, call.formats, BINARY)
+            self.pgconn.pipeline_sync()
+            results = self._until_synced()
+        finally:
+            if not self.lost:
+                self.pgconn.exit_pipeline_mode()
+        for result in results:
+            checked(result)
+
+    def _until_synced(self) -> list[pq.abc.PGresult]:
+        results: list[pq.abc.PGresult] = []
+        while not self.lost:
+            result = self.pgconn.get_result()
+            if result is None:
+                continue
+            if result.status == pq.ExecStatus.PIPELINE_SYNC:
+                return results
+            results.append(result)
+        raise psycopg.OperationalError("the connection was lost")
+
+    def lead(self, job: int) -> bool:
+        """Take a lock that is held until the session ends; False if another session has it."""
+        result = self.simple(f"SELECT pg_try_advisory_lock({_JOB + job})")
+        return result.get_value(0, 0) == b"t"
+
+    def close(self) -> None:
+        """Close the connection; never raises."""
+        self.connection.close()
+
+
+def _locks(lists: Collection[int] | None) -> list[str]:
+    if lists is None:
+        return [f"SELECT pg_advisory_xact_lock({_SITE})"]
+    if not lists:
+        return []
+    return [f"SELECT pg_advisory_xact_lock_shared({_SITE})"] + [
+        f"SELECT pg_advisory_xact_lock({_SITE + list_id})" for list_id in sorted(set(lists))
+    ]
+
+
+def connect(url: str, patience: float = 5.0, *, readonly: bool = False) -> Session:
+    """Open a connection. Raises psycopg.Error, and ConfigError for a URL that cannot be read.
+
+    `patience`: seconds that it waits for another's lock before it raises LockNotAvailable.
+    """
+    session = Session(psycopg.connect(complete(url), autocommit=True))
+    session.simple(_SET.format(patience=round(patience * 1000), readonly="on" if readonly else "off"))
+    return session

@@ -1,0 +1,176 @@
+"""Prepared statements, and values on their way to the server and back.
+
+This is psycopg's libpq without its cursors: a mail takes some thirty statements, and what a cursor does
+for each takes longer than the server needs for its answer. Values go in five types, which are all that we
+keep: int8, float8, text, bytea and bool. A type is that of the Python value, so a statement means the same
+whatever number it is called with. Where that is None the server says what it takes there, and another
+statement is prepared when a later value is of another type.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from decimal import Decimal
+from functools import lru_cache
+from struct import Struct
+from typing import Any, NamedTuple, cast
+
+from psycopg import pq
+from psycopg.adapt import Transformer
+from psycopg.errors import error_from_result
+
+Result = pq.abc.PGresult
+Row = dict[str, Any]
+Encoder = Callable[[Any], bytes]
+Decoder = Callable[[bytes], Any]
+
+DONE = (pq.ExecStatus.COMMAND_OK, pq.ExecStatus.TUPLES_OK)
+TEXT, BINARY = 0, 1
+NUMERIC = 1700  # what sum() makes of whole numbers
+
+_INT2, _INT4, _INT8, _FLOAT8 = Struct("!h"), Struct("!i"), Struct("!q"), Struct("!d")
+_PARAMETER = re.compile(r"%%|%\((\w+)\)s")
+
+
+class Sent(NamedTuple):
+    """How a Python type is sent: the number of PostgreSQL's type (0: text, as what is needed there), and the bytes."""
+
+    oid: int
+    format: int
+    encode: Encoder
+
+
+_SENT = {
+    bool: Sent(16, BINARY, lambda value: b"\x01" if value else b"\x00"),
+    int: Sent(20, BINARY, _INT8.pack),
+    float: Sent(701, BINARY, _FLOAT8.pack),
+    str: Sent(0, TEXT, str.encode),
+    bytes: Sent(17, BINARY, bytes),
+    type(None): Sent(0, TEXT, bytes),
+}
+
+# How a column is read, by the number of its type; psycopg knows the others.
+_READ: dict[int, Decoder] = {
+    16: b"\x01".__eq__,
+    17: bytes,
+    20: lambda data: _INT8.unpack(data)[0],
+    21: lambda data: _INT2.unpack(data)[0],
+    23: lambda data: _INT4.unpack(data)[0],
+    25: bytes.decode,
+    114: bytes.decode,  # JSON is read as text
+    701: lambda data: _FLOAT8.unpack(data)[0],
+}
+
+
+@lru_cache(maxsize=4096)
+def parsed(query: str) -> tuple[bytes, tuple[str, ...]]:
+    """Return a statement with `$1` for the first `%(name)s`, and the names in the order of their numbers."""
+    names: dict[str, int] = {}
+
+    def number(found: re.Match[str]) -> str:
+        return f"${names.setdefault(found[1], len(names) + 1)}" if found[1] else "%"
+
+    text = _PARAMETER.sub(number, query)
+    return text.encode(), tuple(names)
+
+
+def sent(kind: type) -> Sent:
+    """Return how values of a type are sent: an IntEnum as what it is made of. Raises TypeError for what is not kept."""
+    for known, how in _SENT.items():
+        if issubclass(kind, known):
+            return how
+    raise TypeError(f"a {kind.__name__} cannot be kept")
+
+
+class Prepared(NamedTuple):
+    """A statement as the server has it: its name there, and the types that it takes."""
+
+    name: bytes
+    oids: tuple[int, ...]
+
+    def takes(self, wanted: Sequence[Sent]) -> bool:
+        """Say whether it can be called with these."""
+        return all(not how.oid or how.oid == oid for how, oid in zip(wanted, self.oids, strict=True))
+
+
+class Call:
+    """A prepared statement for values of certain types, and how its rows are read."""
+
+    __slots__ = ("columns", "decoders", "encoders", "formats", "name")
+
+    def __init__(self, name: bytes, wanted: Sequence[Sent]) -> None:
+        self.name = name
+        self.encoders = [how.encode for how in wanted]
+        self.formats = [how.format for how in wanted]
+        self.columns: list[str] = []
+        self.decoders: list[Decoder] = []
+
+    def values(self, values: Sequence[Any]) -> list[bytes | None]:
+        """Return the values as they are sent."""
+        return [None if value is None else encode(value) for encode, value in zip(self.encoders, values, strict=True)]
+
+    def rows(self, result: Result) -> Iterator[Row]:
+        """Yield the rows of a result."""
+        if not self.decoders:
+            columns = range(result.nfields)
+            self.columns = [(result.fname(column) or b"").decode() for column in columns]
+            self.decoders = [_decoder(result.ftype(column)) for column in columns]
+        get, decoders = result.get_value, list(enumerate(self.decoders))
+        for row in range(result.ntuples):
+            values = [None if (data := get(row, column)) is None else decode(data) for column, decode in decoders]
+            yield dict(zip(self.columns, values, strict=True))
+
+
+def _decoder(oid: int) -> Decoder:
+    load: Decoder = Transformer().get_loader(oid, pq.Format.BINARY).load
+    if oid == NUMERIC:
+        return lambda data: _number(load(data))
+    return _READ.get(oid, load)
+
+
+def _number(value: Decimal) -> int | float:
+    return int(value) if value == value.to_integral_value() else float(value)
+
+
+class Statements:
+    """What one connection has prepared."""
+
+    def __init__(self, pgconn: pq.abc.PGconn) -> None:
+        self._pgconn = pgconn
+        self._prepared: dict[str, list[Prepared]] = {}
+        self._calls: dict[tuple[object, ...], Call] = {}
+        self._count = 0
+
+    def call(self, query: str, params: Mapping[str, Any]) -> tuple[Call, list[bytes | None]]:
+        """Return what to call for a statement with `%(name)s` in it, prepared if need be, and with which values."""
+        values = [params[name] for name in parsed(query)[1]]
+        key = (query, *map(type, values))
+        call = self._calls.get(key)
+        if call is None:
+            call = self._calls[key] = self._prepare(query, [sent(type(value)) for value in values])
+        return call, call.values(values)
+
+    def run(self, query: str, params: Mapping[str, Any]) -> tuple[Call, Result]:
+        """Run a statement. Raises psycopg.Error."""
+        call, values = self.call(query, params)
+        return call, checked(self._pgconn.exec_prepared(call.name, cast(Any, values), call.formats, BINARY))
+
+    def _prepare(self, query: str, wanted: list[Sent]) -> Call:
+        there = self._prepared.setdefault(query, [])
+        fit = next((one for one in there if one.takes(wanted)), None)
+        if fit is None:
+            self._count += 1
+            name = b"s%d" % self._count
+            checked(self._pgconn.prepare(name, parsed(query)[0], [how.oid for how in wanted]))
+            described = checked(self._pgconn.describe_prepared(name))
+            fit = Prepared(name, tuple(described.param_type(number) for number in range(described.nparams)))
+            there.append(fit)
+        return Call(fit.name, wanted)
+
+
+def checked(result: Result) -> Result:
+    """Return a result, or raise the psycopg.Error that it is."""
+    if result.status not in DONE:
+        raise error_from_result(result)
+    return result

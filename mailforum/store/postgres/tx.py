@@ -1,0 +1,62 @@
+"""A transaction on a PostgreSQL connection."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from itertools import islice
+from typing import cast
+
+from mailforum.store.database import Row
+from mailforum.store.postgres.session import Session
+
+AT_ONCE = 200  # statements under way at the same time; more, and both sides could wait for each other's buffers
+
+_HEAD = "SELECT substring(%s FROM 1 FOR %%(size)s::int) AS head FROM %s WHERE %s = %%(id)s"
+
+
+class PostgresTx:
+    """A transaction on one connection (see `Tx`)."""
+
+    def __init__(self, connection: Session, queries: Mapping[str, str]) -> None:
+        self.mail = ""
+        self._session = connection
+        self._statements = connection.statements
+        self._queries = queries
+
+    def run(self, query: str, /, **params: object) -> int:
+        _, result = self._statements.run(self._queries[query], params)
+        return result.command_tuples or 0
+
+    def insert(self, query: str, /, **params: object) -> int:
+        text = self._queries[query]
+        if "RETURNING" not in text:
+            text += "\nRETURNING id"
+        call, result = self._statements.run(text, params)
+        return next((cast(int, row["id"]) for row in call.rows(result)), 0)
+
+    def many(self, query: str, rows: Iterable[Mapping[str, object]], /) -> None:
+        waiting = iter(rows)
+        while some := list(islice(waiting, AT_ONCE)):
+            self._session.pipeline(self._queries[query], some)
+
+    def one(self, query: str, /, **params: object) -> Row | None:
+        call, result = self._statements.run(self._queries[query], params)
+        return next(call.rows(result), None)
+
+    def all(self, query: str, /, **params: object) -> list[Row]:
+        call, result = self._statements.run(self._queries[query], params)
+        return list(call.rows(result))
+
+    def inline(self, data: bytes, /) -> bytes | None:
+        return data
+
+    def fill(self, table: str, column: str, row_id: int, data: bytes, /) -> None:
+        pass  # it is there
+
+    def head(self, table: str, column: str, row_id: int, size: int, /) -> bytes:
+        call, result = self._statements.run(_HEAD % (column, table, _key(table)), {"size": size, "id": row_id})
+        return cast(bytes, next(call.rows(result))["head"])
+
+
+def _key(table: str) -> str:
+    return "post_id" if table == "body" else "id"

@@ -1,0 +1,67 @@
+"""Every statement is one that both databases understand."""
+
+import re
+import sqlite3
+from collections.abc import Iterator
+from contextlib import closing
+from importlib import resources
+from pathlib import Path
+
+import psycopg
+import pytest
+from psycopg import pq
+
+from mailforum.store import sqlite
+from mailforum.store.connection import connect
+from mailforum.store.migrate import migrate
+from mailforum.store.postgres import dialect
+from tests.support.postgres import database_url
+
+# How the driver sends a value (store/postgres), for each type that the server takes a parameter for.
+SENT = {16: 16, 17: 17, 20: 20, 23: 20, 701: 701, 25: 0, 114: 0}
+# A statement that does not say so itself gets the types from the values.
+SAID = {"intake.pace": {"now": 701, "every": 701, "ahead": 701}}
+PARAMETER = re.compile(r"%%|%\((\w+)\)s")
+
+
+@pytest.fixture
+def server() -> Iterator[pq.abc.PGconn]:
+    with database_url() as url, closing(psycopg.connect(url, autocommit=True)) as connection:
+        folder = resources.files("mailforum.store") / "sql" / "postgres" / "migrations"
+        for file in sorted(folder.iterdir(), key=lambda file: file.name):
+            connection.execute(file.read_bytes())
+        yield connection.pgconn
+
+
+def test_postgresql_prepares_every_statement_with_values_of_the_types_that_it_is_sent(server: pq.abc.PGconn) -> None:
+    faults = {name: fault for name, text in dialect.queries().items() if (fault := _fault(server, name, text))}
+    assert faults == {}
+
+
+def _fault(server: pq.abc.PGconn, name: str, text: str) -> str:
+    """Return what the server says against a statement, if anything."""
+    names: dict[str, int] = {}
+
+    def numbered(found: re.Match[str]) -> str:
+        return f"${names.setdefault(found[1], len(names) + 1)}" if found[1] else "%"
+
+    statement = PARAMETER.sub(numbered, text).encode()
+    said = SAID.get(name, {})
+    result = server.prepare(b"", statement, [said.get(each, 0) for each in names])  # as if each value were None
+    if result.status == pq.ExecStatus.COMMAND_OK:
+        described = server.describe_prepared(b"")
+        types = [described.param_type(number) for number in range(described.nparams)]
+        result = server.prepare(b"", statement, [SENT[each] for each in types])
+    return result.error_message.decode() if result.status != pq.ExecStatus.COMMAND_OK else ""
+
+
+def test_sqlite_compiles_every_statement(tmp_path: Path) -> None:
+    migrate(tmp_path / "test.db")
+    with closing(connect(tmp_path / "test.db")) as connection:
+        for name, text in sqlite.queries().items():
+            if not text.startswith("PRAGMA"):
+                values = dict.fromkeys(re.findall(r":(\w+)", text))
+                try:
+                    connection.execute(f"EXPLAIN {text}", values)
+                except sqlite3.Error as error:
+                    pytest.fail(f"{name}: {error}")
