@@ -248,7 +248,8 @@ def _repaired(args: argparse.Namespace, config: Config) -> Findings:
 
     log.setup()
     with alone(config.database) if isinstance(config.database, Path) else _nobody_serves(args):
-        if run_core(args, lambda core: core.db.read(health.problems)):
+        # An index of a server is made anew by its admin (REINDEX), who may do so while mail flows.
+        if isinstance(config.database, Path) and run_core(args, lambda core: core.db.read(health.problems)):
             if not _reindexed(args):
                 return  # tables are damaged too; what is wrong is said below
             yield Finding("ok", "mended: the indexes of the database were made anew")
@@ -280,8 +281,8 @@ def _reindexed(args: argparse.Namespace) -> bool:
     return not run_core(args, lambda core: core.db.read(health.problems))
 
 
-def _wrong(tx: Tx) -> Findings:
-    """What is wrong with the file, then with what is in it."""
+def _wrong(core: Core, tx: Tx) -> Findings:
+    """What is wrong with the file or the server's, then with what is in it."""
     from mailforum.forum import repair
     from mailforum.store import health
 
@@ -289,10 +290,9 @@ def _wrong(tx: Tx) -> Findings:
     for line in problems[:SHOWN]:
         yield Finding("error", f"database: {line}")
     if problems:
-        what = (
-            "the file is damaged: stop the server, try `mailforum check --repair`, and if that fails restore a backup"
-        )
-        yield Finding("error", f"database: {what}")
+        if core.config.store.url.file:
+            what = "stop the server, try `mailforum check --repair`, and if that fails restore a backup"
+            yield Finding("error", f"database: the file is damaged: {what}")
         return
     faults = repair.find(tx)
     for fault in faults[:SHOWN]:
@@ -305,7 +305,7 @@ def _wrong(tx: Tx) -> Findings:
 def _database(core: Core, tx: Tx) -> Findings:
     from mailforum.store import lists, queue
 
-    wrong = list(_wrong(tx))
+    wrong = list(_wrong(core, tx))
     yield from wrong
     if not wrong:
         yield Finding("ok", f"database: {core.config.database_name}")

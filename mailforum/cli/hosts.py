@@ -57,11 +57,11 @@ def _row(one: Living, ours: Marks) -> dict[str, object]:
     return {
         "host": one.name,
         "id": one.id,
-        "roles": one.roles,
+        "roles": ",".join(one.roles),
         "version": one.version,
         "since": when(one.started_at),
         "seen": when(one.seen_at),
-        "seen_seconds_ago": max(0, round(one.silent)),
+        "seen_seconds_ago": max(0, round(one.now - one.seen_at)),
         "differs": [each.what for each in alike.differences(ours, alike.from_text(one.keys))],
     }
 
@@ -115,7 +115,7 @@ def _hosts(living: Sequence[Living], ours: Marks) -> Findings:
     differing = [finding for one in living for finding in _compared(one, ours)]
     yield from differing
     for role, what in NEEDED.items() if living else ():
-        if not any(role in one.roles.split(",") for one in living):
+        if not any(role in one.roles for one in living):
             yield Finding("warning", f"hosts: no process has the role {role}: {what}")
     if not differing:
         names = ", ".join(dict.fromkeys(one.name for one in living))
@@ -133,5 +133,5 @@ def _compared(one: Living, ours: Marks) -> Findings:
         ("warning", [each.what for each in found if not each.grave]),
     ):
         if names:
-            what = f"{one.name} ({one.roles}) has not the same as this configuration: {', '.join(names)}"
+            what = f"{one.name} ({', '.join(one.roles)}) has not the same as this configuration: {', '.join(names)}"
             yield Finding(level, f"host: {what}")  # type: ignore[arg-type]

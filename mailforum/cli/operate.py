@@ -309,7 +309,10 @@ def print_completion(args: argparse.Namespace) -> None:
 
 def back_up(args: argparse.Namespace) -> int:
     """Write a consistent copy of the database to a new file that only we may read; 1 if it is damaged."""
-    path = Path(args.file)
+    path, config = Path(args.file), load_config(args)
+    if not isinstance(config.database, Path):
+        how = "its own tools make backups of it (pg_dump, pg_basebackup), `mailforum store copy` makes a file of it"
+        raise UsageError(f"the database is a PostgreSQL: {how}")
     try:
         os.close(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600))
     except FileExistsError:
@@ -320,7 +323,6 @@ def back_up(args: argparse.Namespace) -> int:
     except BaseException:
         path.unlink(missing_ok=True)
         raise
-    config = load_config(args)
     print(f"wrote {path} ({path.stat().st_size} bytes)")
     for line in wrong:
         note(f"the copy is damaged, since the database is: {line}")

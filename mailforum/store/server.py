@@ -11,7 +11,7 @@ EACH = 10  # connections that a process of ours may have open
 
 @dataclass(frozen=True, slots=True)
 class Settings:
-    """`number` is the version as 150004; `places` connections are there for all, of which so many are `taken`.
+    """`number` is the version as 150004; `places` connections are there for all.
 
     `now` is the server's clock, in seconds since the epoch.
     """
@@ -24,22 +24,21 @@ class Settings:
     full_page_writes: bool
     synchronous_commit: str
     places: int
-    taken: int
     now: float
 
 
 @dataclass(frozen=True, slots=True)
 class Living:
-    """A process that serves. `keys` are hashes of what has to be the same; it has been silent for some seconds."""
+    """A process that serves. `keys` are hashes of what has to be the same everywhere; `now`: when we looked."""
 
     id: int
     name: str
-    roles: str
+    roles: tuple[str, ...]
     version: str
     keys: str
     started_at: float
     seen_at: float
-    silent: float
+    now: float
 
 
 def settings(tx: Tx) -> Settings:
@@ -50,5 +49,8 @@ def settings(tx: Tx) -> Settings:
 
 
 def hosts(tx: Tx) -> list[Living]:
-    """Return all processes that serve, by name."""
-    return [Living(**{name: row[name] for name in Living.__slots__}) for row in tx.all("server.hosts")]
+    """Return all processes that serve, in the order in which they came."""
+    return [
+        Living(**{name: row[name] for name in Living.__slots__} | {"roles": tuple(row["roles"].split(","))})
+        for row in tx.all("server.hosts")
+    ]

@@ -5,10 +5,9 @@ SELECT CAST(current_setting('server_version_num') AS BIGINT) AS number, current_
        current_setting('synchronous_commit') AS synchronous_commit,
        CAST(current_setting('max_connections') AS BIGINT)
            - CAST(current_setting('superuser_reserved_connections') AS BIGINT) AS places,
-       (SELECT count(*) FROM pg_stat_activity WHERE backend_type = 'client backend') AS taken,
        CAST(extract(epoch FROM clock_timestamp()) AS DOUBLE PRECISION) AS now
 
 -- name: hosts
 SELECT id, name, roles, version, keys, started_at, seen_at,
-       CAST(extract(epoch FROM clock_timestamp()) AS DOUBLE PRECISION) - seen_at AS silent
-FROM host ORDER BY name, id
+       CAST(extract(epoch FROM clock_timestamp()) AS DOUBLE PRECISION) AS now
+FROM host ORDER BY id
