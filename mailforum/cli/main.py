@@ -25,6 +25,7 @@ from mailforum.cli import (
     queue,
     rethread,
     search,
+    store,
     threads,
     trace,
 )
@@ -35,6 +36,7 @@ MODULES = (
     operate,
     check,
     hosts,
+    store,
     demo,
     admin,
     members,
