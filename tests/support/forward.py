@@ -11,7 +11,7 @@ from tests.support.site import free_port
 
 
 class Way:
-    """Open or not, at a port that stays the same. `url` leads over it to the database of the URL that it was made of."""
+    """Open or not, at a port that stays the same. `url` leads over it to the database of the URL it was made of."""
 
     def __init__(self, url: str) -> None:
         parts = urlsplit(url)

@@ -223,7 +223,8 @@ class Statements:
         checked(self._pgconn.prepare(name, text, [how.oid for how in wanted]))
         self._pgconn.send_describe_prepared(name)
         result, _ = self._result(), self._result()
-        assert result is not None
+        if result is None:
+            raise psycopg.OperationalError("the connection was lost")
         described = checked(result)
         return Prepared(name, tuple(described.param_type(number) for number in range(described.nparams)))
 
