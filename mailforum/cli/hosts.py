@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 OLDEST = 130000  # the version of PostgreSQL that the tests run with is newer; older ones are no longer mended
 SKEW = 1.0  # seconds
-NEEDED = {"smtp": "no mail is taken in", "deliver": "nothing is sent", "clock": "digests and retries are not cared for"}
+NEEDED = {"smtp": "no mail is taken in", "deliver": "nothing is sent", "clock": "no digest is made"}
 
 
 def add(commands: Commands) -> None:
