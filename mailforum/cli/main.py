@@ -17,6 +17,7 @@ from mailforum.cli import (
     check,
     demo,
     export,
+    hosts,
     intake,
     members,
     operate,
@@ -24,6 +25,7 @@ from mailforum.cli import (
     queue,
     rethread,
     search,
+    store,
     threads,
     trace,
 )
@@ -33,6 +35,8 @@ from mailforum.errors import MailforumError
 MODULES = (
     operate,
     check,
+    hosts,
+    store,
     demo,
     admin,
     members,
