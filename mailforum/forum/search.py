@@ -24,15 +24,16 @@ from mailforum.mail.snippet import Snippet
 from mailforum.model import MailingList, Post
 from mailforum.store import posts, search, upkeep
 from mailforum.store.database import Database, Tx
-from mailforum.store.search import Query, Words
+from mailforum.store.match import EACH, WITH_FILE, Query
+from mailforum.store.search import Words
 
 # To be raised whenever `words_of` returns something else for any mail: the index is then made anew, as what is in
 # it can only be taken out with the very same tokens. Unicode's tables come with Python.
 RULES = f"1 {unicodedata.unidata_version}"
-NONE = Words("", "", "", search.EACH)
+NONE = Words("", "", "", EACH)
 MAX_READ = 2 * 1024**2  # bytes of a post that are read: the names of files behind them are not found
 MAX_TEXT = 200_000  # characters of a post that can be found
-STEP_BYTES = 4 * 1024**2
+STEP_BYTES = 512 * 1024  # nobody waits for the words of posts, but others wait until they are written
 _SHOWN = 512 * 1024  # bytes of a post in which a snippet is looked for
 _SHORT = 10  # lines: a longer signature is none
 _WHOLE_QUOTES = 1_000_000
@@ -79,15 +80,15 @@ def _words(msg: Message, parts: tuple[Part, ...] | None) -> Words:
     try:
         found = _body(msg, parts)
         text, files = _own(msg, found.text[:MAX_TEXT]), [attached.filename for attached in found.attachments]
-        flags = [search.EACH, *([search.WITH_FILE] if files else [])]
+        flags = [EACH, *([WITH_FILE] if files else [])]
     except Exception:
-        text, files, flags = "", [], [search.EACH]
+        text, files, flags = "", [], [EACH]
     author = f"{msg.author.name} {msg.author.address}" if msg.author else msg.text("From")
     return Words(
-        fold.words(subjects.base(msg.subject)),
-        fold.words(author),
-        fold.words(_NOISE.sub("", text)),
-        " ".join([*filter(None, map(fold.words, files)), *flags]),
+        fold.fold(subjects.base(msg.subject)),
+        fold.fold(author),
+        fold.fold(_NOISE.sub("", text)),
+        " ".join([*map(fold.fold, files), *flags]),
     )
 
 

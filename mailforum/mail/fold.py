@@ -51,11 +51,6 @@ def fold(text: str) -> str:
     return _by_line(text, lambda line: _RUN.sub(_pairs, _plain(line)))
 
 
-def words(text: str) -> str:
-    """Return the tokens of `text` with a blank between them."""
-    return " ".join(tokens(fold(text)))
-
-
 def plain(text: str) -> str:
     """Return `text` without case and accents, not cut into pairs; what is no letter or digit is a blank or ASCII."""
     return _by_line(text, _plain)

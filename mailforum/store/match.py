@@ -14,6 +14,7 @@ from typing import Literal, NamedTuple
 # What stands in `files` beside the names of files; no word can be that.
 EACH = "\ue000"
 WITH_FILE = "\ue001"
+LIST = "\ue002"  # and its id; in PostgreSQL only
 
 LONGEST = 500  # characters of a token that PostgreSQL compares: it takes 2,046 bytes
 # There, words of these fields stand in the index a second time, with a mark before them.
@@ -58,15 +59,14 @@ class Query:
         return (*self.none, _FILE) if self.attachment is False else self.none
 
 
-def asked(every: Sequence[Group], none: Sequence[Term] = ()) -> dict[str, object]:
-    """Return the parameters of a statement that looks for one of each group and none of `none`; for all posts
-    if there is neither.
+def asked(every: Sequence[Group], none: Sequence[Term] = (), list_id: int = 0) -> dict[str, object]:
+    """Return the parameters of a statement that looks for one of each group and none of `none`, on a list (0: on any).
 
     `match` is for FTS5. For PostgreSQL, `words` is what its index answers; where phrases have to be looked for in
     what that finds, `exact` is the whole search, and `every_text` and `none_text` are the same for posts of which
     the index cannot know where all their words stand.
     """
-    return {"match": _fts5(every, none), **_tsquery(every, none)}
+    return {"match": _fts5(every, none), **_tsquery(every, none, list_id)}
 
 
 def _fts5(every: Iterable[Group], none: Sequence[Term]) -> str:
@@ -80,11 +80,12 @@ def _quoted(term: Term) -> str:
     return f'{field}"{" ".join(term.tokens)}"{" *" if term.prefix else ""}'
 
 
-def _tsquery(every: Sequence[Group], none: Sequence[Term]) -> dict[str, object]:
+def _tsquery(every: Sequence[Group], none: Sequence[Term], list_id: int) -> dict[str, object]:
+    groups = [*every, (Term((f"{LIST}{list_id}",)),)] if list_id else every
     phrases = any(len(term.tokens) > 1 for group in (*every, none) for term in group)
     single = [term for term in none if len(term.tokens) == 1]
     return {
-        "words": _boolean(every, single, " & "),
+        "words": _boolean(groups, single, " & "),
         "exact": _boolean(every, none, " <-> ") if phrases else None,
         "every_text": json.dumps([list(map(_text, group)) for group in every]),
         "none_text": json.dumps(list(map(_text, none))),

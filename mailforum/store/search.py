@@ -10,15 +10,16 @@ that a million posts have, the newest are looked at, and no others.
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import NamedTuple
 
 from mailforum.store.database import Tx
 from mailforum.store.match import EACH as EACH
 from mailforum.store.match import WITH_FILE as WITH_FILE
-from mailforum.store.match import Group, asked, lexemes
 from mailforum.store.match import Query as Query
 from mailforum.store.match import Term as Term
+from mailforum.store.match import asked, lexemes
 
 DAY = 2**13  # entries of one day; if there are more posts, they count for the next
 LIST = 2**30  # entries of a list: 131,072 days
@@ -31,9 +32,11 @@ MERGE = 4  # FTS5's own
 # once, which is up to the whole index, and everybody who writes would wait.
 MERGE_LATE = 8
 
+_BETWEEN = re.compile("[^0-9a-z\x80-\U0010ffff]+")
+
 
 class Words(NamedTuple):
-    """What is to be found of a post, as tokens (mail/fold.py) with a blank between them."""
+    """What is to be found of a post, as tokens (mail/fold.py)."""
 
     subject: str
     author: str
@@ -88,7 +91,8 @@ def add(tx: Tx, words: Mapping[int, Words]) -> int:
     rows = tx.all("search.still_waiting", ids=json.dumps(list(words)))  # in order: FTS5 is fast then
     for row in rows:
         entry = _free(tx, row["list_id"], int(row["date"] // 86400))
-        tx.run("search.add", entry=entry, **words[row["id"]]._asdict())
+        fields = words[row["id"]]._asdict()
+        tx.run("search.add", entry=entry, **{name: _BETWEEN.sub(" ", text).strip() for name, text in fields.items()})
         tx.run("search.mark", entry=entry, post_id=row["id"])
     return len(rows)
 
@@ -165,7 +169,7 @@ def find(tx: Tx, list_id: int, query: Query, threads: Sequence[int] | None = Non
     name before one of the text; what is equally good, or cannot be told apart, stands by date, the newest first.
     """
     first, last = _stretch(list_id, query)
-    words = asked(query.groups, query.without) if query.groups or query.without else {}
+    words = asked(query.groups, query.without, list_id) if query.groups or query.without else {}
     if threads is not None:
         found = list(_among(tx, words, first, last, json.dumps(list(threads))))
     else:
@@ -211,7 +215,8 @@ def _scores(tx: Tx, query: Query, found: Ranked) -> dict[int, float]:
         telling = [group for group in query.every if any(term.prefix for term in group)]
     if not telling:
         return {}
-    terms = [[lexemes(term), counts[term]] for group in telling for term in group]
+    posts = {term: count if count <= COMMON else len(entries) for term, count in counts.items()}
+    terms = [[lexemes(term), posts[term]] for group in telling for term in group]
     stretch = {"first": min(entries), "last": max(entries), "limit": 4 * WINDOW}
     which = {"entries": json.dumps(entries), "terms": json.dumps(terms)}
     return {row["entry"]: row["score"] for row in tx.all("search.scores", **asked(telling), **stretch, **which)}

@@ -3,7 +3,9 @@
 
 -- name: add
 INSERT INTO full_text (entry, length, words, whole)
-SELECT :entry, length, words, whole FROM searched(:subject, :author, :files, :text)
+-- The list is a word as well, so that a search does not have to look at what others have said.
+SELECT :entry, length - 1, words, whole
+FROM searched(:subject, :author, concat(CAST(:files AS TEXT), U&' \E002', CAST(:entry AS BIGINT) / 1073741824), :text)
 
 -- name: remove
 DELETE FROM full_text WHERE entry = :entry
@@ -18,14 +20,15 @@ SELECT rules FROM indexed_by FOR UPDATE
 SELECT TRUE AS known
 
 -- name: newest
-WITH found AS MATERIALIZED (
-    SELECT entry FROM full_text
-    WHERE words @@ CAST(:words AS TSQUERY) AND entry BETWEEN :first AND :last ORDER BY entry DESC)
-SELECT entry FROM found
+-- OFFSET 0: each step is done as it stands. Otherwise all words of one post after the other would be looked through.
+SELECT entry FROM (
+    SELECT entry FROM (
+        SELECT entry FROM full_text WHERE words @@ CAST(:words AS TSQUERY) OFFSET 0) AS having_words
+    WHERE entry BETWEEN :first AND :last ORDER BY entry DESC OFFSET 0) AS found
 WHERE CAST(:exact AS TSQUERY) IS NULL OR (
     SELECT CASE WHEN whole IS NULL THEN words @@ CAST(:exact AS TSQUERY) ELSE has_words(whole, :every_text, :none_text) END
     FROM full_text WHERE full_text.entry = found.entry)
-LIMIT :limit
+ORDER BY entry DESC LIMIT :limit
 
 -- name: newest_of_threads
 WITH own AS MATERIALIZED (
@@ -54,7 +57,7 @@ ranked AS MATERIALIZED (
     FROM full_text WHERE entry IN (SELECT value FROM number_each(:entries)))
 SELECT entry, -sum(weight * found / (found + long)) AS score
 FROM ranked CROSS JOIN rare CROSS JOIN LATERAL (
-    SELECT 6 * ts_rank_cd('{0.16666667, 0.33333333, 0.5, 1}', ranked.words, rare.words) AS found) AS counted
+    SELECT 6 * ts_rank_cd('{0.16666667, 0.33333333, 0.5, 1}', ranked.words, rare.words) AS found OFFSET 0) AS counted
 GROUP BY entry
 
 -- name: merge_from
