@@ -97,14 +97,14 @@ class Marks:
         now = self._clock.now()
         judged = [item if isinstance(item, queue.Mark) else self._mark(item, now) for item in items]
         opened = self._pace.learn(_lessons(items, judged), self._clock.monotonic())
-        written = await self._write(judged, opened, now, _decided(items, judged))
+        revived = await self._write(judged, opened, now, _lists_of_failures(items, judged))
         _log(items, judged, now)
         for breaker, count in zip(opened, written.revived, strict=True):
             self._open(breaker, count)
         return [Fenced() if mark.lane >= 0 and mark.host in written.gone else None for mark in judged]
 
     async def _write(
-        self, marks: list[queue.Mark], opened: list[Opened], now: float, lists: Collection[int] | None
+        self, marks: list[queue.Mark], opened: list[Opened], now: float, lists: Collection[int]
     ) -> _Written:
         """Write marks down as soon as that can be done. `lists`: those whose members' failures are counted."""
         counted = True
@@ -168,16 +168,6 @@ def _settle(tx: Tx, marks: list[queue.Mark], opened: list[Opened], now: float, c
     return _Written([queue.revive(tx, breaker.refused, now + breaker.pause) for breaker in opened], gone)
 
 
-def _decided(items: list[Ended | queue.Mark], marks: list[queue.Mark]) -> Collection[int] | None:
-    """Return the lists whose members' failures are counted; None if one is unknown."""
-    lists = {
-        item.task.list_id
-        for item, mark in zip(items, marks, strict=True)
-        if isinstance(item, Ended) and any(status.state is State.FAILED for _, status, _ in mark.ended)
-    }
-    return None if None in lists else [one for one in lists if one is not None]
-
-
 def _count(tx: Tx, marks: list[queue.Mark], now: float) -> None:
     """Count what has failed, but not what others have in hand by now, nor what was written down before."""
     for mark in marks:
@@ -186,6 +176,15 @@ def _count(tx: Tx, marks: list[queue.Mark], now: float) -> None:
         for due, status in failed:
             if due.id in ours:
                 bounces.failed(tx, due.member_id, due.mailing_id, status, now)
+
+
+def _lists_of_failures(items: list[Ended | queue.Mark], marks: list[queue.Mark]) -> set[int]:
+    """Return the lists (ids) whose members' failures are counted; of what went well or waits, nothing is."""
+    return {
+        item.task.list_id
+        for item, mark in zip(items, marks, strict=True)
+        if isinstance(item, Ended) and item.task.list_id and any(one.state is State.FAILED for _, one, _ in mark.ended)
+    }
 
 
 def _lessons(items: list[Ended | queue.Mark], marks: list[queue.Mark]) -> list[Lesson]:

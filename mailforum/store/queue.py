@@ -152,8 +152,11 @@ def fan_out(tx: Tx, mailing_id: int, modes: Sequence[Mode], author: str = "") ->
 
 
 def go_on_fanning_out(tx: Tx) -> bool:
-    """Queue the next deliveries of a mailing that is not fanned out; say if there was one."""
-    row = tx.one("queue.next_to_fan_out")
+    """Queue the next deliveries of a mailing that is not fanned out; say if there was one.
+
+    Others may do the same at the same time: each takes a mailing that no other has.
+    """
+    row = tx.one("queue.fan_next")
     if row:
         where = {name: row[name] for name in ("id", "after", "last", "modes", "author")}
         queued = tx.run("queue.fan_out", **where, limit=STEP)

@@ -24,9 +24,9 @@ SET fan_modes = :modes, fan_author = :author,
 WHERE id = :id
 
 -- name: fanning
-SELECT id FROM mailing WHERE fan_after < fan_last LIMIT 1
+SELECT 1 FROM mailing WHERE fan_after < fan_last LIMIT 1
 
--- name: next_to_fan_out
+-- name: fan_next
 SELECT id, fan_after AS after, fan_last AS last, fan_modes AS modes, fan_author AS author
 FROM mailing WHERE fan_after < fan_last ORDER BY id LIMIT 1
 

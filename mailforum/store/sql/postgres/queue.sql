@@ -75,6 +75,7 @@ WHERE id IN (SELECT value FROM number_each(:ids)) AND done_at IS NULL AND claim 
 UPDATE delivery SET due_at = :due_at, claim = 0
 WHERE done_at IS NULL AND claim = :host AND id IN (SELECT value FROM number_each(:ids))
 
--- name: next_to_fan_out
+-- name: fan_next
+-- Whoever else is at it has another mailing; of this one nobody has what is not committed yet.
 SELECT id, fan_after AS after, fan_last AS last, fan_modes AS modes, fan_author AS author
-FROM mailing WHERE fan_after < fan_last ORDER BY id LIMIT 1 FOR UPDATE SKIP LOCKED
+FROM mailing WHERE fan_after < fan_last ORDER BY id LIMIT 1 FOR NO KEY UPDATE SKIP LOCKED
