@@ -71,7 +71,7 @@ class Host:
         self.living: tuple[Living, ...] = ()
 
     async def __aenter__(self) -> Host:
-        await self._beat()
+        await self.beat()
         self._tasks = [asyncio.create_task(self._keep_beating())]
         if DELIVER in self._roles:
             self._tasks.append(asyncio.create_task(self._keep_looking()))
@@ -116,9 +116,9 @@ class Host:
                 async with asyncio.timeout(self._lease / BEATS if self.id else AGAIN):
                     await self._hurry.wait()
             self._hurry.clear()
-            await self._beat()
+            await self.beat()
 
-    async def _beat(self) -> None:
+    async def beat(self) -> None:
         """Look who is there, say that we have, and bury who is not heard of; become a new host if we are none."""
         try:
             host = self.id or await self._db.write(self._register)
@@ -127,8 +127,7 @@ class Host:
                 self.lost(host)
                 return
             self._see(host, living)
-            for one in await self._db.write(lambda tx: hosts.bury(tx, self._lease), lists=()):
-                log.event("host_lost", logging.ERROR, host=one.id, name=one.name, silent=round(one.silent, 1))
+            await self._bury()
             if self._clock.monotonic() - self._cleared_at > FORGET:
                 self._cleared_at = self._clock.monotonic()
                 await self._db.write(hosts.forget, lists=())
@@ -136,6 +135,13 @@ class Host:
             logger.error("the hosts cannot be looked after: %s", error.reason)
         except Exception:
             logger.exception("the hosts cannot be looked after")
+
+    async def _bury(self) -> None:
+        buried = await self._db.write(lambda tx: hosts.bury(tx, self._lease), lists=())
+        for one in buried:
+            log.event("host_lost", logging.ERROR, host=one.id, name=one.name, silent=round(one.silent, 1))
+        gone = {one.id for one in buried}
+        self.living = tuple(one for one in self.living if one.id not in gone)
 
     def _register(self, tx: Tx) -> int:
         return hosts.register(tx, self._name, self._roles, __version__, self._keys)
@@ -158,9 +164,9 @@ class Host:
     async def _keep_looking(self) -> None:
         while True:
             await self._clock.sleep(LOOK)
-            await self._look()
+            await self.look()
 
-    async def _look(self) -> None:
+    async def look(self) -> None:
         """Hear of breakers that others have opened."""
         try:
             found = await self._db.peek(hosts.rests)

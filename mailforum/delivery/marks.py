@@ -97,7 +97,7 @@ class Marks:
         now = self._clock.now()
         judged = [item if isinstance(item, queue.Mark) else self._mark(item, now) for item in items]
         opened = self._pace.learn(_lessons(items, judged), self._clock.monotonic())
-        revived = await self._write(judged, opened, now, _lists_of_failures(items, judged))
+        written = await self._write(judged, opened, now, _lists_of_failures(items, judged))
         _log(items, judged, now)
         for breaker, count in zip(opened, written.revived, strict=True):
             self._open(breaker, count)
