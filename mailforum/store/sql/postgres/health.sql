@@ -1,15 +1,27 @@
 -- name: integrity
--- The server keeps its files whole and says so when they are not; pg_amcheck looks into all of them.
-SELECT 'the index ' || CAST(indexrelid AS regclass) || ' is not valid; REINDEX makes it anew' AS integrity_check
-FROM pg_index WHERE NOT indisvalid
+SELECT damage.what FROM pg_tables, damage(tablename) WHERE schemaname = current_schema() ORDER BY tablename
+
+-- name: tables
+SELECT tablename AS name FROM pg_tables WHERE schemaname = current_schema() ORDER BY tablename
+
+-- name: integrity_of
+SELECT what FROM damage(:table)
+
+-- name: reindex
+DO $$
+DECLARE one RECORD;
+BEGIN
+    FOR one IN SELECT tablename AS name FROM pg_tables WHERE schemaname = current_schema() LOOP
+        EXECUTE format('REINDEX TABLE %I', one.name);
+    END LOOP;
+END $$
 
 -- name: dangling
--- The server lets none be.
-SELECT '' AS "table", '' AS parent, '' AS field, 0 AS n WHERE FALSE
+SELECT "table", parent, field, n FROM dangling()
 
 -- name: digests_ahead
 SELECT id, 'posts to come would be in no digest of ' || address AS what FROM list
-WHERE digested_post > coalesce(pg_sequence_last_value(CAST(pg_get_serial_sequence('post', 'id') AS regclass)), 0)
+WHERE digested_post > coalesce(pg_sequence_last_value(CAST(pg_get_serial_sequence('post', 'id') AS REGCLASS)), 0)
 
 -- name: labels_behind
 SELECT thread.id, 'the count of posts of thread #' || thread.number || ' of ' || list.address || ' is behind' AS what
@@ -22,5 +34,5 @@ WHERE thread.last_label < given.label
 -- name: mend_labels_behind
 UPDATE thread SET last_label = (
     SELECT max(CAST(split_part(label, '.', 2) AS BIGINT)) FROM post
-    WHERE post.list_id = thread.list_id AND CAST(split_part(label, '.', 1) AS BIGINT) = thread.number)
+    WHERE post.list_id = thread.list_id AND label > thread.number || '.' AND label < thread.number || '/')
 WHERE id IN (SELECT value FROM number_each(:ids))
