@@ -87,7 +87,7 @@ class Service:
         try:
             await self._start()
         except BaseException:
-            await self._stack.aclose()
+            await self.__aexit__()  # what has begun to work meanwhile is let finish as well
             raise
         return self
 
