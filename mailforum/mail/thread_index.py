@@ -32,7 +32,7 @@ def read(value: str) -> str:
         data = base64.b64decode(letters + "=" * (-len(letters) % 4), validate=True)
     except (binascii.Error, ValueError):
         return ""
-    whole = len(data) >= ROOT and (len(data) - ROOT) % STEP == 0
+    whole = ROOT <= len(data) <= ROOT + STEP * _MAX_STEPS and (len(data) - ROOT) % STEP == 0
     return data.hex() if whole and data.startswith(_BEGIN) and len(set(data[6:ROOT])) > 1 else ""
 
 
