@@ -155,14 +155,3 @@ async def test_a_newer_database_is_refused_with_a_clear_line(store: str) -> None
             connection.executescript(f"{taken}; PRAGMA user_version = {newer}")
     with pytest.raises(ConfigError, match="newer mailforum"):
         await open_database(store)
-
-
-async def test_what_is_far_larger_than_a_socket_takes_at_once_goes_in_whole(db: Database) -> None:
-    def keep(tx: Tx) -> int:
-        for number in range(3):
-            values = dict.fromkeys(("who", "what", "list", "target", "before", "after"), str(number) * 1_000_000)
-            tx.put("audit.add", at=1.0, **values)
-        return len(tx.all("audit.page", list="", since=0.0, until=9.0, after=0, limit=9))
-
-    async with asyncio.timeout(20):
-        assert await db.write(keep) == 3
