@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from mailforum.store import claims
+from mailforum.store import claims, stats
 from mailforum.store.database import Tx
 from tests.support.hosts import Sender, beat, hosts
 from tests.support.sink import Mail, Sink
@@ -59,11 +59,13 @@ async def test_who_begins_to_send_names_nothing_that_others_have_under_way(
             first.start()
             await until(lambda: gate.waiting == 2)
             second.start()
-            await second.post(["new@example.com"])
-            await until(lambda: gate.waiting == 3)
+            await until(lambda: second.worker._source._began_at)  # type: ignore[attr-defined]  # it has looked
             assert not events(caplog, "uncertain")
             rows = await first.db.read(lambda tx: tx.all("queue.in_flight", first=0, last=2**40))
-            assert len(rows) == 3
+            assert len(rows) == 2
+            in_hand = await first.db.read(stats.in_hand)
+            assert [(one.name, one.in_hand) for one in in_hand] == [("host0", 2), ("host1", 0)]
+            assert (first.worker.in_hand, second.worker.in_hand) == (2, 0)
             gate.open.set()
             await done(first)
 
