@@ -135,6 +135,7 @@ class Service:
         self.host = alike.host_of(self.core, self.roles)
         if self.host:
             await self._stack.enter_async_context(self.host)
+            self.core.ids.as_host(self.host.id)
             alike.warn(alike.marks_of(self.config), self.host)
 
     async def _start_deliver(self) -> None:

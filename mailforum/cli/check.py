@@ -259,9 +259,7 @@ def _repaired(args: argparse.Namespace, config: Config) -> Findings:
 @contextmanager
 def _nobody_serves(args: argparse.Namespace) -> Generator[None]:
     """Raise ConfigError where a process serves the database."""
-    from mailforum.store import hosts
-
-    if living := run_core(args, lambda core: core.db.read(hosts.living)):
+    if living := run_core(args, lambda core: core.db.read(lambda tx: hosts.serving(core, tx))):
         names = ", ".join(dict.fromkeys(one.name for one in living))
         raise ConfigError(f"{names} serves it; stop all that do (`mailforum hosts`)")
     yield
