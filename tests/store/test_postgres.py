@@ -265,7 +265,6 @@ async def test_who_leads_and_stands_still_leads_no_more(url: str, monkeypatch: p
     await two.close()
 
 
-
 async def test_a_database_in_another_encoding_is_refused() -> None:
     with database_url() as url:
         server = cluster()

@@ -127,7 +127,7 @@ class Session:
         connection stays.
         """
         result = self.simple(
-            f"SELECT set_config(name, '{LEADS}', false) FROM pg_settings WHERE name = 'idle_session_timeout';"
+            f"SELECT set_config(name, '{LEADS}', false) FROM pg_settings WHERE name = 'idle_session_timeout';"  # noqa: S608
             f"SELECT pg_try_advisory_lock({_JOB + job})"
         )
         return result.get_value(0, 0) == b"t"
