@@ -8,9 +8,9 @@ from contextlib import closing, contextmanager
 from pathlib import Path
 
 from mailforum.errors import UsageError
-from mailforum.store.move import file
-from mailforum.store.move.ends import End, fence_of
-from mailforum.store.move.moving import Moved, move
+from mailforum.store.move import file, moving
+from mailforum.store.move.ends import End
+from mailforum.store.move.moving import Moved
 from mailforum.store.opening import file_of, is_server, psycopg_is_here
 from mailforum.store.trouble import unavailable
 
@@ -30,7 +30,7 @@ def copy(source: Url, target: Url, step: Callable[[int, int], None], *, rehearse
             closing(_source(source, served=rehearsed_at is not None)) as from_,
             closing(_target(target)) as to,
         ):
-            return move(from_, to, step, rehearsed_at)
+            return moving.move(from_, to, step, rehearsed_at)
 
 
 def back_up(source: Url, path: Path, step: Callable[[int, int], None], now: float) -> Moved:
@@ -40,16 +40,13 @@ def back_up(source: Url, path: Path, step: Callable[[int, int], None], now: floa
         closing(_source(source, served=True)) as from_,
         closing(file.target(path, single=True)) as to,
     ):
-        return move(from_, to, step, now)
+        return moving.move(from_, to, step, now)
 
 
 def reopen(url: Url) -> bool:
-    """Have a database served again that was moved; False if it is open. Raises UsageError for a copy that is not whole,
-    else as `copy`."""
+    """Do as `moving.reopen`. Raises as `copy`."""
     with _explained(), closing(_source(url)) as end:
-        if end.has("copying"):
-            raise UsageError(f"{end.name}: {fence_of(end).closed}")
-        return fence_of(end).closed is not None and not end.run("UPDATE fence SET closed = NULL")
+        return moving.reopen(end)
 
 
 def _source(url: Url, *, served: bool = False) -> End:

@@ -43,6 +43,14 @@ class End(Protocol):
         """Name who works with it now."""
         ...
 
+    def bar(self, tables: Sequence[Table], reason: str) -> None:
+        """See to it that nobody writes to these tables any more; who does just now is waited for."""
+        ...
+
+    def unbar(self, tables: Sequence[Table]) -> None:
+        """Undo that."""
+        ...
+
     def run(self, sql: str, *params: object) -> list[Sequence[Any]]:
         """Run a statement with `?` for its parameters; return its rows, if it has some."""
         ...

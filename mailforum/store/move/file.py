@@ -20,6 +20,8 @@ from mailforum.store.move.rows import Row
 from mailforum.store.move.tables import Table
 from mailforum.store.schema import Schema, steps
 
+_EVENTS = ("INSERT", "UPDATE", "DELETE")
+
 
 class FileEnd:
     """See `End`. To be closed."""
@@ -46,6 +48,20 @@ class FileEnd:
 
     def served_by(self) -> list[str]:
         return []  # we hold the lock, or it was said that it does not matter
+
+    def bar(self, tables: Sequence[Table], reason: str) -> None:
+        text = reason.replace("'", "''")
+        for table in tables:
+            for event in _EVENTS:
+                self.run(
+                    f"CREATE TRIGGER IF NOT EXISTS barred_{event}_{table.name} BEFORE {event} ON {table.name} "
+                    f"BEGIN SELECT RAISE(ABORT, '{text}'); END"
+                )
+
+    def unbar(self, tables: Sequence[Table]) -> None:
+        for table in tables:
+            for event in _EVENTS:
+                self.run(f"DROP TRIGGER IF EXISTS barred_{event}_{table.name}")
 
     def run(self, sql: str, *params: object) -> list[Sequence[Any]]:
         return self._connection.execute(sql, params).fetchall()

@@ -47,10 +47,10 @@ class Moved:
     uncertain: tuple[int, ...]
     wrong: tuple[str, ...]
 
-    @property
-    def same(self) -> bool:
-        """Say whether all has arrived."""
-        return not self.wrong and all(each.read == each.there for each in self.arrived)
+    def faults(self) -> list[str]:
+        """Say what has not arrived as it was; nothing, if all is well."""
+        missing = [f"{each.table} is not what was read" for each in self.arrived if each.read != each.there]
+        return [*missing, *self.wrong]
 
 
 def move(source: End, target: End, step: Step, copied_at: float | None = None) -> Moved:
@@ -63,11 +63,22 @@ def move(source: End, target: End, step: Step, copied_at: float | None = None) -
     return _Move(source, target, step, copied_at).run()
 
 
+def reopen(end: End) -> bool:
+    """Have a database served again that was moved; False if it is open. Raises UsageError for a part of a copy."""
+    closed = fence_of(end).closed
+    if end.has("copying"):
+        raise UsageError(f"{end.name}: {closed}")
+    with end.transaction():
+        end.unbar(_tables(_number(end)))
+        end.run("UPDATE fence SET closed = NULL")
+    return closed is not None
+
+
 class _Move:
     def __init__(self, source: End, target: End, step: Step, copied_at: float | None) -> None:
         self._source, self._target, self._step = source, target, step
         self._number = _number(source)
-        self._tables = tables(each for each in steps("sqlite") if each.number <= self._number)
+        self._tables = _tables(self._number)
         self._fence = fence_of(source)
         self._copied_at = copied_at or self._fence.copied_at
         self._closing = f"it was moved to {target.name}; `mailforum store reopen` opens it again"
@@ -93,7 +104,7 @@ class _Move:
         arrived = tuple(Arrived(t.name, s, self._look(t)) for t, s in zip(self._tables, sums, strict=True))
         wrong = (*self._target.dangling(), *self._target.damage())
         moved = Moved(arrived, self._changed(), uncertain, wrong)
-        if moved.same:
+        if not moved.faults():
             self._open(given)
         return moved
 
@@ -113,10 +124,12 @@ class _Move:
 
     def _shut(self) -> None:
         """See to it that nobody works with the source any more."""
-        self._source.run("UPDATE fence SET closed = ?", self._closing)
         if hosts := self._source.served_by():
-            self._source.run("UPDATE fence SET closed = ?", self._fence.closed)
             raise UsageError(f"{self._source.name} is being served by {', '.join(hosts)}; stop that first")
+        if self._fence.closed is None:
+            with self._source.transaction():
+                self._source.bar(self._tables, self._closing)
+                self._source.run("UPDATE fence SET closed = ?", self._closing)
 
     def _prepare(self, origin: str) -> None:
         self._target.make(self._number)
@@ -201,6 +214,10 @@ class _Move:
     def _uncertain(self) -> tuple[int, ...]:
         found = self._source.run("SELECT deliveries FROM in_flight ORDER BY lane")
         return tuple(delivery for (deliveries,) in found for delivery in json.loads(deliveries))
+
+
+def _tables(number: int) -> tuple[Table, ...]:
+    return tables(each for each in steps("sqlite") if each.number <= number)
 
 
 def _number(source: End) -> int:

@@ -7,7 +7,6 @@ from contextlib import contextmanager
 from typing import Any
 
 import psycopg
-from psycopg.conninfo import conninfo_to_dict
 
 from mailforum.errors import UsageError
 from mailforum.store.move.ends import Fence
@@ -16,6 +15,7 @@ from mailforum.store.move.tables import Table
 from mailforum.store.postgres import migrate
 from mailforum.store.postgres.session import Session, complete
 from mailforum.store.schema import Schema, steps
+from mailforum.units import DatabaseUrl
 
 _MOVING = 0x6D61696F_00000000  # an advisory lock: one move at a time
 
@@ -37,6 +37,11 @@ JOIN pg_class ON pg_class.oid = indrelid AND relnamespace = to_regnamespace(curr
 WHERE NOT EXISTS (SELECT 1 FROM pg_constraint WHERE conindid = indexrelid) ORDER BY 1
 """
 _HOSTS = "SELECT name FROM host WHERE seen_at > extract(epoch FROM clock_timestamp()) - %s"
+# To those who write it is a database that can only be read.
+_BARRED = """
+CREATE OR REPLACE FUNCTION barred() RETURNS TRIGGER LANGUAGE plpgsql AS
+$$ BEGIN RAISE EXCEPTION 'REASON' USING ERRCODE = '25006'; END $$
+"""
 _AS = {"bool": "int4", "json": "text"}  # so that a row is what SQLite has
 
 
@@ -48,7 +53,7 @@ class ServerEnd:
     def __init__(self, url: str) -> None:
         """Raises psycopg.Error, ConfigError for a URL that cannot be read, and UsageError while another move is
         under way."""
-        self.name = shown(url)
+        self.name = str(DatabaseUrl(url))
         self._session = Session(psycopg.connect(complete(url), autocommit=True))
         self._connection = self._session.connection
         self._session.simple(_SET)
@@ -67,6 +72,18 @@ class ServerEnd:
 
     def served_by(self) -> list[str]:
         return [name for (name,) in self._connection.execute(_HOSTS, [migrate.LEASE])]
+
+    def bar(self, tables: Sequence[Table], reason: str) -> None:
+        text = reason.replace("'", "''")
+        self.run(_BARRED.replace("REASON", text))
+        for table in tables:
+            self.run(
+                f"CREATE TRIGGER barred BEFORE INSERT OR UPDATE OR DELETE ON {table.name} "
+                "FOR EACH STATEMENT EXECUTE FUNCTION barred()"
+            )
+
+    def unbar(self, tables: Sequence[Table]) -> None:
+        self.run("DROP FUNCTION IF EXISTS barred() CASCADE")
 
     def run(self, sql: str, *params: object) -> list[Sequence[Any]]:
         cursor = self._connection.execute(sql.replace("?", "%s").encode(), params or None)
@@ -136,11 +153,3 @@ class ServerEnd:
 
     def close(self) -> None:
         self._session.close()
-
-
-def shown(url: str) -> str:
-    """Return a URL as it may be shown: where the server is, and the name there."""
-    parts = conninfo_to_dict(url)
-    where = parts.get("host") or parts.get("hostaddr") or "localhost"
-    port = f":{parts['port']}" if parts.get("port") else ""
-    return f"postgresql://{where}{port}/{parts.get('dbname', '')}"
