@@ -11,6 +11,7 @@ import hashlib
 import json
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
+from functools import cache
 
 from mailforum.errors import UsageError
 from mailforum.store.move.ends import End, Fence, fence_of
@@ -209,13 +210,13 @@ class _Move:
             self._target.run("UPDATE fence SET served = ?, copied_at = ?, closed = NULL", fence.served, fence.copied_at)
             for name in ("copying", "copied", "changed"):
                 self._target.run(f"DROP TABLE {name}")
-        self._step(self._total, self._total)
 
     def _uncertain(self) -> tuple[int, ...]:
         found = self._source.run("SELECT deliveries FROM in_flight ORDER BY lane")
         return tuple(delivery for (deliveries,) in found for delivery in json.loads(deliveries))
 
 
+@cache
 def _tables(number: int) -> tuple[Table, ...]:
     return tables(each for each in steps("sqlite") if each.number <= number)
 
