@@ -200,6 +200,8 @@ class Service:
 
     def _parts(self) -> Parts:
         return Parts(
+            roles=self.roles,
+            hosts=len(self.host.living) if self.host else None,
             clients=self.server.connections if self.server else None,
             connections=self.worker.connections if self.worker else None,
             relay_down=self.worker.down_for if self.worker else None,
