@@ -196,7 +196,8 @@ async def test_killed_after_each_step_it_goes_on_where_it_was(
 
 _KILL = """
 import os, sys
-from mailforum.store.move import between, file, server
+from mailforum.store.move import between, file
+from mailforum.store.postgres import end as server
 for end in (file.FileEnd, server.ServerEnd):
     def insert(self, table, rows, real=end.insert):
         real(self, table, rows)
@@ -320,7 +321,7 @@ async def test_what_refers_to_nothing_is_mended_before(site: str, server: str) -
 async def test_a_row_that_went_wrong_on_the_way_is_found(
     site: str, server: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from mailforum.store.move.server import ServerEnd
+    from mailforum.store.postgres.end import ServerEnd
 
     real = ServerEnd.insert
 

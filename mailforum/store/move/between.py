@@ -59,7 +59,7 @@ def _target(url: Url) -> End:
 
 def _server(url: str) -> End:
     with psycopg_is_here():
-        from mailforum.store.move.server import ServerEnd
+        from mailforum.store.postgres.end import ServerEnd
     return ServerEnd(url)
 
 
