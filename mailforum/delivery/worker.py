@@ -99,7 +99,7 @@ class Worker:
         while not self._stopping and not await self._source.recovered():
             await self._clock.sleep(LOOK)
         self._db.on_commit(self.look)
-        fanning = [asyncio.create_task(self._fan_out())] if self._source.part.index == 0 else []
+        fanning = [asyncio.create_task(self._fan_out())] if self._source.fans_out else []
         while not self._stopping:
             self._look.clear()
             if not await self._fill() and not await _comes(self._look, LOOK):
