@@ -27,6 +27,7 @@ from mailforum.store import fence
 from mailforum.store.database import Tx
 from mailforum.store.lock import alone
 from mailforum.store.queue import Part
+from mailforum.store.trouble import Unavailable
 from mailforum.units import Address
 from mailforum.web import Pages, listen
 
@@ -35,6 +36,7 @@ logger = logging.getLogger("mailforum")
 STOP = 10.0  # seconds that work under way may take when we stop, all of it together
 WAIT = 60.0  # seconds for which a database that cannot be reached is waited for at a start
 AGAIN = 1.0  # seconds between two tries
+PASSING = {"GONE", "STOPPED", "READONLY"}  # why it cannot be used: it restarts, or another takes its place
 
 
 class Stopped(MailforumError):
@@ -115,16 +117,17 @@ class Service:
 
     async def _open(self) -> Core:
         """Open the database. One on another host may be about to start, or to fail over: it is waited for."""
-        until, said = self._clock.monotonic() + WAIT, False
+        wait = 0.0 if isinstance(self.config.database, Path) else WAIT
+        until, said = self._clock.monotonic() + wait, False
         while True:
             try:
                 core = open_core(self.config, self._clock, reserve=self.config.store.reserve, served=True)
                 return await self._stack.enter_async_context(core)
-            except Deferred as error:
-                if isinstance(self.config.database, Path) or self._clock.monotonic() > until:
+            except Unavailable as error:
+                if error.kind not in PASSING or self._clock.monotonic() >= until:
                     raise
                 if not said:
-                    log.event("waiting", logging.WARNING, what=error.reason, seconds=WAIT)
+                    log.event("waiting", logging.WARNING, what=error.reason, seconds=wait)
                     said = True
             with contextlib.suppress(TimeoutError):
                 await asyncio.wait_for(self._stop.wait(), AGAIN)
@@ -262,7 +265,8 @@ class Service:
         Raises ConfigError and changes nothing if they cannot be used. Addresses, the database and the
         site's own data need a restart.
         """
-        preparer, keys, marks = preparer_of(self.core.site, config), token_keys(config), alike.marks_of(config)
+        preparer, keys = preparer_of(self.core.site, config), token_keys(config)
+        marks = alike.marks_of(config) if self.host else {}
         if self.server:
             self.server.reload()
         self.core.site.signer.use(keys)
