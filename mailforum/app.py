@@ -210,6 +210,7 @@ class Service:
             connections=self.worker.connections if self.worker else None,
             relay_down=self.worker.down_for if self.worker else None,
             resting=self.worker.resting if self.worker else None,
+            in_hand=self.worker.in_hand if self.worker else None,
             digest_lag=self.chores.digest_lag if self.chores else None,
         )
 

@@ -63,7 +63,7 @@ LARGE = re.compile(
 # What somebody asks for by hand, and once in a while: it may look at all of a table.
 BY_HAND = re.compile(
     r"health\.|trace\.(mails_of_message_id|posts|bounces)|intake\.seen_count|list\.(counts|delete_posts)"
-    r"|bounce\.forget_failing|queue\.(of_state|stats|pause|resume|drop_paused|retry_all)|stats\.(waiting|finished|in_trouble|domains)"
+    r"|bounce\.forget_failing|queue\.(of_state|stats|pause|resume|drop_paused|retry_all)|stats\.(waiting|finished|in_trouble|domains|states|in_hand)"
 )
 # An index that holds only what is looked for is read as a whole: it is short.
 SHORT = re.compile(r"mailing_fanning|thread_merged|post_knot|delivery_(deferred|failed)|indexed_waiting")

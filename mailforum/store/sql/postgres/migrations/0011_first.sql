@@ -249,7 +249,7 @@ CREATE TABLE delivery (
     claim BIGINT NOT NULL DEFAULT 0
 ) WITH (fillfactor = 50, autovacuum_vacuum_scale_factor = 0.02, autovacuum_analyze_scale_factor = 0.02);
 CREATE INDEX delivery_pending ON delivery (due_at, mailing_id, id) WHERE done_at IS NULL;
-CREATE INDEX delivery_mailing ON delivery (mailing_id);
+CREATE INDEX delivery_mailing ON delivery (mailing_id, id);
 CREATE INDEX delivery_deferred ON delivery (created_at) WHERE state = 'deferred';
 CREATE INDEX delivery_failed ON delivery (done_at) WHERE state = 'failed';
 
