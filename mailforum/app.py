@@ -33,6 +33,7 @@ from mailforum.web import Pages, listen
 
 logger = logging.getLogger("mailforum")
 
+ROLES = ("smtp", "deliver", "clock", "web")
 STOP = 10.0  # seconds that work under way may take when we stop, all of it together
 WAIT = 60.0  # seconds for which a database that cannot be reached is waited for at a start
 AGAIN = 1.0  # seconds between two tries
@@ -102,6 +103,8 @@ class Service:
 
     async def _start(self) -> None:
         """Build from the inside out: what is started last is stopped first."""
+        if not self.config.folder.is_dir():
+            raise ConfigError(f"[store] folder: there is no folder {self.config.folder}")
         if isinstance(self.config.database, Path):
             self._held.append(self._stack.enter_context(alone(self.config.database)))
         self.core = await self._open()
@@ -282,14 +285,13 @@ class Service:
 
 ALL_OF_A_FILE = "a database file is served by one process that does everything: --role needs PostgreSQL ([store] url)"
 
-# Who takes mail in comes last: what is started last is stopped first.
+# In the order in which they start: what is started last is stopped first, and that is who takes mail in.
 _STARTS: Mapping[str, Callable[[Service], Awaitable[None]]] = {
     "deliver": Service._start_deliver,
     "clock": Service._start_clock,
     "web": Service._start_web,
     "smtp": Service._start_smtp,
 }
-ROLES = tuple(_STARTS)
 
 
 def _only_at_start(old: Config, new: Config) -> list[str]:

@@ -65,7 +65,7 @@ async def test_who_serves_is_shown_with_roles_and_who_has_stopped_is_not(tmp_pat
     one = host(tmp_path / "one", url)
     async with serving(one, "smtp", "web"), serving(one, "deliver"):
         first, second = await rows(one)
-        assert (first["roles"], second["roles"]) == ("web,smtp", "deliver")
+        assert (first["roles"], second["roles"]) == ("smtp,web", "deliver")
         assert first["seen_seconds_ago"] < 10 and first["differs"] == []
         assert await found(one) == [
             "warning: hosts: no process has the role clock: no digest is made",
@@ -216,6 +216,11 @@ def test_init_refuses_an_address_that_is_none(tmp_path: Path) -> None:
     assert not (tmp_path / "site").exists()
 
 
+def test_a_folder_that_is_not_there_is_one_clear_line(tmp_path: Path) -> None:
+    one = host(tmp_path / "one", "postgresql://db/forum", store_folder='"gone"')
+    assert one.fails("serve") == f"[store] folder: there is no folder {one.folder / 'gone'}"
+
+
 def test_a_second_host_does_not_make_a_key_of_its_own(tmp_path: Path) -> None:
     one = host(tmp_path / "one", "postgresql://db/forum")
     (one.folder / "secret.key").unlink()
@@ -228,6 +233,6 @@ def test_of_findings_the_error_comes_before_the_warning() -> None:
     theirs = {"[dkim] keys": ("b",), "[limits] same_text": ("b",)}
     one = Living(1, "mx2", ("smtp", "web"), "1", alike.to_text(theirs), 0.0, 0.0, 0.0)
     assert list(hosts._compared(one, ours)) == [
-        Finding("error", "host: mx2 (smtp, web) has not the same as this configuration: [dkim] keys"),
-        Finding("warning", "host: mx2 (smtp, web) has not the same as this configuration: [limits] same_text"),
+        Finding("error", "host: mx2 (smtp,web) has not the same as this configuration: [dkim] keys"),
+        Finding("warning", "host: mx2 (smtp,web) has not the same as this configuration: [limits] same_text"),
     ]
