@@ -72,8 +72,8 @@ async def until_gone(pid: int) -> None:
             await asyncio.sleep(0.02)
 
 
-async def test_two_processes_send_each_delivery_once_and_both_do_their_part(tmp_path: Path) -> None:
-    async with served(tmp_path, Sink()) as site:
+async def test_two_processes_send_each_delivery_once_and_both_do_their_part(tmp_path: Path, store: str) -> None:
+    async with served(tmp_path, Sink(), store) as site:
         await site.post(1)
         await site.sink.wait(300, 30)
         assert copies(site.sink) == Counter(MEMBERS)
