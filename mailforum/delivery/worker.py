@@ -176,7 +176,7 @@ class Worker:
             if taken.gone:
                 await self._db.write(lambda tx: queue.withdraw(tx, taken.gone), ())
         except Deferred as error:  # the database is locked or full
-            logger.error("the queue cannot be read: %s", error.reason)
+            logger.debug("the queue cannot be read: %s", error.reason)  # the database has said so, not each second
             return False
         if taken.fanning:
             self._fan.set()
