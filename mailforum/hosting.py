@@ -146,7 +146,7 @@ class Host:
                 raise
             logger.error("this host cannot go on: %s", error)
         except Deferred as error:
-            logger.error("the hosts cannot be looked after: %s", error.reason)
+            logger.debug("the hosts cannot be looked after: %s", error.reason)  # the database has said so
         except Exception:
             logger.exception("the hosts cannot be looked after")
 

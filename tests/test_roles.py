@@ -14,6 +14,7 @@ import pytest
 
 from mailforum import app, chores, config
 from mailforum.app import Service
+from mailforum.cli import operate
 from mailforum.errors import ConfigError, Deferred
 from tests.support.forward import NOWHERE, way_to
 from tests.support.postgres import database_url
@@ -64,6 +65,11 @@ def test_a_role_that_there_is_not_is_named(tmp_path: Path) -> None:
     file = write_config(tmp_path, "maildir:outbox")
     answer = run_cli(["--config", str(file), "serve", "--role", "smtp", "--role", "clock,postman"])
     assert answer.err == "mailforum: there is no role `postman`; there are smtp, deliver, clock, web, and all\n"
+
+
+def test_the_command_knows_the_roles_that_there_are() -> None:
+    assert operate.ROLES == app.ROLES
+    assert set(app._STARTS) == set(app.ROLES)
 
 
 async def test_a_process_has_the_parts_of_its_roles_and_speaks_of_no_others(tmp_path: Path, url: str) -> None:
