@@ -179,7 +179,7 @@ async def test_a_server_with_no_room_for_our_connections_is_451(server: Frail, u
     server.sql("CREATE ROLE guest LOGIN CONNECTION LIMIT 2")
     server.sql("ALTER DATABASE " + url.rpartition("@/")[2].partition("?")[0] + " OWNER TO guest")
     async with opened(url.replace("mailforum@", "guest@")) as db:
-        await db.write(see(b"a"))
+        await db.write(see(b"a"), ())  # of which no other host is told, by a connection of its own
         with psycopg.connect(url.replace("mailforum@", "guest@")):
             with pytest.raises(Unavailable, check=unavailable("GONE"), match="later") as raised:
                 await db.read(count)
