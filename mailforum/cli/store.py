@@ -57,6 +57,7 @@ def copy_database(args: argparse.Namespace) -> int:
     import time
 
     from mailforum.store.move.between import copy
+    from mailforum.units import DatabaseUrl
 
     source, target = _url(args.source), _url(args.target)
     with progress("rows copied") as advance:
@@ -65,7 +66,7 @@ def copy_database(args: argparse.Namespace) -> int:
     for place in moved.changed:
         note(f"a text with a NUL, which PostgreSQL cannot hold, has U+FFFD in its place: {place}")
     for delivery in moved.uncertain:
-        note(f"delivery {delivery} was on its way when {args.source} ended, and may be sent twice")
+        note(f"delivery {delivery} was on its way when {DatabaseUrl(args.source)} ended, and may be sent twice")
     for fault in moved.faults():
         note(fault)
     if moved.faults():
