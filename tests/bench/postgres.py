@@ -203,7 +203,7 @@ def benches(quick: bool) -> dict[str, Callable[[Server, Path], Row | list[Row]]]
 def main() -> int:
     """Run from the command line."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("names", nargs="*", metavar="NAME", help="what to measure"))
+    parser.add_argument("names", nargs="*", metavar="NAME", help="what to measure")
     parser.add_argument("--quick", action="store_true", help="do less of everything")
     args = parser.parse_args()
     with _server() as server:
