@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 import sys
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, NamedTuple
 
@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from mailforum.core import Core
     from mailforum.options import Config
     from mailforum.store.database import Tx
+    from mailforum.store.hosts import Living
     from mailforum.store.stats import Failing, Numbers, OfList
 
 MOST = 20  # lists and destinations that are named
@@ -88,13 +89,17 @@ def _age(since: float | None, now: float) -> int | None:
 
 
 class Picture(NamedTuple):
-    """How everything stands at one moment. `counted` is what the server counts, None if it cannot be asked."""
+    """How everything stands at one moment. `counted` is what the server counts, None if it cannot be asked.
+
+    `hosts` are the processes that serve, where these are several and `counted` is of one of them.
+    """
 
     at: float
     numbers: Numbers
     lists: list[OfList]
     failing: list[Failing]
     counted: Mapping[str, float] | None
+    hosts: Sequence[Living] = ()
 
 
 def show_top(args: argparse.Namespace) -> None:
@@ -111,16 +116,17 @@ async def _look(core: Core) -> Picture:
     """Look at the queue, and ask the server for its counters."""
     import asyncio
 
-    from mailforum.store import stats
+    from mailforum.store import hosts, stats
 
-    now = core.clock.now()
-
-    def unit(tx: Tx) -> tuple[Numbers, list[OfList], list[Failing]]:
-        numbers, waiting = stats.look(tx)
-        return numbers, waiting[:MOST], stats.failing(tx, now - RECENT)[:MOST]
-
+    now, several = core.clock.now(), not core.config.store.url.file
     counted = await asyncio.to_thread(_counters, core.config)
-    return Picture(now, *await core.db.read(unit), counted)
+
+    def unit(tx: Tx) -> Picture:
+        numbers, waiting = stats.look(tx)
+        failing = stats.failing(tx, now - RECENT)[:MOST]
+        return Picture(now, numbers, waiting[:MOST], failing, counted, hosts.living(tx) if several else ())
+
+    return await core.db.read(unit)
 
 
 def _counters(config: Config) -> dict[str, float] | None:
@@ -128,7 +134,7 @@ def _counters(config: Config) -> dict[str, float] | None:
     import http.client
     import re
 
-    for address in config.web.listen:
+    for address in (*config.web.health, *config.web.listen):
         host = {"0.0.0.0": "127.0.0.1", "::": "::1"}.get(address.host, address.host)  # noqa: S104
         connection = http.client.HTTPConnection(host, address.port, timeout=1)
         try:
@@ -150,6 +156,8 @@ def draw(domain: str, now: Picture, before: Picture | None, width: int = 100) ->
     yield f"  queue   {_queue(now)}"
     yield f"  rates   {_rates(now, before)}"
     yield f"  server  {_server(now.counted)}"
+    if now.hosts:
+        yield "  hosts   " + ", ".join(f"{one.name} ({' '.join(one.roles)})" for one in now.hosts)
     yield f"  beside  {_beside(now.numbers)}"
     lists: list[Row] = [
         {"busiest_lists": one.address or "(the site)", "waiting": one.waiting, "oldest": _span(now.at - one.oldest)}
@@ -205,7 +213,7 @@ def _rates(now: Picture, before: Picture | None) -> str:
 
 def _server(counted: Mapping[str, float] | None) -> str:
     if counted is None:
-        return "cannot be asked: it does not run, or [web] listen is empty"
+        return "cannot be asked: none runs here, or [web] listen and health are empty"
     down = counted.get("relay_down_seconds", 0)
     relay = f"the relay is down for {_span(down)}" if down else "the relay takes mail"
     return (
