@@ -58,6 +58,7 @@ class Parts:
     connections: int | None = None
     relay_down: float | None = None
     resting: int | None = None
+    in_hand: int | None = None
     digest_lag: float | None = None
 
 
@@ -167,6 +168,7 @@ class Health:
             (parts.clients, one("clients", "gauge", "Connections of clients that bring mail", parts.clients or 0)),
             (parts.connections, one("connections", "gauge", "Connections to the relay", parts.connections or 0)),
             (down, one("relay_down_seconds", "gauge", "For how long the relay has been down; 0: it is not", down or 0)),
+            (parts.in_hand, one("in_hand", "gauge", "Deliveries this process has in hand", parts.in_hand or 0)),
             (parts.resting, one("resting_destinations", "gauge", "Destinations left alone", parts.resting or 0)),
         ]
         roles = by("roles", "gauge", "What this process does", "role", dict.fromkeys(parts.roles, 1))

@@ -10,6 +10,7 @@ from contextlib import contextmanager
 from typing import TYPE_CHECKING, NamedTuple
 
 from mailforum.cli.common import Commands, as_json, read, run_core, safe, show, table, told, when, with_json
+from mailforum.cli.hosts import as_shown
 from mailforum.errors import Deferred
 
 if TYPE_CHECKING:
@@ -43,20 +44,21 @@ def add(verbs: Commands) -> None:
 
 def show_stats(args: argparse.Namespace) -> None:
     """Print how many deliveries are in which state, and what those that wait wait for."""
-    row, domains, lists = read(args, _stats)
+    row, domains, lists, hosts = read(args, _stats)
     if args.json:
-        print(as_json(row | {"domains": domains, "lists": lists}))
+        print(as_json(row | {"domains": domains, "lists": lists} | ({"hosts": hosts} if hosts else {})))
         return
     show(args, row)
     for rows, columns in (
         (domains, ("domain", "waiting", "deferred", "oldest_seconds")),
         (lists, ("list", "waiting", "oldest_seconds")),
+        (hosts, ("host", "name", "in_hand")),
     ):
         if rows:
             print("", *table(rows, columns), sep="\n")
 
 
-def _stats(core: Core, tx: Tx) -> tuple[Row, list[Row], list[Row]]:
+def _stats(core: Core, tx: Tx) -> tuple[Row, list[Row], list[Row], list[Row]]:
     from mailforum.store import stats
 
     now, (numbers, waiting) = core.clock.now(), stats.look(tx)
@@ -78,7 +80,8 @@ def _stats(core: Core, tx: Tx) -> tuple[Row, list[Row], list[Row]]:
         {"list": one.address or None, "waiting": one.waiting, "oldest_seconds": _age(one.oldest, now)}
         for one in waiting[:MOST]
     ]
-    return row, domains, lists
+    hosts: list[Row] = [{"host": one.id, "name": one.name, "in_hand": one.in_hand} for one in stats.in_hand(tx)]
+    return row, domains, lists, hosts
 
 
 def _age(since: float | None, now: float) -> int | None:
@@ -157,7 +160,7 @@ def draw(domain: str, now: Picture, before: Picture | None, width: int = 100) ->
     yield f"  rates   {_rates(now, before)}"
     yield f"  server  {_server(now.counted)}"
     if now.hosts:
-        yield "  hosts   " + ", ".join(f"{one.name} ({' '.join(one.roles)})" for one in now.hosts)
+        yield "  hosts   " + ", ".join(f"{one.name} ({as_shown(one.roles)})" for one in now.hosts)
     yield f"  beside  {_beside(now.numbers)}"
     lists: list[Row] = [
         {"busiest_lists": one.address or "(the site)", "waiting": one.waiting, "oldest": _span(now.at - one.oldest)}
@@ -218,6 +221,7 @@ def _server(counted: Mapping[str, float] | None) -> str:
     relay = f"the relay is down for {_span(down)}" if down else "the relay takes mail"
     return (
         f"up for {_span(counted.get('uptime_seconds', 0))}, {relay}; "
+        f"{counted.get('in_hand', 0):,.0f} in hand, "
         f"{counted.get('connections', 0):.0f} connections out, {counted.get('clients', 0):.0f} in"
     )
 

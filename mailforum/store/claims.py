@@ -21,10 +21,10 @@ MOST = 10  # times what is wanted are looked at, where most is for others to sen
 
 
 class Claimant(NamedTuple):
-    """Who claims. `living` are the ids of the hosts that it has last seen, `newest` is the largest it has ever seen.
+    """Who claims. `living` are the ids of the hosts that there were when it looked last, `newest` is the largest
+    that had been given by then (`hosts.look`).
 
-    A claim by a host that it has not seen yet counts. One by a host that it has seen and that is gone does not: an
-    id is never given twice.
+    A claim by a host that has come since counts. One by a host that had gone does not: no id is given twice.
     """
 
     host: int
@@ -59,7 +59,7 @@ def take(
     taken = queue.begin_taking(tx)
     claims = _Claims(tx, taken, who, dict(progress.reached), elsewhere)
     free = {"now": now, "living": json.dumps(who.living), "newest": who.newest}
-    oldest = runs = _runs(tx, "queue.free_runs", free | {"since": progress.since, "runs": STEPS})
+    oldest = runs = _runs(tx, "queue.free_runs", free | {"since": progress.since, "runs": min(STEPS, want)})
     turn = max(TURN, want // 5)
     while runs and len(taken.due) < want and claims.seen < want * MOST:
         runs = claims.turns(runs, turn, want - len(taken.due))
