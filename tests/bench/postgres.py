@@ -21,8 +21,10 @@ from pathlib import Path
 
 import psycopg
 
-from mailforum.store import queue
+from mailforum.store.claims import BEGINNING, Claimant, Progress, take
+from mailforum.store.database import Tx
 from mailforum.store.opening import open_database
+from mailforum.store.queue import Taken
 from tests.bench import references
 from tests.bench.place import AUTHOR, LIST, NOWHERE, Serving, mail, make_site, relay, serving
 from tests.bench.table import Row, at_least, at_most, head, share, show
@@ -154,16 +156,20 @@ async def _claims(url: str, rows: int, times: int) -> list[float]:
     database = await open_database(url)
     try:
         await asyncio.to_thread(_fill, url, rows)
-        now, waits = time.time(), []
-        part = queue.Part(_register(url))
+        now, waits, progress, host = time.time(), [], BEGINNING, _register(url)
+        who = Claimant(host, (host,), host)
         for _ in range(times):
             started = time.perf_counter()
-            taken = await database.claim(lambda tx: queue.take(tx, now, {}, 100, part))
+            taken, progress = await database.claim(partial(_take, now=now, who=who, progress=progress))
             waits.append(time.perf_counter() - started)
             assert len(taken.due) >= 100
         return waits
     finally:
         await database.close()
+
+
+def _take(tx: Tx, now: float, who: Claimant, progress: Progress) -> tuple[Taken, Progress]:
+    return take(tx, now, who, 100, progress)
 
 
 def _register(url: str) -> int:
