@@ -52,6 +52,9 @@ class SqliteTx:
     def run(self, query: str, /, **params: object) -> int:
         return self._connection.execute(self._queries[query], cast(Any, params)).rowcount
 
+    def put(self, query: str, /, **params: object) -> None:
+        self._connection.execute(self._queries[query], cast(Any, params))
+
     def insert(self, query: str, /, **params: object) -> int:
         # RETURNING takes half as long again as the insert itself.
         return self._connection.execute(self._queries[query], cast(Any, params)).lastrowid or 0

@@ -235,7 +235,7 @@ def _commit(queries: Mapping[str, str], works: Sequence[_Work], results: list[An
             results += _transaction(queries, works, session)
         except Exception as error:
             session.rollback()
-            if session.lost:
+            if session.failed(error):
                 raise
             if kind_of(error) == "BUSY":
                 results += [unavailable(error)] * len(works)  # each alone would wait as long once more
@@ -249,7 +249,7 @@ def _alone(queries: Mapping[str, str], work: _Work, session: Session) -> Any:
         return result
     except Exception as error:
         session.rollback()
-        if session.lost:
+        if session.failed(error):
             raise
         return unavailable(error) if isinstance(error, psycopg.Error) else error
 
