@@ -11,9 +11,9 @@ from mailforum.errors import ConfigError, Deferred
 from mailforum.settings import ListSettings
 from mailforum.store import intake, lists
 from mailforum.store.database import Database, Tx
-from mailforum.store.migrate import steps
 from mailforum.store.opening import is_server, open_database
 from mailforum.store.postgres.session import connect
+from mailforum.store.schema import steps
 
 
 @pytest.fixture
@@ -145,11 +145,13 @@ async def test_a_locked_database_defers_and_does_not_block_the_event_loop(store:
 
 async def test_a_newer_database_is_refused_with_a_clear_line(store: str) -> None:
     await (await open_database(store)).close()
+    newer = steps()[-1].number + 1
+    taken = f"INSERT INTO migration (number, name, at, runs_with) VALUES ({newer}, '', 1, {newer})"
     if is_server(store):
         with contextlib.closing(connect(store)) as session:
-            session.simple(f"INSERT INTO migration (number) VALUES ({steps('postgres')[-1][0] + 1})")
+            session.simple(taken)
     else:
         with contextlib.closing(sqlite3.connect(store.removeprefix("sqlite:"))) as connection:
-            connection.execute(f"PRAGMA user_version = {steps()[-1][0] + 1}")
+            connection.executescript(f"{taken}; PRAGMA user_version = {newer}")
     with pytest.raises(ConfigError, match="newer mailforum"):
         await open_database(store)

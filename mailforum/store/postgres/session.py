@@ -26,6 +26,7 @@ _SET = """
 SET lock_timeout = {patience}; SET statement_timeout = 0; SET idle_in_transaction_session_timeout = 30000;
 SET tcp_keepalives_idle = 5; SET tcp_keepalives_interval = 3; SET tcp_keepalives_count = 3;
 SET tcp_user_timeout = 10000; SET TimeZone = 'UTC'; SET standard_conforming_strings = on;
+SET mailforum.knows = {knows};
 SELECT set_config('synchronous_commit', 'on', false) WHERE current_setting('synchronous_commit') = 'off'
 """
 # Every statement of ours is meant to go from row to row by an index, as it does in SQLite, which knows no other way.
@@ -133,12 +134,13 @@ def _locks(lists: Collection[int] | None) -> list[str]:
     ]
 
 
-def connect(url: str, patience: float = 5.0, *, readonly: bool = False) -> Session:
+def connect(url: str, patience: float = 5.0, *, readonly: bool = False, knows: int = 0) -> Session:
     """Open a connection. Raises psycopg.Error, and ConfigError for a URL that cannot be read.
 
-    `patience`: seconds that it waits for another's lock before it raises LockNotAvailable.
+    `patience`: seconds that it waits for another's lock before it raises LockNotAvailable. `knows`: the number of
+    the program, for the row of its host.
     """
     session = Session(psycopg.connect(complete(url), autocommit=True))
-    session.simple(_SET.format(patience=round(patience * 1000)))
+    session.simple(_SET.format(patience=round(patience * 1000), knows=knows))
     session.simple(f"{_PLANS}; {_READONLY}" if readonly else _PLANS)
     return session
