@@ -23,7 +23,7 @@ from mailforum.forum.order import tree
 from mailforum.settings import ListSettings
 from mailforum.store import posts as rows
 from mailforum.store.database import Tx
-from tests.forum.test_threads import Forum, forum, tx  # noqa: F401  tx is a fixture
+from tests.forum.test_threads import Forum, forum
 
 GOLDEN = Path(__file__).parents[1] / "golden" / "threads"
 NAMES = sorted(path.stem for path in GOLDEN.glob("*.txt"))
@@ -77,7 +77,7 @@ def _orders(mails: Sequence[Golden]) -> Iterator[Sequence[Golden]]:
 
 
 @pytest.mark.parametrize("name", NAMES)
-def test_the_golden_trees_forward_backward_and_shuffled(tx: Tx, name: str) -> None:  # noqa: F811
+def test_the_golden_trees_forward_backward_and_shuffled(tx: Tx, name: str) -> None:
     settings, mails = _read(GOLDEN / f"{name}.txt")
     accepted = (GOLDEN / f"{name}.tree").read_text().split("or\n")
     drawn = []

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import replace
 from functools import partial
 from itertools import permutations
@@ -25,6 +25,7 @@ from mailforum.store.database import Tx
 from mailforum.store.sqlite import open_sqlite
 from tests.support import threading
 from tests.support.oracle import Tree, by_the_rule
+from tests.support.stores import connection_of
 
 _IDS = [f"<m{number}@example.org>" for number in range(8)]
 _GHOSTS = [f"<g{number}@example.org>" for number in range(4)]
@@ -32,12 +33,6 @@ _ROOT = "01" + "ab" * 21
 _INDEXES = [_ROOT, _ROOT + "11" * 5, _ROOT + "11" * 5 + "22" * 5, _ROOT + "33" * 5]
 _STRONG = (How.IN_REPLY_TO, How.REFERENCES, How.REFERENCES, How.REFERENCES)
 _BASES = ("budget", "budget of march", "lunch", "")
-
-
-@pytest.fixture(scope="module")
-def tx(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Tx]:
-    with threading.database(tmp_path_factory.mktemp("rule")) as tx:
-        yield tx
 
 
 def mail(name: str, *names: str, how: Sequence[How] = _STRONG, **more: object) -> Newcomer:
@@ -274,7 +269,7 @@ class Work:
 
     def __init__(self, tx: Tx) -> None:
         self.steps = 0
-        threading.connection_of(tx).set_progress_handler(self._step, 100)
+        connection_of(tx).set_progress_handler(self._step, 100)
 
     def _step(self) -> int:
         self.steps += 1
@@ -291,7 +286,9 @@ def chain(length: int) -> list[Newcomer]:
 
 
 @pytest.mark.parametrize("kind", ["forward", "backward", "shuffled", "answers to one lost mail"])
-def test_four_times_as_many_posts_of_one_thread_are_little_more_than_four_times_the_work(tx: Tx, kind: str) -> None:
+def test_four_times_as_many_posts_of_one_thread_are_little_more_than_four_times_the_work(
+    sqlite_tx: Tx, kind: str
+) -> None:
     def work(length: int) -> int:
         posts = chain(length)
         if kind == "backward":
@@ -300,26 +297,26 @@ def test_four_times_as_many_posts_of_one_thread_are_little_more_than_four_times_
             Random(7).shuffle(posts)
         elif kind != "forward":
             posts = [mail(f"c{number}", "lost", date=float(number)) for number in range(length)]
-        with threading.new_list(tx) as mlist:
-            done = Work(tx)
+        with threading.new_list(sqlite_tx) as mlist:
+            done = Work(sqlite_tx)
             for one in posts:
-                threading.keep(tx, mlist.id, one)
+                threading.keep(sqlite_tx, mlist.id, one)
             return done.taken()
 
     few, many = work(100), work(400)
     assert many <= few * (4.5 if kind in ("forward", "backward") else 8), (few, many)
 
 
-def test_the_last_answer_to_a_thread_of_a_thousand_is_no_more_work_than_the_second(tx: Tx) -> None:
-    with threading.new_list(tx) as mlist:
-        play(tx, mlist.id, [mail("a"), mail("b", "a")])
-        done = Work(tx)
-        threading.keep(tx, mlist.id, mail("c", "lost", "a"))
+def test_the_last_answer_to_a_thread_of_a_thousand_is_no_more_work_than_the_second(sqlite_tx: Tx) -> None:
+    with threading.new_list(sqlite_tx) as mlist:
+        play(sqlite_tx, mlist.id, [mail("a"), mail("b", "a")])
+        done = Work(sqlite_tx)
+        threading.keep(sqlite_tx, mlist.id, mail("c", "lost", "a"))
         few = done.taken()
         for number in range(1000):
-            threading.keep(tx, mlist.id, mail(f"d{number}", "a" if number % 3 else "b"))
+            threading.keep(sqlite_tx, mlist.id, mail(f"d{number}", "a" if number % 3 else "b"))
         done.taken()
-        threading.keep(tx, mlist.id, mail("e", "lost", "a"))
+        threading.keep(sqlite_tx, mlist.id, mail("e", "lost", "a"))
         assert done.taken() <= few * 2 + 4
-        threading.keep(tx, mlist.id, mail("lost", "a"))  # three posts have to move, not a thousand
+        threading.keep(sqlite_tx, mlist.id, mail("lost", "a"))  # three posts have to move, not a thousand
         assert done.taken() <= few * 4 + 10

@@ -346,7 +346,9 @@ async def digest_beside_a_post(hosts: Hosts) -> None:
         taken([await take(hosts.cores[1], "ada@example.org", mlist.address, letter("later"))])
         await send_due_digests(hosts.cores[1], hosts.now + 2 * DAY)
 
-    results = await hosts.while_it_ends(take(hosts.one, "ada@example.org", mlist.address, letter("slow", "first")), later())
+    results = await hosts.while_it_ends(
+        take(hosts.one, "ada@example.org", mlist.address, letter("slow", "first")), later()
+    )
     taken(results[:1])
     assert results[1] is None, results
     await send_due_digests(hosts.one, hosts.now + 4 * DAY)

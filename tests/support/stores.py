@@ -9,7 +9,6 @@ with transaction("postgres", tmp_path) as tx:   # without the event loop; what i
 
 from __future__ import annotations
 
-import functools
 import sqlite3
 from collections.abc import Iterator
 from contextlib import closing, contextmanager
@@ -46,25 +45,35 @@ def transaction(kind: str, folder: Path) -> Iterator[Tx]:
             connection.execute("BEGIN")
             yield SqliteTx(connection, queries())
     else:
-        postgres.skip_if_missing()
-        session = _session()
+        session = _sessions.pop() if _sessions else _new_session()
         session.begin(())
         try:
             yield PostgresTx(session, dialect.queries())
         finally:
             session.rollback()
             session.simple(_FIRST_IDS)
+            _sessions.append(session)
 
 
 @contextmanager
 def undone(tx: Tx) -> Iterator[None]:
     """Undo at the end what is done in between."""
-    run = tx._connection.execute if isinstance(tx, SqliteTx) else session_of(tx).simple
-    run("SAVEPOINT undone")
+    _command(tx, "SAVEPOINT undone")
     try:
         yield
     finally:
-        run("ROLLBACK TO undone")
+        _command(tx, "ROLLBACK TO undone")
+        _command(tx, "RELEASE undone")
+
+
+def _command(tx: Tx, sql: str) -> None:
+    if isinstance(tx, SqliteTx):
+        tx._connection.execute(sql)
+        return
+    session = session_of(tx)
+    if session.statements.under_way:
+        session.statements.settle()
+    session.simple(sql)
 
 
 def connection_of(tx: Tx) -> sqlite3.Connection:
@@ -79,9 +88,12 @@ def session_of(tx: Tx) -> Session:
     return tx._session
 
 
-@functools.cache
-def _session() -> Session:
-    """A connection for all tests of this process: it has all statements prepared after the first few."""
+# Connections that no test has now, each to a database of its own, with many statements prepared.
+_sessions: list[Session] = []
+
+
+def _new_session() -> Session:
+    postgres.skip_if_missing()
     server = postgres.cluster()
     assert server
     return connect(server.url(server.create(server.schema)))
