@@ -74,7 +74,7 @@ class Shared:
         self.hostname = hostname
         self.tls = tls
         self.limits = limits
-        self.folder = config.database.parent
+        self.folder = config.folder
         self.closing = False
         self.inside: set[Guest] = set()
         self.large = asyncio.Lock()
