@@ -13,10 +13,3 @@ def tx(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory)
     """A transaction on a database of each kind, for all tests of a file: `undone` gives each a new list."""
     with transaction(request.param, tmp_path_factory.mktemp("store")) as tx:
         yield tx
-
-
-@pytest.fixture(scope="module")
-def sqlite_tx(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Tx]:
-    """One on SQLite, to count what it does, or to ask it how it would."""
-    with transaction("sqlite", tmp_path_factory.mktemp("store")) as tx:
-        yield tx

@@ -19,7 +19,7 @@ from mailforum.store import posts as rows
 from mailforum.store.database import Tx
 from mailforum.store.sqlite import queries
 from tests.support import threading
-from tests.support.stores import connection_of
+from tests.support.stores import connection_of, on_sqlite
 from tests.support.stripped import DAYS, measure, played, strip, tenth, truth
 from tests.support.talk import TROUBLED, Talk, discussion, patches
 
@@ -162,6 +162,7 @@ _FAST = [Letter(1, "Re: Budget", 24), Letter(2, "Budget", 24.1)]
 _SAME_TIME = [Letter(number, "Budget", 24, answers) for number, answers in ((3, ""), (1, ""), (2, "<1@example.org>"))]
 
 
+@on_sqlite
 @given(_archives(), st.sampled_from([2, 100]))
 @example(_FOUND, 100)
 @example([*_FOUND, Letter(6, "Budget", 49)], 100)
@@ -183,6 +184,7 @@ def test_what_is_found_is_what_the_rule_says_in_any_order(tx: Tx, letters: list[
             assert _partition(found) == rule.threads
 
 
+@on_sqlite
 @pytest.mark.parametrize(
     ("talks", "precision", "recall"),
     [
@@ -226,18 +228,20 @@ def _partition(found: Sequence[Post]) -> set[frozenset[str]]:
     return set(map(frozenset, members.values()))
 
 
-def test_looking_for_a_subject_needs_no_scan_of_the_list(sqlite_tx: Tx) -> None:
+@on_sqlite
+def test_looking_for_a_subject_needs_no_scan_of_the_list(tx: Tx) -> None:
     values = dict.fromkeys(("list_id", "id", "thread_id", "most"), 1) | {"threads": "[]", "posts": "[]"}
     values |= dict.fromkeys(("date", "since", "until", "first", "last"), 1.0) | {"base": "x", "message_id": "<x@y>"}
     for name, query in queries().items():
         if name.startswith("subject."):
-            plan = [row[3] for row in connection_of(sqlite_tx).execute(f"EXPLAIN QUERY PLAN {query}", values)]
+            plan = [row[3] for row in connection_of(tx).execute(f"EXPLAIN QUERY PLAN {query}", values)]
             assert not [step for step in plan if step.startswith("SCAN") and "VIRTUAL" not in step], (name, plan)
             assert not [step for step in plan if step.endswith("(list_id=?)")], (name, plan)
 
 
-def test_a_mail_that_concerns_many_replies_costs_as_much_for_each_as_for_few(sqlite_tx: Tx) -> None:
-    few, many = (_steps_of_an_earlier_mail(sqlite_tx, count) for count in (250, 1_000))
+@on_sqlite
+def test_a_mail_that_concerns_many_replies_costs_as_much_for_each_as_for_few(tx: Tx) -> None:
+    few, many = (_steps_of_an_earlier_mail(tx, count) for count in (250, 1_000))
     assert many <= 5 * few, (few, many)
 
 

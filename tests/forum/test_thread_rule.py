@@ -25,7 +25,7 @@ from mailforum.store.database import Tx
 from mailforum.store.sqlite import open_sqlite
 from tests.support import threading
 from tests.support.oracle import Tree, by_the_rule
-from tests.support.stores import connection_of
+from tests.support.stores import connection_of, on_postgres, on_sqlite
 
 _IDS = [f"<m{number}@example.org>" for number in range(8)]
 _GHOSTS = [f"<g{number}@example.org>" for number in range(4)]
@@ -85,6 +85,7 @@ def play(tx: Tx, list_id: int, arrived: Sequence[Newcomer]) -> Tree:
 any_archive = st.one_of(archives(), lost_mails())
 
 
+@on_sqlite
 @given(any_archive)
 @settings(max_examples=120, deadline=None)
 @example([mail("m2", "g0", "m0"), mail("m3", "g0", "m1"), mail("m0"), mail("m1"), mail("m4", "g0")])
@@ -96,6 +97,15 @@ def test_after_each_arrival_the_tree_is_what_the_rule_says(tx: Tx, arrived: list
         for number, newcomer in enumerate(arrived):
             ids.append(threading.keep(tx, mlist.id, newcomer))
             assert threading.stored(tx, mlist.id, ids) == by_the_rule(arrived[: number + 1])
+        assert threading.is_whole(tx, mlist.id)
+
+
+@on_postgres
+@given(any_archive)
+@settings(max_examples=40, deadline=None)
+def test_postgresql_makes_the_same_tree(tx: Tx, arrived: list[Newcomer]) -> None:
+    with threading.new_list(tx) as mlist:
+        assert play(tx, mlist.id, arrived) == by_the_rule(arrived)
         assert threading.is_whole(tx, mlist.id)
 
 
@@ -118,6 +128,7 @@ def unique(arrived: Sequence[Newcomer]) -> list[Newcomer]:
     return kept
 
 
+@on_sqlite
 @given(any_archive, st.randoms(use_true_random=False))
 @settings(max_examples=60, deadline=None)
 def test_any_order_of_arrival_gives_the_same_tree(tx: Tx, arrived: list[Newcomer], random: Random) -> None:
@@ -129,6 +140,7 @@ def test_any_order_of_arrival_gives_the_same_tree(tx: Tx, arrived: list[Newcomer
         assert seen(shuffled, play(tx, mlist.id, shuffled)) == one
 
 
+@on_sqlite
 @given(any_archive, st.lists(st.tuples(st.integers(0, 8), st.integers(0, 8), st.booleans()), max_size=4))
 @settings(max_examples=60, deadline=None)
 def test_what_moderators_decide_counts_whatever_comes_before_and_after(
@@ -160,6 +172,7 @@ def test_what_moderators_decide_counts_whatever_comes_before_and_after(
         assert (threading.stored(tx, mlist.id, ids), [post.thread for post in rows.of_list(tx, mlist.id)]) == before
 
 
+@on_sqlite
 @given(st.data())
 @settings(max_examples=40, deadline=None)
 def test_two_writers_may_take_turns_in_any_way(tx: Tx, data: st.DataObject) -> None:
@@ -285,10 +298,9 @@ def chain(length: int) -> list[Newcomer]:
     return [mail(name, *reversed(names[max(0, at - 9) : at])) for at, name in enumerate(names)]
 
 
+@on_sqlite
 @pytest.mark.parametrize("kind", ["forward", "backward", "shuffled", "answers to one lost mail"])
-def test_four_times_as_many_posts_of_one_thread_are_little_more_than_four_times_the_work(
-    sqlite_tx: Tx, kind: str
-) -> None:
+def test_four_times_as_many_posts_of_one_thread_are_little_more_than_four_times_the_work(tx: Tx, kind: str) -> None:
     def work(length: int) -> int:
         posts = chain(length)
         if kind == "backward":
@@ -297,26 +309,27 @@ def test_four_times_as_many_posts_of_one_thread_are_little_more_than_four_times_
             Random(7).shuffle(posts)
         elif kind != "forward":
             posts = [mail(f"c{number}", "lost", date=float(number)) for number in range(length)]
-        with threading.new_list(sqlite_tx) as mlist:
-            done = Work(sqlite_tx)
+        with threading.new_list(tx) as mlist:
+            done = Work(tx)
             for one in posts:
-                threading.keep(sqlite_tx, mlist.id, one)
+                threading.keep(tx, mlist.id, one)
             return done.taken()
 
     few, many = work(100), work(400)
     assert many <= few * (4.5 if kind in ("forward", "backward") else 8), (few, many)
 
 
-def test_the_last_answer_to_a_thread_of_a_thousand_is_no_more_work_than_the_second(sqlite_tx: Tx) -> None:
-    with threading.new_list(sqlite_tx) as mlist:
-        play(sqlite_tx, mlist.id, [mail("a"), mail("b", "a")])
-        done = Work(sqlite_tx)
-        threading.keep(sqlite_tx, mlist.id, mail("c", "lost", "a"))
+@on_sqlite
+def test_the_last_answer_to_a_thread_of_a_thousand_is_no_more_work_than_the_second(tx: Tx) -> None:
+    with threading.new_list(tx) as mlist:
+        play(tx, mlist.id, [mail("a"), mail("b", "a")])
+        done = Work(tx)
+        threading.keep(tx, mlist.id, mail("c", "lost", "a"))
         few = done.taken()
         for number in range(1000):
-            threading.keep(sqlite_tx, mlist.id, mail(f"d{number}", "a" if number % 3 else "b"))
+            threading.keep(tx, mlist.id, mail(f"d{number}", "a" if number % 3 else "b"))
         done.taken()
-        threading.keep(sqlite_tx, mlist.id, mail("e", "lost", "a"))
+        threading.keep(tx, mlist.id, mail("e", "lost", "a"))
         assert done.taken() <= few * 2 + 4
-        threading.keep(sqlite_tx, mlist.id, mail("lost", "a"))  # three posts have to move, not a thousand
+        threading.keep(tx, mlist.id, mail("lost", "a"))  # three posts have to move, not a thousand
         assert done.taken() <= few * 4 + 10

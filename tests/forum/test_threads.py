@@ -21,7 +21,7 @@ from mailforum.store import posts as rows
 from mailforum.store.database import Tx
 from mailforum.store.sqlite import queries
 from tests.support import oracle
-from tests.support.stores import connection_of
+from tests.support.stores import connection_of, on_sqlite
 from tests.support.threading import new_list
 
 NOW = 1_700_000_000.0
@@ -260,7 +260,8 @@ def test_a_long_thread_that_arrives_backwards_is_put_together(tx: Tx) -> None:
         assert len(played.partition()) == 1
 
 
-def test_looking_for_neighbours_needs_no_scan_of_the_list(sqlite_tx: Tx) -> None:
+@on_sqlite
+def test_looking_for_neighbours_needs_no_scan_of_the_list(tx: Tx) -> None:
     """A query that reads all ids of a list is not noticed on a small one."""
     lists_given = {"msgids", "threads", "posts", "ghosts", "hows"}
     for name, query in queries().items():
@@ -268,7 +269,7 @@ def test_looking_for_neighbours_needs_no_scan_of_the_list(sqlite_tx: Tx) -> None
             ("thread.by_", "thread.newest", "thread.places", "thread.ghosts", "thread.fresh")
         ):
             values = {one: "[]" if one in lists_given else 1 for one in re.findall(r":(\w+)", query)}
-            plan = [row[3] for row in connection_of(sqlite_tx).execute(f"EXPLAIN QUERY PLAN {query}", values)]
+            plan = [row[3] for row in connection_of(tx).execute(f"EXPLAIN QUERY PLAN {query}", values)]
             scanned = [step for step in plan if step.startswith("SCAN") and "VIRTUAL" not in step]
             assert set(scanned) <= {f"SCAN {made}" for made in ("concerned", "above", "below", "near")}, (name, plan)
             assert not [step for step in plan if step.endswith("(list_id=?)")], (name, plan)

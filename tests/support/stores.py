@@ -14,6 +14,8 @@ from collections.abc import Iterator
 from contextlib import closing, contextmanager
 from pathlib import Path
 
+import pytest
+
 from mailforum.store.connection import connect as connect_file
 from mailforum.store.database import Tx
 from mailforum.store.migrate import migrate
@@ -24,6 +26,9 @@ from mailforum.store.sqlite import SqliteTx, queries
 from tests.support import postgres
 
 STORES = ("sqlite", "postgres")
+# For a test with the fixture `tx` (tests/forum/conftest.py) that is about one of them, or takes long.
+on_sqlite = pytest.mark.parametrize("tx", ["sqlite"], indirect=True)
+on_postgres = pytest.mark.parametrize("tx", ["postgres"], indirect=True)
 
 
 @contextmanager
@@ -101,6 +106,5 @@ def _new_session() -> Session:
 
 # What is undone has used up ids all the same.
 _FIRST_IDS = """
-SELECT setval(sequence.oid::regclass, 1, false) FROM pg_class AS sequence
-WHERE relkind = 'S' AND pg_sequence_last_value(sequence.oid) IS NOT NULL
+SELECT setval(format('%I.%I', schemaname, sequencename)::regclass, 1, false) FROM pg_sequences WHERE last_value > 0
 """
