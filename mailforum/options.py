@@ -71,6 +71,13 @@ class Store(_Section, frozen=True):
             "empty: the folder of the file, with PostgreSQL that of this configuration"
         ),
     ] = ""
+    lease: Annotated[
+        Duration,
+        Meta(
+            description="On PostgreSQL: a host that is not heard of for so long is taken for dead, and others send "
+            "what it had in hand"
+        ),
+    ] = Duration(30)
     keep_sent: Annotated[Duration, Meta(description="How long the rows of finished deliveries are kept")] = Duration(
         14 * 86400
     )
@@ -159,7 +166,12 @@ class DeliveryOptions(_Section, frozen=True):
         Meta(description="STARTTLS to the relay: never, where offered, or always with a valid certificate"),
     ] = "opportunistic"
     connections: Annotated[
-        int, Meta(description="Most connections to the relay at once; fewer are open where fewer do", ge=1, le=500)
+        int,
+        Meta(
+            description="Most connections of this host to the relay at once; fewer are open where fewer do",
+            ge=1,
+            le=500,
+        ),
     ] = 32
     processes: Annotated[
         int,
@@ -173,8 +185,8 @@ class DeliveryOptions(_Section, frozen=True):
     limits: Annotated[
         tuple[Limit, ...],
         Meta(
-            description="Bounds for single destinations: domain, connections, mails a second, minute, hour or day, "
-            "such as gmail.com 5 600/m; * is any domain that is not named"
+            description="Bounds for single destinations, of all hosts together: domain, connections, mails a second, "
+            "minute, hour or day, such as gmail.com 5 600/m; * is any domain that is not named"
         ),
     ] = ()
     recipients: Annotated[
@@ -189,9 +201,9 @@ class DeliveryOptions(_Section, frozen=True):
     ] = tuple(Duration(minutes * 60) for minutes in (5, 15, 60, 120, 240))
     give_up: Annotated[Duration, Meta(description="A delivery that old is given up")] = Duration(5 * 86400)
 
-    def shared(self, by: int) -> DeliveryOptions:
-        """Return what each of `by` processes may use."""
-        limits = tuple(limit.shared(by) for limit in self.limits)
+    def shared(self, by: int, *, limited: bool = True) -> DeliveryOptions:
+        """Return what each of `by` processes may use; with `limited`, also of the limits."""
+        limits = tuple(limit.shared(by) for limit in self.limits) if limited else self.limits
         return msgspec.structs.replace(self, connections=max(1, self.connections // by), limits=limits)
 
 

@@ -8,10 +8,12 @@ from __future__ import annotations
 import ipaddress
 import re
 from calendar import isleap, monthrange
+from collections.abc import Sequence
 from datetime import UTC, datetime, timedelta, tzinfo
 from math import inf
 from typing import ClassVar, NamedTuple
 from urllib.parse import quote, unquote
+from zlib import crc32
 
 
 class Duration(float):
@@ -110,12 +112,23 @@ class Address(str):
         return cls(value)
 
 
+class Place(NamedTuple):
+    """The how manieth, from 0 on, `of` how many who share something; of none, for who has no part in it."""
+
+    rank: int
+    of: int
+
+
 class Limit(str):
-    """A bound for one destination: `gmail.com 5 600/m` is five connections and 600 mails a minute at most."""
+    """A bound for one destination: `gmail.com 5 600/m` is five connections and 600 mails a minute at most.
+
+    `closed`: others may send there, and we may not.
+    """
 
     domain: str
     connections: int
     per_second: float
+    closed = False
     _PER: ClassVar = {"s": 1, "m": 60, "h": 3600, "d": 86400}
 
     def __new__(cls, text: str = "") -> Limit:
@@ -140,6 +153,32 @@ class Limit(str):
         part = type(self)(self)
         part.domain, part.per_second = self.domain, self.per_second / by
         part.connections = max(1, self.connections // by) if self.connections else 0
+        return part
+
+    def among(self, places: Sequence[Place], domain: str) -> Limit:
+        """Return the part of it that is ours for `domain` at all of these places; all parts together are the whole.
+
+        Where it is too small to be divided by all, some have it; which ones is another question for each domain.
+        """
+        parts = [self._part(place, domain) for place in places if self.connections or self.per_second]
+        if not parts:
+            return self
+        part = type(self)(self)
+        part.domain = self.domain
+        part.closed = any(one.closed for one in parts)
+        part.connections = min(one.connections for one in parts)
+        part.per_second = min(one.per_second for one in parts)
+        return part
+
+    def _part(self, place: Place, domain: str) -> Limit:
+        part = type(self)(self)
+        most = (self.connections, int(self.per_second) or 1 if self.per_second else 0)  # a mail a second at least
+        sharing = min([place.of, *filter(None, most)])
+        turn = (place.rank + crc32(domain.encode())) % place.of if place.of else 0
+        part.closed = turn >= sharing
+        if not part.closed:
+            part.connections = self.connections // sharing + (turn < self.connections % sharing)
+            part.per_second = self.per_second / sharing
         return part
 
 

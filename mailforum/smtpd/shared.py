@@ -87,6 +87,11 @@ class Shared:
         # A large mail must have a chance, whatever the option says.
         self._space = max(config.smtp.max_spool, config.smtp.max_size + WINDOW)
 
+    @property
+    def rates(self) -> dict[str, Rate]:
+        """How often clients may do something, by what they do."""
+        return {"connections": self.connections, "mails": self.mails, "recipients": self.recipients}
+
     def admit(self, guest: Guest) -> str:
         """Let a connection in; returns "", or why not."""
         if guest.client and self._at_once[guest.client] >= self.options.max_connections_per_client:
