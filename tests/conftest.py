@@ -20,9 +20,9 @@ settings.load_profile("mailforum")
 
 
 @pytest.fixture
-async def site(tmp_path: Path) -> AsyncIterator[Site]:
+async def site(store: str, tmp_path: Path) -> AsyncIterator[Site]:
     """A running service with a sink for a relay."""
-    async with running_site(tmp_path) as running:
+    async with running_site(tmp_path, store_url=f'"{store}"') as running:
         yield running
 
 

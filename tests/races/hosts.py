@@ -225,13 +225,6 @@ async def hosts(url: str, folder: Path, seed: int, *, locked: bool = True) -> As
         for _ in range(2):
             real = await open_database(url)
             stack.push_async_callback(real.close)
-            real._queries.setdefault(
-                "search.expect", "INSERT INTO indexed (post_id) VALUES (%(post_id)s) ON CONFLICT DO NOTHING"
-            )  # XXX
-            for q in ("add", "mark", "merge_from", "set_rules"):
-                real._queries.setdefault("search." + q, "SELECT 1")  # XXX
-            for q in ("still_waiting", "rules"):
-                real._queries.setdefault("search." + q, "SELECT 1 WHERE false")  # XXX
             if not locked:
                 _unlock(real)
             db: Any = MeetingDatabase(real, locked=locked)

@@ -37,7 +37,7 @@ def new_store(kind: str, folder: Path) -> Iterator[str]:
     if kind == "sqlite":
         yield f"sqlite:{folder / 'test.db'}"
     else:
-        with postgres.database_url() as url:
+        with postgres.emptied_url() as url:
             yield url
 
 
