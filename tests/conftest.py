@@ -26,7 +26,14 @@ async def site(store: str, tmp_path: Path) -> AsyncIterator[Site]:
         yield running
 
 
-@pytest.fixture(params=STORES)
+def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
+    """A test with a `store`, or a `site` on one, runs on each; a file of tests to which databases are all one has
+    `STORES = ["sqlite"]` in it."""
+    if "store" in metafunc.fixturenames:
+        metafunc.parametrize("store", getattr(metafunc.module, "STORES", STORES), indirect=True)
+
+
+@pytest.fixture
 def store(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[str]:
     """A new database, of each kind, as `open_database` finds it."""
     with new_store(request.param, tmp_path) as url:
