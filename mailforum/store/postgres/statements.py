@@ -22,6 +22,8 @@ from psycopg import pq
 from psycopg.adapt import Transformer
 from psycopg.errors import error_from_result
 
+from mailforum.store.database import kept
+
 Result = pq.abc.PGresult
 Row = dict[str, Any]
 Encoder = Callable[[Any], bytes]
@@ -36,6 +38,14 @@ _INT2, _INT4, _INT8, _FLOAT8 = Struct("!h"), Struct("!i"), Struct("!q"), Struct(
 _PARAMETER = re.compile(r"%%|%\((\w+)\)s")
 
 
+def _text(value: str) -> bytes:
+    try:
+        data = value.encode()
+    except UnicodeEncodeError:
+        return kept(value).encode()
+    return kept(value).encode() if b"\0" in data else data
+
+
 class Sent(NamedTuple):
     """How a Python type is sent: the number of PostgreSQL's type (0: text, as what is needed there), and the bytes."""
 
@@ -48,7 +58,7 @@ _SENT = {
     bool: Sent(16, BINARY, lambda value: b"\x01" if value else b"\x00"),
     int: Sent(20, BINARY, _INT8.pack),
     float: Sent(701, BINARY, _FLOAT8.pack),
-    str: Sent(0, TEXT, str.encode),
+    str: Sent(0, TEXT, _text),
     bytes: Sent(17, BINARY, bytes),
     type(None): Sent(0, TEXT, bytes),
 }
@@ -145,8 +155,8 @@ class Statements:
         self._calls: dict[tuple[object, ...], Call] = {}
         self._count = 0
         self._under_way = 0
-        self._readable = select.poll()
-        self._readable.register(pgconn.socket, select.POLLIN)
+        self._line = select.poll()
+        self._line.register(pgconn.socket, select.POLLIN)
 
     def run(self, query: str, params: Mapping[str, Any]) -> tuple[Call, Result]:
         """Run a statement with `%(name)s` in it. Raises psycopg.Error, also for what was `put` before."""
@@ -194,9 +204,12 @@ class Statements:
         raise psycopg.OperationalError("the connection was lost")
 
     def _result(self) -> Result | None:
-        """Return the next result. Waiting for it in libpq would keep all other threads waiting as well."""
+        """Return the next result. psycopg's own `get_result` and `describe_prepared` would wait for it with all other
+        threads standing still."""
         while self._pgconn.is_busy():
-            self._readable.poll()
+            # What the socket does not take at once waits in libpq, and goes on its way when that is asked to send it.
+            self._line.modify(self._pgconn.socket, select.POLLIN | select.POLLOUT * self._pgconn.flush())
+            self._line.poll()
             self._pgconn.consume_input()
         return self._pgconn.get_result()
 
@@ -232,5 +245,10 @@ class Statements:
 def checked(result: Result) -> Result:
     """Return a result, or raise the psycopg.Error that it is."""
     if result.status not in DONE:
-        raise error_from_result(result)
+        raise error_from_result(result) if known(result) else psycopg.OperationalError(result.get_error_message())
     return result
+
+
+def known(result: Result) -> bool:
+    """Say whether it was the server that has said what a result is, and not libpq that has lost it."""
+    return result.status in DONE or result.error_field(pq.DiagnosticField.SQLSTATE) is not None
