@@ -5,7 +5,6 @@ from __future__ import annotations
 import io
 from collections.abc import AsyncIterator, Iterable, Iterator
 from dataclasses import dataclass
-from pathlib import Path
 from random import Random
 
 import pytest
@@ -19,7 +18,7 @@ from mailforum.settings import ListSettings
 from mailforum.store import intake, lists, queue
 from mailforum.store import posts as rows
 from mailforum.store.database import Database
-from mailforum.store.sqlite import open_sqlite
+from mailforum.store.opening import open_database
 from tests.support import archive as made_up
 
 NOW = 1_700_000_000.0
@@ -77,8 +76,8 @@ class Forum:
 
 
 @pytest.fixture
-async def forum(tmp_path: Path) -> AsyncIterator[Forum]:
-    db = await open_sqlite(tmp_path / "mailforum.db")
+async def forum(store: str) -> AsyncIterator[Forum]:
+    db = await open_database(store)
     try:
         made = Forum(db, None)  # type: ignore[arg-type]
         made.mlist = await made.new_list("pmo@lists.example.org")

@@ -145,9 +145,10 @@ class Office:
 
 
 @pytest.fixture
-async def core(tmp_path: Path) -> AsyncIterator[tuple[Core, ShiftedClock]]:
+async def core(store: str, tmp_path: Path) -> AsyncIterator[tuple[Core, ShiftedClock]]:
     clock = ShiftedClock()
-    async with open_core(config.load(write_config(tmp_path, "maildir:outbox"), {}), clock) as opened:
+    file = write_config(tmp_path, "maildir:outbox", store_url=f'"{store}"')
+    async with open_core(config.load(file, {}), clock) as opened:
         yield opened, clock
 
 

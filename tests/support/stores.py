@@ -19,6 +19,7 @@ import pytest
 from mailforum.store.connection import connect as connect_file
 from mailforum.store.database import Tx
 from mailforum.store.migrate import migrate
+from mailforum.store.opening import is_server
 from mailforum.store.postgres import dialect
 from mailforum.store.postgres.session import Session, connect
 from mailforum.store.postgres.tx import PostgresTx
@@ -39,6 +40,16 @@ def new_store(kind: str, folder: Path) -> Iterator[str]:
     else:
         with postgres.emptied_url() as url:
             yield url
+
+
+def by_hand(store: str, sql: str) -> None:
+    """Run some statements on a database, past the program."""
+    if is_server(store):
+        with closing(connect(store)) as session:
+            session.simple(sql)
+    else:
+        with closing(sqlite3.connect(store.removeprefix("sqlite:"), isolation_level=None)) as connection:
+            connection.executescript(sql)
 
 
 @contextmanager
