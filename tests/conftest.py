@@ -27,10 +27,11 @@ async def site(store: str, tmp_path: Path) -> AsyncIterator[Site]:
 
 
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
-    """A test with a `store`, or a `site` on one, runs on each; a file of tests to which databases are all one has
-    `STORES = ["sqlite"]` in it."""
+    """A test with a `store`, or a `site` on one, runs on each. Where databases are all one, a file has
+    `STORES = ["sqlite"]` in it, or a test that takes long is marked with `stores.one_store`."""
     if "store" in metafunc.fixturenames:
-        metafunc.parametrize("store", getattr(metafunc.module, "STORES", STORES), indirect=True)
+        some = getattr(metafunc.function, "STORES", None) or getattr(metafunc.module, "STORES", STORES)
+        metafunc.parametrize("store", some, indirect=True)
 
 
 @pytest.fixture

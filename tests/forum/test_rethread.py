@@ -17,7 +17,7 @@ from mailforum.store import lists
 from mailforum.store import posts as rows
 from mailforum.store.database import Database
 from mailforum.store.opening import open_database
-from tests.support.stores import by_hand
+from tests.support.stores import by_hand, one_store
 from tests.support.stripped import strip
 from tests.support.talk import TROUBLED, discussion
 
@@ -176,6 +176,7 @@ async def test_posts_whose_text_is_no_longer_kept_stay_where_they_are(forum: For
     assert await forum.tree() == before
 
 
+@one_store
 async def test_another_time_for_subjects_is_as_if_it_had_always_been(forum: Forum) -> None:
     stripped = [strip(talk.raw) if number % 3 else talk.raw for number, talk in enumerate(discussion(120, 3, TROUBLED))]
     await forum.take(*Random(1).sample(stripped, len(stripped)))

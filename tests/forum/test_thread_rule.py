@@ -233,6 +233,7 @@ def test_who_names_two_threads_is_in_the_one_that_is_named_nearest(tx: Tx, names
     assert found == {names[0] + "c", names[1]}
 
 
+@on_sqlite
 def test_a_ghost_named_in_both_does_not_join_two_threads_unless_it_turns_out_to_be_real(tx: Tx) -> None:
     two = [mail("a"), mail("b"), mail("d", "g", "b"), mail("c", "g", "a")]
     for order in permutations(two):
@@ -252,6 +253,7 @@ def test_answers_to_one_lost_mail_of_which_nothing_is_known_are_one_thread(tx: T
         assert trees(tx, *order) == ({"d": "c"}, {"bcd"})
 
 
+@on_sqlite
 def test_of_two_claims_on_orphans_the_one_of_the_smaller_id_counts_and_no_thread_moves(tx: Tx) -> None:
     posts = [mail("a"), mail("b"), mail("d", "lost", "b"), mail("c", "lost", "a"), mail("o", "lost")]
     for order in permutations(posts):
@@ -265,6 +267,7 @@ def test_a_weak_name_ties_nothing_but_counts_when_it_is_a_post(tx: Tx) -> None:
     assert trees(tx, *apart, mail("lost")) == ({"b": "lost", "c": "lost"}, {"bclost"})
 
 
+@on_sqlite
 def test_a_post_with_a_new_subject_that_quotes_nothing_begins_a_thread_if_the_list_wants_it(tx: Tx) -> None:
     fresh = mail("c", "lost", "a", subject="Lunch", base="lunch", fresh=True)
     others = [mail("a", base="budget"), mail("d", "c"), mail("e", "lost")]

@@ -155,6 +155,7 @@ def test_what_is_stored_is_what_the_rule_says(tx: Tx, letters: list[Letter]) -> 
 
 @given(st.one_of(_archives(), _conversations()), st.randoms(use_true_random=False))
 @settings(max_examples=40)
+@on_sqlite
 def test_any_order_of_arrival_gives_the_same_tree(tx: Tx, letters: list[Letter], random: Random) -> None:
     shuffled = random.sample(letters, len(letters))
     with forum(tx) as one:
@@ -167,6 +168,7 @@ def test_any_order_of_arrival_gives_the_same_tree(tx: Tx, letters: list[Letter],
 
 @given(_archives(), st.randoms(use_true_random=False))
 @settings(max_examples=30)
+@on_sqlite
 def test_of_two_mails_with_one_id_the_first_to_arrive_owns_it(tx: Tx, letters: list[Letter], random: Random) -> None:
     copies = [Letter(one.msgid, tuple(random.sample(_MAILS, 2)), "", 3, "again") for one in letters[:2]]
     arrived = random.sample([*letters, *copies], len(letters) + len(copies))

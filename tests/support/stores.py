@@ -10,9 +10,10 @@ with transaction("postgres", tmp_path) as tx:   # without the event loop; what i
 from __future__ import annotations
 
 import sqlite3
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import closing, contextmanager
 from pathlib import Path
+from typing import Any, TypeVar
 
 import pytest
 
@@ -26,7 +27,16 @@ from mailforum.store.postgres.tx import PostgresTx
 from mailforum.store.sqlite import SqliteTx, queries
 from tests.support import postgres
 
+F = TypeVar("F", bound=Callable[..., Any])
 STORES = ("sqlite", "postgres")
+
+
+def one_store(test: F) -> F:
+    """Have a test with the fixture `store` run on SQLite alone."""
+    test.STORES = ["sqlite"]  # type: ignore[attr-defined]
+    return test
+
+
 # For a test with the fixture `tx` (tests/forum/conftest.py) that is about one of them, or takes long.
 on_sqlite = pytest.mark.parametrize("tx", ["sqlite"], indirect=True)
 on_postgres = pytest.mark.parametrize("tx", ["postgres"], indirect=True)
