@@ -135,6 +135,7 @@ class Service:
         self.host = alike.host_of(self.core, self.roles)
         if self.host:
             await self._stack.enter_async_context(self.host)
+            self.core.ids.as_host(self.host.id)
             alike.warn(alike.marks_of(self.config), self.host)
 
     async def _start_deliver(self) -> None:
@@ -200,10 +201,13 @@ class Service:
 
     def _parts(self) -> Parts:
         return Parts(
+            roles=self.roles,
+            hosts=len(self.host.living) if self.host else None,
             clients=self.server.connections if self.server else None,
             connections=self.worker.connections if self.worker else None,
             relay_down=self.worker.down_for if self.worker else None,
             resting=self.worker.resting if self.worker else None,
+            in_hand=self.worker.in_hand if self.worker else None,
             digest_lag=self.chores.digest_lag if self.chores else None,
         )
 

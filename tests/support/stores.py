@@ -127,5 +127,5 @@ def _new_session() -> Session:
 
 # What is undone has used up ids all the same.
 _FIRST_IDS = """
-SELECT setval(format('%I.%I', schemaname, sequencename)::regclass, 1, false) FROM pg_sequences WHERE last_value > 0
+SELECT setval(seqrelid::regclass, 1, false) FROM pg_sequence WHERE pg_sequence_last_value(seqrelid) IS NOT NULL
 """

@@ -11,6 +11,7 @@ import asyncio
 import contextlib
 import logging
 import secrets
+import threading
 import time
 import zlib
 from collections.abc import Callable, Collection, Mapping, Sequence
@@ -25,6 +26,7 @@ from mailforum.errors import ConfigError, Deferred
 from mailforum.store import server
 from mailforum.store.database import Unit
 from mailforum.store.group import Group
+from mailforum.store.move.between import back_up
 from mailforum.store.postgres import migrate
 from mailforum.store.postgres.dialect import queries
 from mailforum.store.postgres.lane import Lane
@@ -39,7 +41,7 @@ T = TypeVar("T")
 BATCH = 64
 READERS = 2
 LANES = 2  # for what is decided about lists; each has those whose id, divided by this, leaves its number
-OLDEST = 140000  # the version of the server
+OLDEST = 130000  # the version of the server
 TRIES = 5  # of what met another's transaction in the wrong order
 PAUSE = 0.02  # seconds before that, longer each time
 COLLECT = 0.02  # seconds; other hosts hear of our commits at most so often
@@ -207,7 +209,18 @@ class PostgresDatabase:
         return 0
 
     async def backup(self, path: Path, now: float, advance: Callable[[int, int], None]) -> list[str]:
-        raise NotImplementedError("a copy of a PostgreSQL database is made by pg_dump")
+        given_up = threading.Event()
+
+        def go_on(done: int, of: int) -> None:
+            if given_up.is_set():
+                raise InterruptedError
+            advance(done, of)
+
+        try:
+            moved = await asyncio.to_thread(back_up, self._url, path, go_on, now)
+        finally:
+            given_up.set()
+        return moved.faults()
 
     async def close(self) -> None:
         self._closing = True
@@ -243,7 +256,7 @@ def _look_at_server(queries: Mapping[str, str], session: Session) -> None:
     if found.encoding != "UTF8":
         raise ConfigError(f"[store] url: the database is in {found.encoding}; make it anew with ENCODING 'UTF8'")
     if found.number < OLDEST:
-        raise ConfigError(f"[store] url: PostgreSQL {found.version} is too old; 14 or later is needed")
+        raise ConfigError(f"[store] url: PostgreSQL {found.version} is too old; 13 or later is needed")
     if not (found.fsync and found.full_page_writes):
         what = "PostgreSQL runs with fsync or full_page_writes off: a crash may cost what it has taken."
         log.event("database_unsafe", logging.WARNING, what=what)
