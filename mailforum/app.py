@@ -27,6 +27,7 @@ from mailforum.store import fence
 from mailforum.store.database import Tx
 from mailforum.store.lock import alone
 from mailforum.store.queue import Part
+from mailforum.store.schema import Step
 from mailforum.store.trouble import Unavailable
 from mailforum.units import Address
 from mailforum.web import Pages, listen
@@ -58,9 +59,11 @@ class Service:
         *,
         roles: Collection[str] = (),
         resend: bool = False,
+        known: Sequence[Step] = (),
     ) -> None:
         """`sender`: the command that starts a further process that sends. `roles`: of ROLES; none are all.
-        `resend`: on a database from a backup, send what waits in it, perhaps for the second time.
+        `resend`: on a database from a backup, send what waits in it, perhaps for the second time. `known`: as for
+        `open_database`.
 
         Raises ConfigError where the database is a file and not all roles are wanted: it is one process's.
         """
@@ -70,6 +73,7 @@ class Service:
             raise ConfigError(ALL_OF_A_FILE)
         self._sender = sender
         self._resend = resend
+        self._known = known
         self._clock = clock or SystemClock()
         self._stack = AsyncExitStack()
         self._stop = asyncio.Event()
@@ -124,7 +128,8 @@ class Service:
         until, said = self._clock.monotonic() + wait, False
         while True:
             try:
-                core = open_core(self.config, self._clock, reserve=self.config.store.reserve, served=True)
+                reserve = self.config.store.reserve
+                core = open_core(self.config, self._clock, reserve=reserve, served=True, known=self._known)
                 return await self._stack.enter_async_context(core)
             except Unavailable as error:
                 if error.kind not in PASSING or self._clock.monotonic() >= until:
