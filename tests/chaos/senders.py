@@ -120,6 +120,8 @@ class Author:
                 return self.refused.append(f"{msgid}: {answer}")
             if answer == UNKNOWN and self.rng.random() < 0.1:
                 return None  # somebody has emptied the sender's queue: all may get it, or nobody
+            if len(self.client.hosts) > 1 and self.rng.random() < 0.3:
+                self.client.hang_up()  # and tries the next host
             await asyncio.sleep(AGAIN)
 
     def _choose(self) -> tuple[List, ...]:
