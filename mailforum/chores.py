@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
+from collections.abc import Collection
 from functools import partial
 
 from mailforum import log
@@ -64,15 +65,15 @@ class Chores:
     async def clean(self) -> None:
         """Delete in small steps what is too old; others write between them."""
         now, keep = self._core.clock.now(), self._core.config.store
-        for name, step in upkeep.steps(keep, REMEMBER, now):
-            await self._do_steps(name, step)
+        for name, step, lists in upkeep.steps(keep, REMEMBER, now):
+            await self._do_steps(name, step, lists)
         if keep.keep_bodies:
             await self._do_steps("bodies", posts.forget_bodies(now - keep.keep_bodies))
 
-    async def _do_steps(self, name: str, step: upkeep.Step) -> None:
+    async def _do_steps(self, name: str, step: upkeep.Step, lists: Collection[int] | None = None) -> None:
         at, rows = upkeep.BEGIN, 0
         while at is not None and not self._stop.is_set():
-            at, done = await self._core.db.write(partial(step, at))
+            at, done = await self._core.db.write(partial(step, at), lists)
             rows += done
         if rows:
             log.event("cleared", what=name, rows=rows)
@@ -80,10 +81,10 @@ class Chores:
 
 async def send_due_digests(core: Core, now: float) -> None:
     """Cut and queue the digest of every list for which it is due. Each has an id, as a mail has."""
-    await core.db.write(lambda tx: digests.clock_went_back(tx, now))
+    await core.db.write(lambda tx: digests.clock_went_back(tx, now), ())
     for mlist in await core.db.read(lambda tx: digests.due(tx, now)):
         mail, cut_one = core.ids.new(), partial(digests.cut_if_due, list_id=mlist.id, now=now)
-        cut = await core.db.write(caused_by(mail, cut_one))
+        cut = await core.db.write(caused_by(mail, cut_one), [mlist.id])
         if cut:
             issue, readers = cut
             log.event("digest", mail=mail, list=mlist.address, issue=issue.number, posts=issue.posts, readers=readers)
@@ -93,7 +94,7 @@ async def tell_what_waits(core: Core, now: float) -> None:
     """Tell the owners of each list what has been held since they last heard of it, once an hour."""
     for list_id in await core.db.read(lambda tx: moderation.untold(tx, now)):
         tell = partial(moderation.tell_what_waits, site=core.site, list_id=list_id, now=now)
-        await core.db.write(caused_by(core.ids.new(), tell))
+        await core.db.write(caused_by(core.ids.new(), tell), [list_id])
 
 
 async def keep_bounces(core: Core, now: float) -> None:
@@ -154,7 +155,7 @@ class Indexing:
 
         Where an import was killed, merging is still left for later; that ends here.
         """
-        await self._core.db.write(lambda tx: index.merge_from(tx, index.MERGE))
+        await self._core.db.write(lambda tx: index.merge_from(tx, index.MERGE), ())
         if await self._core.db.read(search.is_old) and await self._core.db.write(search.renew):
             log.event("reindexing", why="the rules by which words are compared have changed")
         return True

@@ -114,7 +114,7 @@ class Health:
     async def _writable(self) -> str:
         try:
             async with asyncio.timeout(PATIENCE):
-                await self._db.write(lambda tx: None)
+                await self._db.write(lambda tx: None, ())
         except (MailforumError, TimeoutError) as error:
             return f"the database cannot be written: {type(error).__name__}"
         return ""

@@ -72,7 +72,9 @@ class Pages:
             return self._html(HTTPStatus.OK, "leave")
         mail = self.new_id()  # so that the goodbye has one, as if a mail had asked for it
         now = self.clock.now()
-        what = await self.db.write(caused_by(mail, lambda tx: members.leave_by_token(tx, self.site, token, now)))
+        named = await self.db.peek(lambda tx: members.named_by(tx, self.site.signer, token))
+        leave = caused_by(mail, lambda tx: members.leave_by_token(tx, self.site, token, now))
+        what = await self.db.write(leave, [named[0].id] if named else ())
         log.event("left_by_web", mail=mail, what=what)
         if what == "bad token":
             return self._html(HTTPStatus.NOT_FOUND, "invalid")

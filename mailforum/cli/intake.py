@@ -220,7 +220,7 @@ async def _retry(core: Core, shunt: Shunted) -> bool:
         print(f"{shunt.id} {safe(outcome.rcpt)}: {outcome.code} {outcome.enhanced} {safe(outcome.text)}")
     taken = any(outcome.code < 300 for outcome in outcomes) and all(not 400 <= o.code < 500 for o in outcomes)
     if taken:
-        await core.db.write(lambda tx: intake.unshunt(tx, shunt.id))
+        await core.db.write(lambda tx: intake.unshunt(tx, shunt.id), ())
     return taken
 
 

@@ -25,7 +25,7 @@ ASIDE = 50  # mails to a destination that is put off which stay in hand all the 
 class Task:
     """Deliveries of one mailing, of `size` bytes, that go out in one transaction. `domain`: "" where there are several.
 
-    `mail` is the id of the mail that was the cause, for the log.
+    `mail` is the id of the mail that was the cause, for the log; `list_id` the list whose members these are, if any.
 
     Where signing takes long it is done ahead, for some tasks together: `signed` will hold the
     recipients' own fields of this task at `place`, for the mailing as it was `prepared`.
@@ -37,6 +37,7 @@ class Task:
     size: int = 0
     given_out: bool = False
     mail: str = ""
+    list_id: int | None = None
     signed: asyncio.Future[list[bytes]] | None = None
     prepared: object = None
     place: int = 0

@@ -7,7 +7,7 @@ is sent, or it would be sent twice.
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from dataclasses import dataclass
 from functools import partial
 
@@ -84,18 +84,21 @@ class Marks:
         now = self._clock.now()
         judged = [item if isinstance(item, queue.Mark) else self._mark(item, now) for item in items]
         opened = self._pace.learn(_lessons(items, judged), self._clock.monotonic())
-        revived = await self._write(judged, opened, now)
+        revived = await self._write(judged, opened, now, _lists_of_failures(items, judged))
         _log(items, judged, now)
         for breaker, count in zip(opened, revived, strict=True):
             self._open(breaker, count)
         return [None] * len(items)
 
-    async def _write(self, marks: list[queue.Mark], opened: list[Opened], now: float) -> list[int]:
+    async def _write(
+        self, marks: list[queue.Mark], opened: list[Opened], now: float, lists: Collection[int]
+    ) -> list[int]:
         """Write marks down as soon as that can be done; return how many deliveries each breaker has revived."""
         counted = True
         while True:
             try:
-                return await self._db.write(partial(_settle, marks=marks, opened=opened, now=now, counted=counted))
+                settle = partial(_settle, marks=marks, opened=opened, now=now, counted=counted)
+                return await self._db.write(settle, lists)
             except Deferred as error:
                 logger.error("marks cannot be written, sending waits: %s", error.reason)
                 await self._clock.sleep(AGAIN)
@@ -147,6 +150,15 @@ def _settle(tx: Tx, marks: list[queue.Mark], opened: list[Opened], now: float, c
         if counted and status.state is State.FAILED:
             bounces.failed(tx, due.member_id, due.mailing_id, status, now)
     return [queue.revive(tx, breaker.refused, now + breaker.pause) for breaker in opened]
+
+
+def _lists_of_failures(items: list[Ended | queue.Mark], marks: list[queue.Mark]) -> set[int]:
+    """Return the lists (ids) whose members' failures are counted; of what went well or waits, nothing is."""
+    return {
+        item.task.list_id
+        for item, mark in zip(items, marks, strict=True)
+        if isinstance(item, Ended) and item.task.list_id and any(one.state is State.FAILED for _, one, _ in mark.ended)
+    }
 
 
 def _lessons(items: list[Ended | queue.Mark], marks: list[queue.Mark]) -> list[Lesson]:

@@ -98,7 +98,7 @@ class Worker:
             for delivery in await self._db.read(lambda tx: queue.in_flight(tx, self._part)):
                 log.uncertain(mail=delivery.mail, delivery=delivery.id, mailing=delivery.mailing_id, rcpt=delivery.rcpt)
             # Only now: a kill in between must not leave them without a line.
-            await self._db.write(lambda tx: queue.land(tx, self._part))
+            await self._db.write(lambda tx: queue.land(tx, self._part), ())
         except Deferred as error:
             logger.error("the queue cannot be read: %s", error.reason)
             return False
@@ -159,7 +159,7 @@ class Worker:
             reached, want, part = dict(self._hand.reached), 1 if self._marks.pause else self._want, self._part
             taken = await self._db.read(lambda tx: queue.take(tx, due_before, reached, want, part))
             if taken.gone:
-                await self._db.write(lambda tx: queue.withdraw(tx, taken.gone))
+                await self._db.write(lambda tx: queue.withdraw(tx, taken.gone), ())
         except Deferred as error:  # the database is locked or full
             logger.error("the queue cannot be read: %s", error.reason)
             return False
@@ -191,7 +191,7 @@ class Worker:
             for start in range(0, len(run), number):
                 together = tuple(run[start : start + number])
                 domain = together[0].rcpt.rpartition("@")[2].lower() if len(together) == 1 else ""
-                yield Task(mailing_id, together, domain, outline.size, mail=outline.mail)
+                yield Task(mailing_id, together, domain, outline.size, mail=outline.mail, list_id=outline.list_id)
 
     async def _put_off(self, now: float) -> None:
         """Give back to the queue what its destination will not take for some time."""
@@ -201,7 +201,7 @@ class Worker:
                 self._hand.done(task)
         for domain, wait, tasks in overdue:
             ids, due_at = [due.id for task in tasks for due in task.deliveries], self._clock.now() + wait
-            await self._db.write(lambda tx, ids=ids, due_at=due_at: queue.put_off(tx, ids, due_at))  # type: ignore[misc]
+            await self._db.write(lambda tx, ids=ids, due_at=due_at: queue.put_off(tx, ids, due_at), ())  # type: ignore[misc]
             log.event("put_off", domain=domain, deliveries=len(ids), seconds=round(wait))
 
     async def _fan_out(self) -> None:
@@ -212,7 +212,7 @@ class Worker:
             self._fan.clear()
             await self._clock.sleep(FIRST_READERS)
             with contextlib.suppress(Deferred):  # the next look at the queue finds it again
-                while not self._stopping and await self._db.write(queue.go_on_fanning_out):
+                while not self._stopping and await self._db.write(queue.go_on_fanning_out, ()):
                     pass
 
     # -- connections

@@ -119,11 +119,11 @@ async def take_in(
     """
     looker = looker or Looker(mlist, cores=1)
     newest = await db.read(rows.newest_thread)
-    await db.write(lambda tx: index.merge_from(tx, index.MERGE_LATE))
+    await db.write(lambda tx: index.merge_from(tx, index.MERGE_LATE), ())
     try:
         report = await _take_all(db, mlist, mails, clock, room, done, looker)
     finally:  # if we are killed before, all works as well
-        await db.write(lambda tx: index.merge_from(tx, index.MERGE))
+        await db.write(lambda tx: index.merge_from(tx, index.MERGE), ())
     return await _summed_up(db, mlist, report, newest) if report.since else report
 
 
@@ -224,7 +224,7 @@ async def _take_batch(db: Database, mlist: MailingList, batch: _Batch, now: floa
     place = {id(mail): number for number, mail in enumerate(batch.mails)}
     bad = sorted(batch.bad + refused, key=lambda one: place[id(one[0])])
     if bad:
-        await db.write(lambda tx: _keep_aside(tx, mlist, bad, now))
+        await db.write(lambda tx: _keep_aside(tx, mlist, bad, now), ())
     left_out = Counter(mail.left_out for mail in batch.mails if mail.left_out)
     return replace(
         report,
@@ -261,7 +261,7 @@ async def _store(
     if not good:
         return {}, []
     try:
-        return await db.write(partial(_store_new, mlist, good, now)), []
+        return await db.write(partial(_store_new, mlist, good, now), [mlist.id]), []
     except Deferred:
         raise
     except Exception as error:
@@ -320,7 +320,7 @@ async def again(db: Database, shunted: Shunted, raw: bytes, clock: Clock) -> Rep
         return None
     report = await take_in(db, mlist, [Mail(f"mail {shunted.id}", raw)], clock)
     if not report.bad:
-        await db.write(lambda tx: intake.unshunt(tx, shunted.id))
+        await db.write(lambda tx: intake.unshunt(tx, shunted.id), ())
     return report
 
 

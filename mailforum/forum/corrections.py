@@ -96,7 +96,7 @@ async def rethread(
         named = changes[:MOST_NAMED]
         before = {change.label: spot_words(change.old) for change in named}
         after = {"changed": len(changes), **{change.label: spot_words(change.new) for change in named}}
-        await db.write(lambda tx: _note(tx, mlist, by, "rethread", "", before, after))
+        await db.write(lambda tx: _note(tx, mlist, by, "rethread", "", before, after), ())
     return changes
 
 

@@ -5,12 +5,13 @@ Everything here runs inside the transaction that ends before the sender is told 
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Collection, Sequence
 
 from mailforum.errors import Refused
 from mailforum.forum import bounces, commands, members, moderation, owners, policy, posts, storms
 from mailforum.forum.site import Incoming
-from mailforum.mail import address
+from mailforum.mail import address, report
+from mailforum.mail.message import Message
 from mailforum.model import MemberStatus, Outcome, Route, RouteRole, Verdict
 from mailforum.store import intake, lists
 from mailforum.store.database import Tx
@@ -18,6 +19,18 @@ from mailforum.store.database import Tx
 _FOR_POSTS = {RouteRole.POST, RouteRole.REPLY}
 # These are written to by machines, and must hear them.
 _FOR_MACHINES = {RouteRole.BOUNCES, RouteRole.OWNER, RouteRole.POSTMASTER}
+_FOR_ANY = {RouteRole.REQUEST, RouteRole.SITE, RouteRole.POSTMASTER}
+
+
+def decides_about(routes: Sequence[Route], msg: Message) -> Collection[int] | None:
+    """Return the lists (ids) that a mail to `routes` decides about; None if they cannot be told from these.
+
+    A command may name any list, and what a complaint is about, the mail that came back with it has to prove.
+    """
+    complaint = report.may_complain(msg)
+    if any(way.mlist is None or way.role in _FOR_ANY or (complaint and way.role in _FOR_MACHINES) for way in routes):
+        return None
+    return {way.mlist.id for way in routes if way.mlist}
 
 
 def handle(tx: Tx, mail: Incoming) -> Outcome:

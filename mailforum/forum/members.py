@@ -20,6 +20,7 @@ from mailforum.store.database import Tx
 
 LEFT = "left"
 RETURN = 365 * 86400.0  # seconds in which whose mail came back may answer and get mail again
+_NOT_VALID = "This confirmation is not valid (any more); please ask again."
 # Beside the modes, what a member can ask to have set.
 OWN_POSTS, NO_OWN_POSTS = "myposts-on", "myposts-off"
 
@@ -52,8 +53,9 @@ def join(tx: Tx, mail: Incoming, mlist: MailingList, mode: Mode) -> str:
 
 def ask_to_leave(tx: Tx, mail: Incoming) -> Outcome:
     """Answer a mail to the leave address: done at once with a token of ours, else asked back."""
-    if mail.route.detail and leave_by_token(tx, mail.site, mail.route.detail, mail.now) == LEFT:
-        return mail.done(LEFT)
+    named = named_by(tx, mail.site.signer, mail.route.detail)
+    if named and named[0].id == mail.mlist.id:
+        return mail.done(_left(tx, *named, mail.now))
     return mail.done(leave(tx, mail, mail.mlist))
 
 
@@ -134,12 +136,14 @@ def reactivate(tx: Tx, member: Member) -> Member:
 
 def confirm(tx: Tx, mail: Incoming) -> Outcome:
     """Do what the reply to a question confirms. Raises Refused for a token that is not good."""
-    return mail.done(confirm_by_token(tx, mail.site, mail.route.detail, mail.now))
+    return mail.done(confirm_by_token(tx, mail.site, mail.route.detail, mail.now, of=mail.mlist))
 
 
-def confirm_by_token(tx: Tx, site: Site, token: str, now: float) -> str:
-    """Do what `token` stands for, once; return what was done, for the log."""
+def confirm_by_token(tx: Tx, site: Site, token: str, now: float, of: MailingList | None = None) -> str:
+    """Do what `token` stands for, once; return what was done, for the log. `of`: the list that it has to be of."""
     request, mlist = _request(tx, site, token)
+    if of and mlist.id != of.id:
+        raise Refused(_NOT_VALID, "the token of another list")
     if request.done_at is None and request.expires_at < now:
         raise Refused("This confirmation has expired; please ask again.", "expired token")
     if not intake.answered(tx, request.id, now):
@@ -178,7 +182,7 @@ def _request(tx: Tx, site: Site, token: str) -> tuple[Request, MailingList]:
             token, "confirm", request.id, request.action, mlist.address, address.key(request.address)
         )
     ):
-        raise Refused("This confirmation is not valid (any more); please ask again.", "bad token")
+        raise Refused(_NOT_VALID, "bad token")
     return request, mlist
 
 

@@ -69,13 +69,13 @@ async def rethread(
     differing = [one async for one in _differing(db, mlist, advance)]
     if dry_run:
         try:
-            await db.write(partial(_try, mlist, differing, now))
+            await db.write(partial(_try, mlist, differing, now), [mlist.id])
         except _TakenBack as taken_back:
             return taken_back.changes
     before = await db.read(partial(_Places, mlist.id))
-    await db.write(partial(_restate, mlist, differing, now))
+    await db.write(partial(_restate, mlist, differing, now), [mlist.id])
     for some in await db.read(partial(_chunks, mlist.id)):
-        await db.write(lambda tx, some=some: threads.regroup(tx, mlist.id, some, now))  # type: ignore[misc]
+        await db.write(lambda tx, some=some: threads.regroup(tx, mlist.id, some, now), [mlist.id])  # type: ignore[misc]
     return await db.read(lambda tx: list(before.changes(tx)))
 
 

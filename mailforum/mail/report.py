@@ -29,6 +29,7 @@ _FEEDBACK_TYPES = ("message/feedback-report",)
 _RETURNED_TYPES = ("message/rfc822", "message/global", "text/rfc822-headers", "message/global-headers")
 _COMPLAINTS = ("abuse", "fraud", "opt-out", "opt-out-list", "miscategorized")
 _ACTION_OF_CLASS = {"2": "delivered", "4": "delayed", "5": "failed"}
+_FEEDBACK = re.compile(rb"feedback-report", re.IGNORECASE)
 _STATUS = re.compile(r"\b([245]\.\d{1,3}\.\d{1,3})\b")
 _FOLD = re.compile(r"\n[ \t]++(?=[^\n])")
 _UNITEXT = re.compile(r"\\x\{(0*(?:10|[0-9A-F])?[0-9A-F]{1,4})\}", re.IGNORECASE)
@@ -114,16 +115,24 @@ def complaint(msg: Message) -> Report | None:
     return found if found and found.kind == "abuse" else None
 
 
+def may_complain(msg: Message) -> bool:
+    """Say at a glance whether `complaint` may find one: where this is False, it does not."""
+    form = msg.get("Content-Type").encode("utf-8", "replace")
+    return _is_old_complaint(msg) or bool(_FEEDBACK.search(form) or _FEEDBACK.search(msg.body))
+
+
 def _attached(msg: Message) -> Message | None:
     return _returned(msg, [part for part in mime.parts(msg) if part.depth <= 1])
 
 
 def _old_complaint(msg: Message) -> Report | None:
     """Microsoft's complaints are the mail itself, attached under this subject."""
-    if not msg.subject.lower().startswith("complaint about message from"):
-        return None
-    returned = _attached(msg)
+    returned = _attached(msg) if _is_old_complaint(msg) else None
     return Report("abuse", (), returned) if returned else None
+
+
+def _is_old_complaint(msg: Message) -> bool:
+    return msg.subject.lower().startswith("complaint about message from")
 
 
 def _text(msg: Message, part: mime.Part) -> str:

@@ -79,7 +79,8 @@ class Intake:
             _log_received(envelope, msg, raw)
             await _read(_refuse_unreadable, msg, len(raw))
             digest = _digest(envelope, raw) if await self.db.peek(store.keeps_aside) else b""
-            outcomes = await self.db.write(partial(self._handle_all, envelope, msg, raw, digest))
+            about = dispatch.decides_about(envelope.routes, msg)
+            outcomes = await self.db.write(partial(self._handle_all, envelope, msg, raw, digest), about)
         except Deferred:
             raise
         except Refused as refused:
@@ -124,13 +125,13 @@ class Intake:
                 journal.add(tx, entry)
 
         with contextlib.suppress(Deferred):  # then the line in the log has to do
-            await self.db.write(note)
+            await self.db.write(note, ())
 
     async def _shunt(self, envelope: Envelope, msgid: str, raw: bytes, error: Exception) -> Deferred:
         """Keep a mail aside that we were not able to handle, and say what its sender is told."""
         logger.exception("mail %s could not be handled", envelope.id)
         reason = "".join(traceback.format_exception_only(error)).strip()
-        shunt_id = await self.db.write(partial(self._keep_aside, envelope, raw, msgid, reason))
+        shunt_id = await self.db.write(partial(self._keep_aside, envelope, raw, msgid, reason), ())
         log.shunted(mail=envelope.id, shunt_id=shunt_id, reason=reason)
         return Deferred(f"A fault of ours; your mail is kept, please try again later (S{shunt_id}).", reason)
 

@@ -150,8 +150,11 @@ def fan_out(tx: Tx, mailing_id: int, modes: Sequence[Mode], author: str = "") ->
 
 
 def go_on_fanning_out(tx: Tx) -> bool:
-    """Queue the next deliveries of a mailing that is not fanned out; say if there was one."""
-    row = tx.one("queue.fanning")
+    """Queue the next deliveries of a mailing that is not fanned out; say if there was one.
+
+    Others may do the same at the same time: each takes a mailing that no other has.
+    """
+    row = tx.one("queue.fan_next")
     if row:
         where = {name: row[name] for name in ("id", "after", "last", "modes", "author")}
         queued = tx.run("queue.fan_out", **where, limit=STEP)
@@ -161,11 +164,12 @@ def go_on_fanning_out(tx: Tx) -> bool:
 
 class Outline(NamedTuple):
     """What has to be known of a mailing before it is made: whether each recipient gets a mail of their own, and
-    about how many bytes it has; and the id of the mail that was the cause."""
+    about how many bytes it has; the id of the mail that was the cause; and of which list it is."""
 
     personal: bool
     size: int
     mail: str
+    list_id: int | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -207,7 +211,9 @@ def take(tx: Tx, now: float, hand: Mapping[Run, int], want: int, part: Part = WH
 
 def _outline(tx: Tx, mailing_id: int) -> Outline:
     row = tx.one("queue.outline", id=mailing_id)
-    return Outline(bool(row["personal"]), row["size"], row["mail"]) if row else Outline(False, 0, "")
+    if row is None:
+        return Outline(False, 0, "", None)
+    return Outline(bool(row["personal"]), row["size"], row["mail"], row["list_id"])
 
 
 def _turn(tx: Tx, taken: Taken, reached: dict[Run, int], run: Run, share: Mapping[str, int]) -> int:

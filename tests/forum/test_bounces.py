@@ -529,7 +529,7 @@ async def test_what_is_old_is_forgotten(office: Office) -> None:
     await office.report(office.path("bob@example.com"))
     await office.tick(200)
     keep, now = office.core.config.store, office.clock.now()
-    for name, step in upkeep.steps(keep, 0.0, now):
+    for name, step, _ in upkeep.steps(keep, 0.0, now):
         if name in ("bounces", "failing", "storms"):
             await office.core.db.write(lambda tx, step=step: step(0, tx))
     assert await office.failing("bob@example.com") is None

@@ -161,6 +161,7 @@ Removal-Recipient: eve@example.com
     found = report.read(msg)
     assert found is not None
     assert found.kind == "abuse"
+    assert report.may_complain(msg)
     assert [(one.address, one.action) for one in found.recipients] == [
         ("bob@example.com", "abuse"),
         ("eve@example.com", "abuse"),
@@ -189,6 +190,15 @@ def test_feedback_that_is_no_complaint_is_told_apart(kind: str) -> None:
 )
 def test_a_mail_that_is_no_report_is_none(msg: Message) -> None:
     assert report.read(msg) is None
+    assert not report.may_complain(msg)
+
+
+@pytest.mark.parametrize("subject", ["complaint about message from 192.0.2.1", "COMPLAINT about message from x"])
+def test_a_complaint_of_the_old_form_is_seen_at_a_glance(subject: str) -> None:
+    mail = f'Subject: {subject}\nContent-Type: multipart/mixed; boundary="o"\n\n--o\nContent-Type: message/rfc822\n\n'
+    msg = parse(mail.encode() + RETURNED.encode() + b"\n--o--\n")
+    assert report.complaint(msg) is not None
+    assert report.may_complain(msg)
 
 
 def test_a_report_that_a_person_forwards_is_no_report() -> None:

@@ -33,7 +33,7 @@ def clear(connection: sqlite3.Connection, now: float, keep: Store = KEEP) -> dic
     """Do all that is to be done, as the server does; return how many rows of each kind went."""
     tx = SqliteTx(connection, queries())
     gone = {}
-    for name, step in upkeep.steps(keep, 14 * DAY, now):
+    for name, step, _ in upkeep.steps(keep, 14 * DAY, now):
         at, rows = upkeep.BEGIN, 0
         while at is not None:
             before = connection.total_changes

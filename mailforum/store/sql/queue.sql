@@ -24,6 +24,9 @@ SET fan_modes = :modes, fan_author = :author,
 WHERE id = :id
 
 -- name: fanning
+SELECT 1 FROM mailing WHERE fan_after < fan_last LIMIT 1
+
+-- name: fan_next
 SELECT id, fan_after AS after, fan_last AS last, fan_modes AS modes, fan_author AS author
 FROM mailing WHERE fan_after < fan_last ORDER BY id LIMIT 1
 
@@ -86,7 +89,7 @@ ORDER BY id LIMIT :limit
 
 -- name: outline
 SELECT mailing.kind IN ('post', 'digest') AND coalesce(CAST(list.settings -> 'personal' AS TEXT), 'true') = 'true' AS personal,
-       coalesce(post.size, length(mailing.raw), 0) AS size, mailing.mail
+       coalesce(post.size, length(mailing.raw), 0) AS size, mailing.mail, mailing.list_id
 FROM mailing LEFT JOIN list ON list.id = mailing.list_id
  LEFT JOIN post ON mailing.kind = 'post' AND post.id = mailing.ref_id
 WHERE mailing.id = :id

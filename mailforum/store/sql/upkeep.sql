@@ -45,6 +45,7 @@ DELETE FROM request WHERE id > :after AND id <= :last AND expires_at < :before
 -- name: drop_seen
 DELETE FROM seen
 WHERE (rcpt, digest) IN (SELECT rcpt, digest FROM seen WHERE at < :before ORDER BY at LIMIT :limit)
+  AND at < :before -- it may have been seen again since the line above was true
 
 -- name: drop_answers
 DELETE FROM answer
