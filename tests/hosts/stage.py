@@ -31,7 +31,7 @@ def missing() -> str:
     gone = [program for program in NEEDED if not shutil.which(program)]
     if gone:
         return f"{', '.join(gone)} not installed (iproute2, util-linux)"
-    tried = subprocess.run(["unshare", "--net", "ip", "link", "add", "b", "type", "bridge"], capture_output=True)
+    tried = subprocess.run(["unshare", "--net", "ip", "link", "add", "name", "b", "type", "bridge"], capture_output=True)
     return tried.stderr.decode().strip()
 
 
@@ -90,7 +90,7 @@ def network(names: Sequence[str]) -> Iterator[list[Place]]:
     assert os.environ.get(_INSIDE), "not on a network of our own"
     _ip("link", "set", "lo", "up")
     for side in (INNER, OUTER):
-        _ip("link", "add", _bridge(side), "type", "bridge")
+        _ip("link", "add", "name", _bridge(side), "type", "bridge")
         _ip("addr", "add", f"{side}.{STAGE}/24", "dev", _bridge(side))
         _ip("link", "set", _bridge(side), "up")
     keepers = [subprocess.Popen(["unshare", "--net", "sleep", "infinity"]) for _ in names]
@@ -116,7 +116,7 @@ def _place(name: str, number: int, pid: int) -> Place:
     subprocess.run([*place.inside, "ip", "link", "set", "lo", "up"], check=True)
     for side in (INNER, OUTER):
         outside, inside = _cable(number, side), f"eth{'io'[side == OUTER]}"
-        _ip("link", "add", outside, "type", "veth", "peer", "name", inside, "netns", str(pid))
+        _ip("link", "add", "name", outside, "type", "veth", "peer", "name", inside, "netns", str(pid))
         _ip("link", "set", outside, "master", _bridge(side), "up")
         subprocess.run([*place.inside, "ip", "addr", "add", f"{side}.{number}/24", "dev", inside], check=True)
         subprocess.run([*place.inside, "ip", "link", "set", inside, "up"], check=True)
