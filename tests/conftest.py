@@ -1,7 +1,7 @@
 """What all tests share."""
 
 import os
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
 
 import pytest
@@ -9,6 +9,7 @@ from hypothesis import HealthCheck, settings
 
 from tests.support import postgres
 from tests.support.site import Site, running_site
+from tests.support.stores import STORES, new_store
 
 # Machines are slow at times; a property does not become false by that.
 # A run that decides over a change looks at the same examples as the last one.
@@ -23,6 +24,13 @@ async def site(tmp_path: Path) -> AsyncIterator[Site]:
     """A running service with a sink for a relay."""
     async with running_site(tmp_path) as running:
         yield running
+
+
+@pytest.fixture(params=STORES)
+def store(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[str]:
+    """A new database, of each kind, as `open_database` finds it."""
+    with new_store(request.param, tmp_path) as url:
+        yield url
 
 
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:

@@ -22,7 +22,8 @@ from mailforum.model import Envelope, Mode, Role
 from mailforum.settings import ListSettings
 from mailforum.store import lists
 from mailforum.store.database import Tx
-from mailforum.store.migrate import migrate, steps
+from mailforum.store.migrate import migrate
+from mailforum.store.schema import steps
 from tests.chaos.doomed import Moment, doom
 from tests.chaos.relay import Relay
 from tests.support.process import serving
@@ -59,7 +60,7 @@ def test_a_kill_at_any_statement_of_the_first_start_or_an_upgrade_leaves_a_datab
 ) -> None:
     migrate(tmp_path / "whole.db")
     whole = schema(tmp_path / "whole.db")
-    assert whole[0] == steps()[-1][0]
+    assert whole[0] == steps()[-1].number
     last, found, number, left = tmp_path / "0.db", schema(tmp_path / "0.db"), 0, True  # after the last whole step
     while left:
         number += 1

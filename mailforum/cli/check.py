@@ -217,12 +217,12 @@ async def _say_hello(config: Config) -> None:
 
 def _schema(config: Config) -> Findings:
     """Say so if the database is of an older mailforum: to look into it would bring it up to date."""
-    from mailforum.store import migrate
+    from mailforum.store.opening import missing
 
-    found, newest = migrate.behind(config.database)
-    if found < newest:
-        what = f"of an older mailforum (schema {found} of {newest}); the next start of the server brings it up to date"
-        yield Finding("warning", f"database: {config.database}: {what}")
+    steps = missing(config.database)
+    if steps and steps[0].number > 1:
+        how = f"(schema {steps[0].number - 1} of {steps[-1].number}); the next start of the server brings it up to date"
+        yield Finding("warning", f"database: {config.database}: of an older mailforum {how}")
 
 
 def _repaired(args: argparse.Namespace, config: Config) -> Findings:

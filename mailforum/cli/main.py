@@ -24,6 +24,7 @@ from mailforum.cli import (
     queue,
     rethread,
     search,
+    store,
     threads,
     trace,
 )
@@ -33,6 +34,7 @@ from mailforum.errors import MailforumError
 MODULES = (
     operate,
     check,
+    store,
     demo,
     admin,
     members,

@@ -197,8 +197,8 @@ def refer(tx: Tx, list_id: int, post_id: int, missing: Sequence[Named]) -> None:
     """Write down the ghosts that a post waits for."""
     if missing:
         names, hows = json.dumps([one.name for one in missing]), json.dumps([one.how for one in missing])
-        tx.run("thread.hear_of", list_id=list_id, msgids=names)
-        tx.run("thread.refer", list_id=list_id, post_id=post_id, msgids=names, hows=hows)
+        tx.put("thread.hear_of", list_id=list_id, msgids=names)
+        tx.put("thread.refer", list_id=list_id, post_id=post_id, msgids=names, hows=hows)
 
 
 def ghosts_of(tx: Tx, posts: Iterable[int]) -> list[int]:

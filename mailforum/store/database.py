@@ -41,6 +41,11 @@ class Tx(Protocol):
         """Run a statement; return how many rows it touched."""
         ...
 
+    def put(self, query: str, /, **params: object) -> None:
+        """Run a statement of which nobody needs to hear; what is wrong with it may be raised later, by the next
+        statement or the commit."""
+        ...
+
     def insert(self, query: str, /, **params: object) -> int:
         """Run a statement that inserts one row; return its id."""
         ...

@@ -34,7 +34,7 @@ class Entry(NamedTuple):
 
 def add(tx: Tx, entry: Entry) -> None:
     """Write down what has happened; the same once more is not written twice."""
-    tx.run(
+    tx.put(
         "journal.add",
         mail=entry.mail,
         at=entry.at,

@@ -1,4 +1,4 @@
-"""Bring the schema up to date: numbered SQL files, each applied once, each in one transaction.
+"""Bring the schema of a file up to date: numbered SQL files, each applied once, each in one transaction.
 
 A kill in the middle leaves the last whole step; the next start goes on from there.
 """
@@ -6,22 +6,15 @@ A kill in the middle leaves the last whole step; the next start goes on from the
 from __future__ import annotations
 
 import sqlite3
-from collections.abc import Iterator
+import time
+from collections.abc import Iterator, Sequence
 from contextlib import closing
-from importlib import resources
 from pathlib import Path
 
-from mailforum.errors import ConfigError
 from mailforum.store.connection import connect
 from mailforum.store.lock import is_served
+from mailforum.store.schema import RECORDED, Schema, Step, missing, possible, steps
 from mailforum.store.trouble import unavailable
-
-
-def steps(dialect: str = "sqlite") -> list[tuple[int, str]]:
-    """Return (number, SQL) of every migration of a dialect, in order."""
-    folder = resources.files("mailforum.store") / "sql" / dialect / "migrations"
-    files = sorted((file for file in folder.iterdir() if file.name.endswith(".sql")), key=lambda file: file.name)
-    return [(int(file.name.partition("_")[0]), file.read_text(encoding="utf-8")) for file in files]
 
 
 def version(connection: sqlite3.Connection) -> int:
@@ -29,55 +22,72 @@ def version(connection: sqlite3.Connection) -> int:
     return int(connection.execute("PRAGMA user_version").fetchone()[0])
 
 
-def behind(path: Path) -> tuple[int, int]:
-    """Return how far the database file at `path` is, and how far it will be. What is not there is up to date.
+def schema(connection: sqlite3.Connection) -> Schema:
+    """Return how far a database is, and who can work with it."""
+    number = version(connection)
+    if number < RECORDED:
+        return Schema(number, number)
+    return Schema(number, connection.execute("SELECT max(runs_with) FROM migration").fetchone()[0])
 
-    Raises Deferred when it cannot be read.
-    """
-    newest = steps()[-1][0]
+
+def look(path: Path) -> Schema:
+    """Return how far the database file at `path` is, if there is one. Raises Deferred when it cannot be read."""
     if not path.exists():
-        return newest, newest
+        return Schema(0, 0)
     try:
         with closing(connect(path, readonly=True)) as connection:
-            return version(connection) or newest, newest
+            return schema(connection)
     except sqlite3.Error as error:
         raise unavailable(error) from error
 
 
-def migrate(path: Path, served: bool = False) -> None:
-    """Apply what is missing to the database file at `path`, creating it if need be.
+def bring_up_to_date(path: Path, finish: bool, known: Sequence[Step] = ()) -> tuple[Step, ...]:
+    """Do as `migrate`. Raises also Deferred, when the file cannot be used."""
+    try:
+        return migrate(path, finish=finish, known=known)
+    except sqlite3.Error as error:
+        raise unavailable(error) from error
 
-    `served`: we hold the lock of the server. Raises ConfigError when a newer mailforum has already taken
-    it further than this one knows, or a server runs that knows less.
+
+def migrate(path: Path, served: bool = False, *, known: Sequence[Step] = (), finish: bool = False) -> tuple[Step, ...]:
+    """Take the steps that are missing in the database file at `path`, creating it if need be.
+
+    `served`: we hold the lock of the server. `finish`: whoever runs. Returns the steps that have to wait
+    until no older program runs. Raises ConfigError when a newer mailforum has already taken it further
+    than this one can follow, or a server runs that knows less than it would have to.
     """
-    newest = steps()[-1][0]
+    known = known or steps()
     with closing(connect(path)) as connection:
-        found = version(connection)
-        if found > newest:
-            raise ConfigError(f"{path}: made by a newer mailforum (schema {found}); please upgrade")
-        if found == newest:
-            return
-        if not served and is_served(path):
-            raise ConfigError(f"{path}: an older mailforum is running; restart it, then try again")
-        for number, sql in steps():
-            _apply(connection, number, sql)
+        found = schema(connection)
+        todo = missing(known, found)
+        alone = not todo or served or finish or not is_served(path)
+        # What the other one knows stands nowhere; but it runs on what is here.
+        now = possible(todo, None if alone else found.runs_with)
+        for step in now:
+            _apply(connection, step)
+    return todo[len(now) :]
 
 
-def _apply(connection: sqlite3.Connection, number: int, sql: str) -> None:
-    if connection.execute("PRAGMA user_version").fetchone()[0] >= number:
-        return
+def _apply(connection: sqlite3.Connection, step: Step) -> None:
     connection.execute("BEGIN IMMEDIATE")
     try:
         # Asked again under the lock: another process may have been faster.
-        if connection.execute("PRAGMA user_version").fetchone()[0] < number:
-            for statement in _statements(sql):
+        if version(connection) < step.number:
+            for statement in _statements(step.sql):
                 connection.execute(statement)
-            connection.execute(f"PRAGMA user_version = {number}")
+            _record(connection, step)
         connection.execute("COMMIT")
     except BaseException:
         if connection.in_transaction:
             connection.execute("ROLLBACK")
         raise
+
+
+def _record(connection: sqlite3.Connection, step: Step) -> None:
+    connection.execute(f"PRAGMA user_version = {step.number}")
+    if step.number >= RECORDED:
+        row = (step.number, step.name, time.time(), step.runs_with)
+        connection.execute("INSERT INTO migration (number, name, at, runs_with) VALUES (?, ?, ?, ?)", row)
 
 
 def _statements(sql: str) -> Iterator[str]:

@@ -147,7 +147,7 @@ def imported(tx: Tx, list_id: int, since: int, newest: int) -> Imported:
 
 def add_body(tx: Tx, post_id: int, raw: bytes) -> None:
     """Keep a post's bytes as they were taken in."""
-    tx.run("post.add_body", post_id=post_id, raw=tx.inline(raw), size=len(raw))
+    tx.put("post.add_body", post_id=post_id, raw=tx.inline(raw), size=len(raw))
     tx.fill("body", "raw", post_id, raw)
 
 

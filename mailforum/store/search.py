@@ -71,7 +71,7 @@ class Ranked(NamedTuple):
 
 def expect(tx: Tx, post_id: int) -> None:
     """Write down that a post is to be put into the index."""
-    tx.run("search.expect", post_id=post_id)
+    tx.put("search.expect", post_id=post_id)
 
 
 def waiting(tx: Tx, limit: int, size: int) -> list[int]:

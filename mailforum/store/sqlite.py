@@ -30,6 +30,7 @@ from mailforum.store.database import Row, Unit, load_queries
 from mailforum.store.group import Group
 from mailforum.store.migrate import migrate
 from mailforum.store.reserve import Reserve
+from mailforum.store.schema import Step
 from mailforum.store.trouble import Alarm, Unavailable, kind_of, unavailable
 
 T = TypeVar("T")
@@ -51,6 +52,9 @@ class SqliteTx:
 
     def run(self, query: str, /, **params: object) -> int:
         return self._connection.execute(self._queries[query], cast(Any, params)).rowcount
+
+    def put(self, query: str, /, **params: object) -> None:
+        self._connection.execute(self._queries[query], cast(Any, params))
 
     def insert(self, query: str, /, **params: object) -> int:
         # RETURNING takes half as long again as the insert itself.
@@ -96,8 +100,11 @@ class _Thread(aiosqlite.Connection):
 class SqliteDatabase:
     """See `Database`. Made by `open_sqlite`; to be closed, or the process will not end."""
 
-    def __init__(self, path: Path, patience: float = BUSY_SECONDS, reserve: int = 0) -> None:
+    def __init__(
+        self, path: Path, patience: float = BUSY_SECONDS, reserve: int = 0, known: Sequence[Step] = ()
+    ) -> None:
         self._path = path
+        self._known = known
         self._patience = patience
         self._reserve = Reserve(path, reserve)
         self._reading = Alarm("read", time.monotonic)
@@ -126,7 +133,7 @@ class SqliteDatabase:
         self.has_room(0)
 
     async def _open(self, served: bool) -> None:
-        await asyncio.to_thread(migrate, self._path, served)
+        await asyncio.to_thread(migrate, self._path, served, known=self._known)
         await self._writer
 
     async def read(self, unit: Unit[T]) -> T:
@@ -237,15 +244,21 @@ class SqliteDatabase:
 
 
 async def open_sqlite(
-    path: Path, *, patience: float = BUSY_SECONDS, reserve: int = 0, served: bool = False
+    path: Path,
+    *,
+    patience: float = BUSY_SECONDS,
+    reserve: int = 0,
+    served: bool = False,
+    known: Sequence[Step] = (),
 ) -> SqliteDatabase:
     """Open the database file, creating it and bringing its schema up to date as needed.
 
     `patience`: seconds to wait for another process that writes. `reserve`: bytes kept for a full disk.
-    `served`: we hold the lock of the server. Raises Deferred when it cannot be opened, and ConfigError
-    when a newer mailforum has made it, or an older one serves it.
+    `served`: we hold the lock of the server. `known`: the steps of the schema, where these are not the package's.
+    Raises Deferred when it cannot be opened, and ConfigError when a newer mailforum has made it, or an older one
+    serves it.
     """
-    database = SqliteDatabase(path, patience, reserve)
+    database = SqliteDatabase(path, patience, reserve, known)
     try:
         await database.open(served)
     except sqlite3.Error as error:

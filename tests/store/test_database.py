@@ -1,12 +1,9 @@
 """What every database promises (the contract in store/database.py)."""
 
 import asyncio
+import contextlib
 import sqlite3
-import subprocess
-import sys
-import threading
-from collections.abc import AsyncIterator
-from pathlib import Path
+from collections.abc import AsyncIterator, Iterator
 
 import pytest
 
@@ -14,14 +11,14 @@ from mailforum.errors import ConfigError, Deferred
 from mailforum.settings import ListSettings
 from mailforum.store import intake, lists
 from mailforum.store.database import Database, Tx
-from mailforum.store.migrate import steps
-from mailforum.store.sqlite import open_sqlite, queries
-from tests.support.disk import damage
+from mailforum.store.opening import is_server, open_database
+from mailforum.store.postgres.session import connect
+from mailforum.store.schema import steps
 
 
 @pytest.fixture
-async def db(tmp_path: Path) -> AsyncIterator[Database]:
-    database = await open_sqlite(tmp_path / "test.db")
+async def db(store: str) -> AsyncIterator[Database]:
+    database = await open_database(store)
     yield database
     await database.close()
 
@@ -82,8 +79,9 @@ async def test_units_that_wait_together_share_commits(db: Database) -> None:
 
 
 async def test_a_mistake_of_ours_is_no_passing_trouble(db: Database) -> None:
-    with pytest.raises(sqlite3.Error):
+    with pytest.raises(Exception, match=r".") as caught:
         await db.write(lambda tx: tx.run("intake.see", rcpt="pmo"))
+    assert not isinstance(caught.value, Deferred)
     assert await db.write(see(b"a"))
 
 
@@ -93,31 +91,12 @@ async def test_a_reader_cannot_write(db: Database) -> None:
     assert await count(db) == 0
 
 
-async def test_a_peek_sees_what_another_process_has_just_committed(tmp_path: Path, db: Database) -> None:
+async def test_a_peek_sees_what_another_process_has_just_committed(store: str, db: Database) -> None:
     assert await db.peek(lambda tx: lists.by_address(tx, "pmo@example.org")) is None
-    other = await open_sqlite(tmp_path / "test.db")
+    other = await open_database(store)
     await other.write(lambda tx: lists.add(tx, "pmo@example.org", "", ListSettings(), 0.0))
     await other.close()
     assert await db.peek(lambda tx: lists.by_address(tx, "pmo@example.org"))
-
-
-async def test_a_peek_that_would_have_to_wait_does_so_on_a_thread(db: Database) -> None:
-    def unit(tx: Tx) -> bool:
-        if threading.current_thread() is threading.main_thread():
-            raise sqlite3.OperationalError("database is locked")
-        return tx.one("list.by_id", id=1) is None
-
-    assert await db.peek(unit)
-
-
-async def test_a_peek_keeps_nothing_from_being_moved_out_of_the_log(tmp_path: Path, db: Database) -> None:
-    await db.write(lambda tx: lists.add(tx, "pmo@example.org", "", ListSettings(), 0.0))
-    assert await db.peek(lambda tx: lists.by_address(tx, "pmo@example.org"))
-    await db.write(see(b"a"))
-    with sqlite3.connect(tmp_path / "test.db", isolation_level=None) as other:
-        busy, left, moved = other.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchone()
-    other.close()
-    assert (busy, left, moved) == (0, 0, 0)
 
 
 async def test_a_peek_cannot_write(db: Database) -> None:
@@ -125,8 +104,8 @@ async def test_a_peek_cannot_write(db: Database) -> None:
         await db.peek(see(b"a"))
 
 
-async def test_what_waits_is_finished_before_closing(tmp_path: Path) -> None:
-    database = await open_sqlite(tmp_path / "test.db")
+async def test_what_waits_is_finished_before_closing(store: str) -> None:
+    database = await open_database(store)
     tasks = [asyncio.create_task(database.write(see(b"%d" % n))) for n in range(5)]
     await asyncio.sleep(0)
     await database.close()
@@ -136,152 +115,43 @@ async def test_what_waits_is_finished_before_closing(tmp_path: Path) -> None:
     assert caught.value.code == 421
 
 
-async def test_a_locked_database_defers_and_does_not_block_the_event_loop(
-    tmp_path: Path,
-) -> None:
-    database = await open_sqlite(tmp_path / "test.db", patience=0.3)
-    other = sqlite3.connect(tmp_path / "test.db", isolation_level=None)
-    other.execute("BEGIN IMMEDIATE")
-    ticks = 0
-    task = asyncio.create_task(database.write(see(b"a")))
-    while not task.done():
-        await asyncio.sleep(0.01)
-        ticks += 1
-    with pytest.raises(Deferred) as caught:
-        await task
-    assert (caught.value.code, ticks > 5) == (451, True)
-    other.execute("ROLLBACK")
+@contextlib.contextmanager
+def another_writes(store: str) -> Iterator[None]:
+    """Another process has begun to write and does not come to an end."""
+    if is_server(store):
+        with contextlib.closing(connect(store)) as session:
+            session.begin(None)
+            yield
+    else:
+        with contextlib.closing(sqlite3.connect(store.removeprefix("sqlite:"), isolation_level=None)) as connection:
+            connection.execute("BEGIN IMMEDIATE")
+            yield
+
+
+async def test_a_locked_database_defers_and_does_not_block_the_event_loop(store: str) -> None:
+    database = await open_database(store, patience=0.3)
+    with another_writes(store):
+        ticks = 0
+        task = asyncio.create_task(database.write(see(b"a")))
+        while not task.done():
+            await asyncio.sleep(0.01)
+            ticks += 1
+        with pytest.raises(Deferred) as caught:
+            await task
+        assert (caught.value.code, ticks > 5) == (451, True)
     assert await database.write(see(b"a"))
-    other.close()
     await database.close()
 
 
-async def test_a_full_disk_is_452_and_mail_flows_again_when_there_is_room(tmp_path: Path) -> None:
-    database = await open_sqlite(tmp_path / "test.db")
-    fill = b"x" * 200_000
-
-    def limit(pages: int):  # type: ignore[no-untyped-def]
-        return lambda connection: connection.execute(f"PRAGMA max_page_count = {pages}").fetchone()
-
-    await database._writer.work(limit(60))
-    with pytest.raises(Deferred) as caught:
-        await database.write(see(fill))
-    assert (caught.value.code, caught.value.enhanced) == (452, "4.3.1")
-    results = await asyncio.gather(database.write(see(b"small")), database.write(see(fill)), return_exceptions=True)
-    assert results[0] is True
-    assert isinstance(results[1], Deferred)
-    await database._writer.work(limit(100000))
-    assert await database.write(see(fill))
-    await database.close()
-
-
-async def test_a_backup_is_a_database_to_go_on_with(tmp_path: Path, db: Database) -> None:
-    await db.write(see(b"a"))
-    steps: list[tuple[int, int]] = []
-    assert await db.backup(tmp_path / "copy.db", 1e9, lambda done, of: steps.append((done, of))) == []
-    assert steps[-1][0] == steps[-1][1] > 0
-    await db.write(see(b"b"))
-    copy = await open_sqlite(tmp_path / "copy.db")
-    assert await count(copy) == 1
-    assert await copy.write(see(b"b"))
-    await copy.close()
-
-
-async def test_a_backup_that_takes_long_keeps_nobody_waiting_and_does_not_start_anew(
-    tmp_path: Path, db: Database
-) -> None:
-    await db.write(lambda tx: [intake.see(tx, "pmo", b"%d" % n * 500, 1.0) for n in range(6000)])
-    half, go_on = threading.Event(), threading.Event()
-    steps: list[int] = []
-
-    def advance(done: int, of: int) -> None:
-        steps.append(done)
-        if 0 < done < of and not half.is_set():
-            half.set()
-            assert go_on.wait(20)
-
-    copying = asyncio.create_task(db.backup(tmp_path / "copy.db", 1e9, advance))
-    assert await asyncio.to_thread(half.wait, 20)
-    for number in range(50):
-        await asyncio.wait_for(db.write(see(b"%d" % number)), 10)
-    go_on.set()
-    assert await copying == []
-    assert steps == sorted(set(steps)), "it has started anew"
-    copy = await open_sqlite(tmp_path / "copy.db")
-    assert (await count(copy), await count(db)) == (6000, 6050)
-    await copy.close()
-
-
-async def test_a_backup_that_is_given_up_ends_at_once(tmp_path: Path, db: Database) -> None:
-    await db.write(lambda tx: [intake.see(tx, "pmo", b"%d" % n * 500, 1.0) for n in range(6000)])
-    begun, go_on = threading.Event(), threading.Event()
-    steps: list[int] = []
-
-    def advance(done: int, of: int) -> None:
-        steps.append(done)
-        begun.set()
-        assert go_on.wait(20)
-
-    copying = asyncio.create_task(db.backup(tmp_path / "copy.db", 1e9, advance))
-    assert await asyncio.to_thread(begun.wait, 20)
-    copying.cancel()
-    with pytest.raises(asyncio.CancelledError):
-        await copying
-    go_on.set()
-    assert [await count(db) for _ in range(3)] == [6000] * 3, "each reader is of use again"
-    assert len(steps) == 1
-
-
-async def test_a_backup_of_a_damaged_database_says_so(tmp_path: Path) -> None:
-    database = await open_sqlite(tmp_path / "test.db")
-    await database.write(lambda tx: [intake.see(tx, "pmo", b"%d" % n * 500, 1.0) for n in range(1000)])
-    await database.close()
-    damage(tmp_path / "test.db", "seen")
-    database = await open_sqlite(tmp_path / "test.db")
-    assert await database.backup(tmp_path / "copy.db", 1e9, lambda done, of: None)
-    await database.close()
-
-
-async def test_a_newer_database_is_refused_with_a_clear_line(tmp_path: Path) -> None:
-    await (await open_sqlite(tmp_path / "test.db")).close()
-    connection = sqlite3.connect(tmp_path / "test.db")
-    connection.execute(f"PRAGMA user_version = {steps()[-1][0] + 1}")
-    connection.close()
+async def test_a_newer_database_is_refused_with_a_clear_line(store: str) -> None:
+    await (await open_database(store)).close()
+    newer = steps()[-1].number + 1
+    taken = f"INSERT INTO migration (number, name, at, runs_with) VALUES ({newer}, '', 1, {newer})"
+    if is_server(store):
+        with contextlib.closing(connect(store)) as session:
+            session.simple(taken)
+    else:
+        with contextlib.closing(sqlite3.connect(store.removeprefix("sqlite:"))) as connection:
+            connection.executescript(f"{taken}; PRAGMA user_version = {newer}")
     with pytest.raises(ConfigError, match="newer mailforum"):
-        await open_sqlite(tmp_path / "test.db")
-
-
-def test_a_kill_in_the_middle_of_the_first_start_leaves_a_database_that_starts(tmp_path: Path) -> None:
-    script = (
-        "import os, sys\nfrom pathlib import Path\nfrom mailforum.store import migrate\n"
-        "real = migrate._statements\n"
-        "def some(sql):\n    for n, s in enumerate(real(sql)):\n"
-        "        if n == 5: os.kill(os.getpid(), 9)\n        yield s\n"
-        "migrate._statements = some\nmigrate.migrate(Path(sys.argv[1]))\n"
-    )
-    path = tmp_path / "test.db"
-    assert subprocess.run([sys.executable, "-c", script, str(path)], check=False).returncode == -9
-
-    async def start() -> int:
-        database = await open_sqlite(path)
-        await database.write(see(b"a"))
-        number = await count(database)
-        await database.close()
-        return number
-
-    assert asyncio.run(start()) == 1
-
-
-def test_every_query_is_good_sql_for_the_schema(tmp_path: Path) -> None:
-    import re
-
-    from mailforum.store.migrate import migrate
-
-    migrate(tmp_path / "test.db")
-    connection = sqlite3.connect(tmp_path / "test.db")
-    all_of_them = queries()
-    assert len(all_of_them) > 60
-    for name, query in all_of_them.items():
-        parameters = dict.fromkeys(re.findall(r":(\w+)", query))
-        assert connection.execute(f"EXPLAIN {query}", parameters).fetchall(), name
-    connection.close()
+        await open_database(store)

@@ -4,7 +4,6 @@ import re
 import sqlite3
 from collections.abc import Iterator
 from contextlib import closing
-from importlib import resources
 from pathlib import Path
 
 import psycopg
@@ -27,9 +26,6 @@ PARAMETER = re.compile(r"%%|%\((\w+)\)s")
 @pytest.fixture
 def server() -> Iterator[pq.abc.PGconn]:
     with database_url() as url, closing(psycopg.connect(url, autocommit=True)) as connection:
-        folder = resources.files("mailforum.store") / "sql" / "postgres" / "migrations"
-        for file in sorted(folder.iterdir(), key=lambda file: file.name):
-            connection.execute(file.read_bytes())
         yield connection.pgconn
 
 

@@ -1,6 +1,6 @@
 """A PostgreSQL of our own for tests: made when the first test asks for it, gone with this process.
 
-with database_url() as url:         # a new, empty database
+with database_url() as url:         # a new database with our tables in it
     ...
 
 It runs as an unprivileged user, listens on a socket in its own folder and nowhere else, and syncs nothing. The
@@ -21,11 +21,15 @@ import subprocess
 import tempfile
 import time
 from collections.abc import Iterator
+from contextlib import closing
 from pathlib import Path
 from typing import Any
 
 import psycopg
 import pytest
+
+from mailforum.store.postgres.migrate import migrate
+from mailforum.store.postgres.session import connect
 
 MISSING = "there is no PostgreSQL on this machine"
 REQUIRED = "MAILFORUM_TEST_POSTGRES"  # if it is set, to have none is a fault, and no reason to skip
@@ -113,11 +117,19 @@ class Cluster:
         """Where a database is."""
         return f"postgresql://{OWNER}@/{database}?host={self.folder}"
 
-    def create(self) -> str:
-        """Make a new database; return its name."""
+    def create(self, like: str = "template0") -> str:
+        """Make a new database as a copy of another; return its name."""
         name = f"test{next(self._numbers)}"
         quick = " STRATEGY file_copy" if self._admin.info.server_version >= 150000 else ""
-        self._admin.execute(f"CREATE DATABASE {name} TEMPLATE template0{quick}")
+        self._admin.execute(f"CREATE DATABASE {name} TEMPLATE {like}{quick}")
+        return name
+
+    @functools.cached_property
+    def schema(self) -> str:
+        """The name of a database with our schema, to be copied."""
+        name = self.create()
+        with closing(connect(self.url(name))) as session:
+            migrate(session)
         return name
 
     def drop(self, name: str) -> None:
@@ -167,12 +179,12 @@ def skip_if_missing() -> None:
 
 
 @contextlib.contextmanager
-def database_url() -> Iterator[str]:
-    """Have a new database; it is gone afterwards."""
+def database_url(*, empty: bool = False) -> Iterator[str]:
+    """Have a new database with our tables, or (`empty`) with none; it is gone afterwards."""
     skip_if_missing()
     server = cluster()
     assert server
-    name = server.create()
+    name = server.create("template0" if empty else server.schema)
     try:
         yield server.url(name)
     finally:

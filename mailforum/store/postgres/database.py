@@ -8,6 +8,7 @@ SQLite; if anything goes wrong with it, each of them is tried again in a transac
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import secrets
 import time
 import zlib
@@ -27,6 +28,7 @@ from mailforum.store.postgres.lane import Lane
 from mailforum.store.postgres.listen import CHANNEL, Listener
 from mailforum.store.postgres.session import Session, complete, connect
 from mailforum.store.postgres.tx import PostgresTx
+from mailforum.store.schema import Step, steps
 from mailforum.store.trouble import Alarm, Unavailable, kind_of, unavailable
 
 T = TypeVar("T")
@@ -70,7 +72,9 @@ class _Writer:
 class PostgresDatabase:
     """See `Database`. Made by `open_postgres`; to be closed, or the process will not end."""
 
-    def __init__(self, url: str, patience: float) -> None:
+    def __init__(self, url: str, patience: float, known: Sequence[Step] = ()) -> None:
+        self._known = known or steps("postgres")
+        self._waiting: Sequence[Step] = ()
         self._url = url
         self._patience = patience
         self._queries = queries()
@@ -91,13 +95,14 @@ class PostgresDatabase:
             self._readers.put_nowait(Lane(partial(connect, url, patience, readonly=True), f"read-{number}"))
 
     def _writer(self, name: str) -> _Writer:
-        writer = _Writer(Lane(partial(connect, self._url, self._patience), name), self._queries)
+        knows = self._known[-1].number
+        writer = _Writer(Lane(partial(connect, self._url, self._patience, knows=knows), name), self._queries)
         writer.done = self._committed
         return writer
 
     async def open(self) -> None:
         """Bring the schema up to date."""
-        await self._writers[0].lane.work(migrate.migrate)
+        self._waiting = await self._writers[0].lane.work(partial(migrate.migrate, known=self._known))
 
     async def read(self, unit: Unit[T]) -> T:
         lane = await self._readers.get()
@@ -186,6 +191,9 @@ class PostgresDatabase:
         return time.monotonic() - self._full_at > FULL_PAUSE
 
     async def tidy(self) -> int:
+        if self._waiting:  # until no older program runs
+            with contextlib.suppress(psycopg.Error):
+                await self.open()
         return 0
 
     async def backup(self, path: Path, now: float, advance: Callable[[int, int], None]) -> list[str]:
@@ -202,14 +210,14 @@ class PostgresDatabase:
             await lane.close()
 
 
-async def open_postgres(url: str, *, patience: float) -> PostgresDatabase:
+async def open_postgres(url: str, *, patience: float, known: Sequence[Step] = ()) -> PostgresDatabase:
     """Open the database on a server, bringing its schema up to date as needed.
 
-    `patience`: seconds to wait for what another process has locked. Raises Deferred when the server cannot
-    be used now, and ConfigError when it never can.
+    `patience`: seconds to wait for what another process has locked. `known`: the steps of the schema, where these are
+    not the package's. Raises Deferred when the server cannot be used now, and ConfigError when it never can.
     """
     complete(url)
-    database = PostgresDatabase(url, patience)
+    database = PostgresDatabase(url, patience, known)
     try:
         await database.open()
     except BaseException as error:
@@ -235,7 +243,7 @@ def _commit(queries: Mapping[str, str], works: Sequence[_Work], results: list[An
             results += _transaction(queries, works, session)
         except Exception as error:
             session.rollback()
-            if session.lost:
+            if session.failed(error):
                 raise
             if kind_of(error) == "BUSY":
                 results += [unavailable(error)] * len(works)  # each alone would wait as long once more
@@ -249,7 +257,7 @@ def _alone(queries: Mapping[str, str], work: _Work, session: Session) -> Any:
         return result
     except Exception as error:
         session.rollback()
-        if session.lost:
+        if session.failed(error):
             raise
         return unavailable(error) if isinstance(error, psycopg.Error) else error
 

@@ -26,29 +26,25 @@ class Lane:
     async def work(self, job: Job[T]) -> T:
         """Run `job` on the lane's thread and return its result. Raises what it raises.
 
-        A connection that has been lost while it was idle is replaced, and the job begun anew; a job is not,
-        when it may have ended before the connection was lost.
+        When the connection turns out to have failed, the job is begun anew on another, but not when it may have
+        come to its end before.
         """
         return await asyncio.get_running_loop().run_in_executor(self._thread, self._run, job)
 
     def _run(self, job: Job[T]) -> T:
-        if self._session is not None:
-            session = self._session
-            try:
-                return job(session)
-            except psycopg.Error:
-                if not session.lost or session.ending:
-                    raise
-            finally:
-                self._look_after(session)
-        session = self._session = self._connect()
+        new = self._session is None
+        session = self._session = self._session or self._connect()
         try:
             return job(session)
+        except psycopg.Error as error:
+            if not session.failed(error) or session.ending or new:
+                raise
         finally:
             self._look_after(session)
+        return self._run(job)
 
     def _look_after(self, session: Session) -> None:
-        if session.lost or session.ending:
+        if session.lost or session.ending or session.spent:
             self._session = None
             session.close()
         else:

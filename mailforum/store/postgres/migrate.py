@@ -1,45 +1,103 @@
-"""Bring the schema up to date: numbered SQL files, each applied once, each in one transaction, by one process."""
+"""Bring the schema up to date while others work: each step in one transaction, by one process; others wait for it."""
 
 from __future__ import annotations
 
-from mailforum.errors import ConfigError
-from mailforum.store.migrate import steps
-from mailforum.store.postgres.session import MIGRATING, Session
+from collections.abc import Callable, Sequence
+from contextlib import closing
+from typing import TypeVar
 
-_BEGIN = """
-BEGIN; SELECT pg_advisory_xact_lock({lock});
-CREATE TABLE IF NOT EXISTS migration (number BIGINT PRIMARY KEY, applied_at TIMESTAMPTZ NOT NULL DEFAULT now());
-SELECT coalesce(max(number), 0) FROM migration
+import psycopg
+
+from mailforum.store.postgres.session import MIGRATING, Session, connect
+from mailforum.store.schema import RECORDED, Schema, Step, missing, possible, steps
+from mailforum.store.trouble import unavailable
+
+T = TypeVar("T")
+
+LEASE = 30.0  # seconds after which a host that is not heard of counts for none
+TRIES = 10  # to get at a table that others work with
+
+# For another's step we wait as long as it takes. For a table, as long as those may wait who then wait for us.
+_BEGIN = f"BEGIN; SET LOCAL lock_timeout = 0; SELECT pg_advisory_xact_lock({MIGRATING}); SET LOCAL lock_timeout = 2000"
+# Not by to_regclass, which may remember what was before we had to wait.
+_MADE = """
+SELECT count(*) FROM pg_class
+WHERE relname IN ('list', 'migration') AND relnamespace = to_regnamespace(current_schema())
 """
-_NOTE = "INSERT INTO migration (number) VALUES (%d)"
+_FOUND = "SELECT max(number) AS number, max(runs_with) AS runs_with FROM migration"
+_OLDEST = "SELECT min(knows) FROM host WHERE seen_at > extract(epoch FROM clock_timestamp()) - {lease}"
+_RECORD = """
+INSERT INTO migration (number, name, at, runs_with)
+VALUES ({number}, '{name}', extract(epoch FROM clock_timestamp()), {runs_with})
+"""
 
 
-def version(session: Session) -> int:
-    """Return the number of the last migration that was applied; 0 where there is none."""
-    there = session.simple("SELECT to_regclass('migration') IS NOT NULL").get_value(0, 0) == b"t"
-    return _number(session, "SELECT coalesce(max(number), 0) FROM migration") if there else 0
+def schema(session: Session) -> Schema:
+    """Return how far a database is, and who can work with it."""
+    made = _number(session, _MADE)
+    if made < 2:
+        number = RECORDED - 1 if made else 0
+        return Schema(number, number)
+    result = session.simple(_FOUND)
+    return Schema(*(int(result.get_value(0, column) or b"0") for column in (0, 1)))
 
 
-def migrate(session: Session) -> None:
-    """Apply what is missing. Raises psycopg.Error, and ConfigError when a newer mailforum has gone further."""
-    known = steps("postgres")
-    newest, found = known[-1][0], version(session)
-    if found > newest:
-        raise ConfigError(f"[store] url: made by a newer mailforum (schema {found}); please upgrade")
-    for number, sql in known:
-        if number > found:
-            _apply(session, number, sql)
+def look(url: str) -> Schema:
+    """Return how far the database at `url` is. Raises Deferred when it cannot be read."""
+    return _asked(url, schema)
 
 
-def _apply(session: Session, number: int, sql: str) -> None:
+def bring_up_to_date(url: str, finish: bool, known: Sequence[Step] = ()) -> tuple[Step, ...]:
+    """Do as `migrate`. Raises Deferred when the server cannot be used."""
+    return _asked(url, lambda session: migrate(session, finish=finish, known=known))
+
+
+def _asked(url: str, job: Callable[[Session], T]) -> T:
     try:
-        # Asked again under the lock: another process may have been faster.
-        if _number(session, _BEGIN.format(lock=MIGRATING)) < number:
-            session.simple(sql)
-            session.simple(_NOTE % number)
-        session.commit()
-    finally:
-        session.rollback()
+        with closing(connect(url)) as session:
+            return job(session)
+    except psycopg.Error as error:
+        raise unavailable(error) from error
+
+
+def migrate(session: Session, *, known: Sequence[Step] = (), finish: bool = False) -> tuple[Step, ...]:
+    """Take the steps that are missing.
+
+    `finish`: whoever runs. Returns the steps that have to wait until no older program runs. Raises
+    psycopg.Error, and ConfigError when a newer mailforum has gone further than this one can follow, or
+    hosts run that know less than they would have to.
+    """
+    known, tries = known or steps("postgres"), TRIES
+    while missing(known, schema(session)):
+        try:
+            step, waiting = _next(session, known, finish)
+        except psycopg.errors.LockNotAvailable:
+            tries -= 1
+            if not tries:
+                raise
+            continue
+        finally:
+            session.rollback()
+        if step is None:
+            return waiting
+    return ()
+
+
+def _next(session: Session, known: Sequence[Step], finish: bool) -> tuple[Step | None, tuple[Step, ...]]:
+    """Take the next step that can be taken, if there is one; also return what was missing before."""
+    session.simple(_BEGIN)
+    found = schema(session)
+    todo = missing(known, found)
+    now = possible(
+        todo, None if finish or found.number < RECORDED else _number(session, _OLDEST.format(lease=LEASE)) or None
+    )
+    if not now:
+        return None, todo
+    session.simple(now[0].sql)
+    if now[0].number >= RECORDED:
+        session.simple(_RECORD.format(number=now[0].number, name=now[0].name, runs_with=now[0].runs_with))
+    session.commit()
+    return now[0], todo
 
 
 def _number(session: Session, sql: str) -> int:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection
 from typing import Any
 
 import psycopg
@@ -11,7 +11,7 @@ from psycopg import pq
 from psycopg.conninfo import conninfo_to_dict, make_conninfo
 
 from mailforum.errors import ConfigError
-from mailforum.store.postgres.statements import BINARY, Statements, checked
+from mailforum.store.postgres.statements import Statements, checked
 
 # Advisory locks are numbers. These are those of one site: a database has one.
 _SITE = 0x6D61696C_00000000  # what a list-less decision takes alone; + id: a list
@@ -20,32 +20,41 @@ MIGRATING = 0x6D61696E_00000000
 
 LARGE = 4 * 1024**2  # bytes; libpq keeps the room for the largest value that it has sent
 
+# The server as well must soon notice that a host was cut off, or stands still in a transaction: others wait for
+# the locks that it holds.
 _SET = """
-SET lock_timeout = {patience}; SET TimeZone = 'UTC'; SET standard_conforming_strings = on;
-SET idle_in_transaction_session_timeout = 0; SET statement_timeout = 0; SET default_transaction_read_only = {readonly};
+SET lock_timeout = {patience}; SET statement_timeout = 0; SET idle_in_transaction_session_timeout = 30000;
+SET tcp_keepalives_idle = 5; SET tcp_keepalives_interval = 3; SET tcp_keepalives_count = 3;
+SET tcp_user_timeout = 10000; SET TimeZone = 'UTC'; SET standard_conforming_strings = on;
+SET mailforum.knows = {knows};
 SELECT set_config('synchronous_commit', 'on', false) WHERE current_setting('synchronous_commit') = 'off'
 """
+# Every statement of ours is meant to go from row to row by an index, as it does in SQLite, which knows no other way.
+# A plan that was made while the tables were small must not read all of one when they are large.
+_PLANS = """
+SET enable_seqscan = off; SET enable_hashjoin = off; SET enable_mergejoin = off; SET enable_material = off;
+SET jit = off
+"""
+_READONLY = "SET default_transaction_read_only = on"
 
 _DEFAULTS = {
     "application_name": "mailforum",
     "connect_timeout": "5",
-    "keepalives": "1",
-    "keepalives_idle": "20",
-    "keepalives_interval": "5",
+    "target_session_attrs": "read-write",  # of several servers, the one that is no standby
+    "keepalives_idle": "5",
+    "keepalives_interval": "3",
     "keepalives_count": "3",
-    "tcp_user_timeout": "30000",  # ms; a host that is cut off does not hold a mail for longer
-    "client_encoding": "UTF8",
-    "target_session_attrs": "any",
+    "tcp_user_timeout": "10000",  # ms; a server that was cut off keeps no sender waiting for longer
 }
 
 
-def complete(url: str, **more: str) -> str:
+def complete(url: str) -> str:
     """Return a connection string with what the URL leaves open. Raises ConfigError for one that cannot be read."""
     try:
         given = {name: str(value) for name, value in conninfo_to_dict(url).items() if value is not None}
     except psycopg.ProgrammingError as error:
         raise ConfigError(f"[store] url: {' '.join(str(error).split())}") from error
-    return make_conninfo(**{**_DEFAULTS, **more, **given, "client_encoding": "UTF8"})
+    return make_conninfo(**{**_DEFAULTS, **given, "client_encoding": "UTF8"})
 
 
 class Session:
@@ -56,11 +65,22 @@ class Session:
         self.pgconn = connection.pgconn
         self.statements = Statements(connection.pgconn)
         self.ending = False  # a COMMIT is on its way, and nobody knows yet what becomes of it
+        self.spent = False  # it is to be replaced when there is nothing under way
 
     @property
     def lost(self) -> bool:
         """Say whether the connection is broken."""
         return self.pgconn.status != pq.ConnStatus.OK
+
+    def failed(self, error: Exception) -> bool:
+        """Say whether that was the connection's fault, so that the same can be done on another.
+
+        It is so when it was lost, or has prepared a statement for a table that has changed since. One that cannot
+        write any more, since the server has become a standby, is replaced, but another may not be better.
+        """
+        outdated = isinstance(error, psycopg.errors.FeatureNotSupported)
+        self.spent |= outdated or isinstance(error, psycopg.errors.ReadOnlySqlTransaction)
+        return self.lost or outdated
 
     def simple(self, sql: str) -> pq.abc.PGresult:
         """Run statements without parameters in one round trip; return the last one's result."""
@@ -76,6 +96,8 @@ class Session:
 
     def commit(self) -> None:
         """End the transaction; it is on disk when this returns. Raises psycopg.Error."""
+        if self.statements.under_way:
+            self.statements.settle()
         self.ending = True
         result = self.pgconn.exec_(b"COMMIT")
         self.ending = self.lost
@@ -85,35 +107,12 @@ class Session:
 
     def rollback(self) -> None:
         """Undo what the transaction has done, if there is one; never raises."""
-        if not self.lost and self.pgconn.transaction_status != pq.TransactionStatus.IDLE:
-            with contextlib.suppress(psycopg.Error):
+        with contextlib.suppress(psycopg.Error):
+            if self.statements.under_way:
+                self.statements.settle()
+        with contextlib.suppress(psycopg.Error):
+            if not self.lost and self.pgconn.transaction_status != pq.TransactionStatus.IDLE:
                 self.simple("ROLLBACK")
-
-    def pipeline(self, query: str, rows: Sequence[Mapping[str, Any]]) -> None:
-        """Run a statement for each of the rows, without waiting for an answer in between."""
-        calls = [self.statements.call(query, row) for row in rows]
-        self.pgconn.enter_pipeline_mode()
-        try:
-            for call, values in calls:
-                self.pgconn.send_query_prepared(call.name, values, call.formats, BINARY)
-            self.pgconn.pipeline_sync()
-            results = self._until_synced()
-        finally:
-            if not self.lost:
-                self.pgconn.exit_pipeline_mode()
-        for result in results:
-            checked(result)
-
-    def _until_synced(self) -> list[pq.abc.PGresult]:
-        results: list[pq.abc.PGresult] = []
-        while not self.lost:
-            result = self.pgconn.get_result()
-            if result is None:
-                continue
-            if result.status == pq.ExecStatus.PIPELINE_SYNC:
-                return results
-            results.append(result)
-        raise psycopg.OperationalError("the connection was lost")
 
     def lead(self, job: int) -> bool:
         """Take a lock that is held until the session ends; False if another session has it."""
@@ -135,11 +134,13 @@ def _locks(lists: Collection[int] | None) -> list[str]:
     ]
 
 
-def connect(url: str, patience: float = 5.0, *, readonly: bool = False) -> Session:
+def connect(url: str, patience: float = 5.0, *, readonly: bool = False, knows: int = 0) -> Session:
     """Open a connection. Raises psycopg.Error, and ConfigError for a URL that cannot be read.
 
-    `patience`: seconds that it waits for another's lock before it raises LockNotAvailable.
+    `patience`: seconds that it waits for another's lock before it raises LockNotAvailable. `knows`: the number of
+    the program, for the row of its host.
     """
     session = Session(psycopg.connect(complete(url), autocommit=True))
-    session.simple(_SET.format(patience=round(patience * 1000), readonly="on" if readonly else "off"))
+    session.simple(_SET.format(patience=round(patience * 1000), knows=knows))
+    session.simple(f"{_PLANS}; {_READONLY}" if readonly else _PLANS)
     return session

@@ -10,12 +10,14 @@ statement is prepared when a later value is of another type.
 from __future__ import annotations
 
 import re
+import select
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from decimal import Decimal
 from functools import lru_cache
 from struct import Struct
 from typing import Any, NamedTuple, cast
 
+import psycopg
 from psycopg import pq
 from psycopg.adapt import Transformer
 from psycopg.errors import error_from_result
@@ -27,6 +29,7 @@ Decoder = Callable[[bytes], Any]
 
 DONE = (pq.ExecStatus.COMMAND_OK, pq.ExecStatus.TUPLES_OK)
 TEXT, BINARY = 0, 1
+AT_ONCE = 500  # statements under way at the same time: their results wait in memory
 NUMERIC = 1700  # what sum() makes of whole numbers
 
 _INT2, _INT4, _INT8, _FLOAT8 = Struct("!h"), Struct("!i"), Struct("!q"), Struct("!d")
@@ -89,6 +92,13 @@ class Prepared(NamedTuple):
     name: bytes
     oids: tuple[int, ...]
 
+    @classmethod
+    def at(cls, pgconn: pq.abc.PGconn, name: bytes, text: bytes, wanted: Sequence[Sent]) -> Prepared:
+        """Have the server prepare a statement. Raises psycopg.Error."""
+        checked(pgconn.prepare(name, text, [how.oid for how in wanted]))
+        described = checked(pgconn.describe_prepared(name))
+        return cls(name, tuple(described.param_type(number) for number in range(described.nparams)))
+
     def takes(self, wanted: Sequence[Sent]) -> bool:
         """Say whether it can be called with these."""
         return all(not how.oid or how.oid == oid for how, oid in zip(wanted, self.oids, strict=True))
@@ -134,16 +144,70 @@ def _number(value: Decimal) -> int | float:
 
 
 class Statements:
-    """What one connection has prepared."""
+    """What one connection has prepared, and what is under way on it (libpq's pipeline mode)."""
 
     def __init__(self, pgconn: pq.abc.PGconn) -> None:
         self._pgconn = pgconn
         self._prepared: dict[str, list[Prepared]] = {}
         self._calls: dict[tuple[object, ...], Call] = {}
         self._count = 0
+        self._under_way = 0
+        self._readable = select.poll()
+        self._readable.register(pgconn.socket, select.POLLIN)
 
-    def call(self, query: str, params: Mapping[str, Any]) -> tuple[Call, list[bytes | None]]:
-        """Return what to call for a statement with `%(name)s` in it, prepared if need be, and with which values."""
+    def run(self, query: str, params: Mapping[str, Any]) -> tuple[Call, Result]:
+        """Run a statement with `%(name)s` in it. Raises psycopg.Error, also for what was `put` before."""
+        call, values = self._call(query, params)
+        if self._under_way:
+            self._send(call, values)
+            return call, self.settle()
+        return call, checked(self._pgconn.exec_prepared(call.name, cast(Any, values), call.formats, BINARY))
+
+    def put(self, query: str, params: Mapping[str, Any]) -> None:
+        """Send a statement and go on; what is wrong with it is raised by a later call."""
+        call, values = self._call(query, params)
+        if not self._under_way:
+            self._pgconn.enter_pipeline_mode()
+        self._send(call, values)
+        if self._under_way >= AT_ONCE:
+            self.settle()
+
+    def _send(self, call: Call, values: list[bytes | None]) -> None:
+        self._pgconn.send_query_prepared(call.name, values, call.formats, BINARY)
+        self._under_way += 1
+
+    def settle(self) -> Result:
+        """Wait for all that is under way; return the last result. Raises the first psycopg.Error."""
+        self._pgconn.pipeline_sync()
+        results = self._results()
+        self._pgconn.exit_pipeline_mode()
+        for result in results:
+            checked(result)
+        return results[-1]
+
+    @property
+    def under_way(self) -> bool:
+        """Say whether there is something to settle."""
+        return self._under_way > 0
+
+    def _results(self) -> list[Result]:
+        self._under_way = 0
+        results: list[Result] = []
+        while self._pgconn.status == pq.ConnStatus.OK:
+            result = self._result()
+            if result is not None and result.status == pq.ExecStatus.PIPELINE_SYNC:
+                return results
+            results += [result] if result else []
+        raise psycopg.OperationalError("the connection was lost")
+
+    def _result(self) -> Result | None:
+        """Return the next result. Waiting for it in libpq would keep all other threads waiting as well."""
+        while self._pgconn.is_busy():
+            self._readable.poll()
+            self._pgconn.consume_input()
+        return self._pgconn.get_result()
+
+    def _call(self, query: str, params: Mapping[str, Any]) -> tuple[Call, list[bytes | None]]:
         values = [params[name] for name in parsed(query)[1]]
         key = (query, *map(type, values))
         call = self._calls.get(key)
@@ -151,20 +215,14 @@ class Statements:
             call = self._calls[key] = self._prepare(query, [sent(type(value)) for value in values])
         return call, call.values(values)
 
-    def run(self, query: str, params: Mapping[str, Any]) -> tuple[Call, Result]:
-        """Run a statement. Raises psycopg.Error."""
-        call, values = self.call(query, params)
-        return call, checked(self._pgconn.exec_prepared(call.name, cast(Any, values), call.formats, BINARY))
-
     def _prepare(self, query: str, wanted: list[Sent]) -> Call:
+        if self._under_way:
+            self.settle()
         there = self._prepared.setdefault(query, [])
         fit = next((one for one in there if one.takes(wanted)), None)
         if fit is None:
             self._count += 1
-            name = b"s%d" % self._count
-            checked(self._pgconn.prepare(name, parsed(query)[0], [how.oid for how in wanted]))
-            described = checked(self._pgconn.describe_prepared(name))
-            fit = Prepared(name, tuple(described.param_type(number) for number in range(described.nparams)))
+            fit = Prepared.at(self._pgconn, b"s%d" % self._count, parsed(query)[0], wanted)
             there.append(fit)
         return Call(fit.name, wanted)
 

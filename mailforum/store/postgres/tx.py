@@ -3,13 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from itertools import islice
 from typing import cast
 
 from mailforum.store.database import Row
-from mailforum.store.postgres.session import Session
-
-AT_ONCE = 200  # statements under way at the same time; more, and both sides could wait for each other's buffers
+from mailforum.store.postgres.session import LARGE, Session
 
 _HEAD = "SELECT substring(%s FROM 1 FOR %%(size)s::int) AS head FROM %s WHERE %s = %%(id)s"
 
@@ -27,6 +24,9 @@ class PostgresTx:
         _, result = self._statements.run(self._queries[query], params)
         return result.command_tuples or 0
 
+    def put(self, query: str, /, **params: object) -> None:
+        self._statements.put(self._queries[query], params)
+
     def insert(self, query: str, /, **params: object) -> int:
         text = self._queries[query]
         if "RETURNING" not in text:
@@ -35,9 +35,9 @@ class PostgresTx:
         return next((cast(int, row["id"]) for row in call.rows(result)), 0)
 
     def many(self, query: str, rows: Iterable[Mapping[str, object]], /) -> None:
-        waiting = iter(rows)
-        while some := list(islice(waiting, AT_ONCE)):
-            self._session.pipeline(self._queries[query], some)
+        text = self._queries[query]
+        for row in rows:
+            self._statements.put(text, row)
 
     def one(self, query: str, /, **params: object) -> Row | None:
         call, result = self._statements.run(self._queries[query], params)
@@ -48,6 +48,8 @@ class PostgresTx:
         return list(call.rows(result))
 
     def inline(self, data: bytes, /) -> bytes | None:
+        if len(data) > LARGE:
+            self._session.spent = True  # the connection keeps the room that it takes
         return data
 
     def fill(self, table: str, column: str, row_id: int, data: bytes, /) -> None:

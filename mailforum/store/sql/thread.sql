@@ -81,10 +81,12 @@ SELECT post.thread_id, thread.number FROM post JOIN thread ON thread.id = post.t
 
 -- name: heard_of
 SELECT message_id.msgid, message_id.id AS name, post.id, post.thread_id, post.base
-FROM text_each(:msgids) AS wanted -- not by IN: that makes a table of them first
+FROM ( -- each by itself, whatever is thought of how many there are
+    SELECT (SELECT id FROM message_id WHERE list_id = :list_id AND msgid = wanted.value) AS id
+    FROM text_each(:msgids) AS wanted) AS known
 CROSS JOIN message_id
 LEFT JOIN post ON post.id = message_id.post_id
-WHERE message_id.list_id = :list_id AND message_id.msgid = wanted.value
+WHERE message_id.id = known.id
 
 -- name: hear_of
 INSERT INTO message_id (list_id, msgid)

@@ -1,0 +1,160 @@
+"""One version of the program after the other on the same schema, without stopping."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import sqlite3
+from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+import pytest
+
+from mailforum.errors import ConfigError
+from mailforum.store import schema
+from mailforum.store.lock import alone
+from mailforum.store.opening import bring_up_to_date, file_of, is_server, missing, open_database
+from mailforum.store.postgres.session import connect
+from mailforum.store.schema import Schema, Step, steps
+from tests.support.postgres import database_url
+from tests.support.site import run_cli, write_config
+
+N = steps()[-1].number
+
+
+def later(*texts: str) -> tuple[Step, ...]:
+    """Return steps that come after those of today."""
+    return tuple(schema.step(f"{N + 1 + at:04}_later.sql", text) for at, text in enumerate(texts))
+
+
+ADDS = f"-- runs with: {N}\nCREATE TABLE extra (id BIGINT);"
+TAKES = f"-- finishes: {N + 1}\nDROP TABLE extra;"
+CHANGES = "CREATE TABLE other (id BIGINT);"
+
+
+def dialect(store: str) -> str:
+    return "postgres" if is_server(store) else "sqlite"
+
+
+async def opened(store: str, *more: Step, served: bool = False) -> None:
+    """Open and close a database as a program does that knows more steps than this one."""
+    await (await open_database(store, known=(*steps(dialect(store)), *more), served=served)).close()
+
+
+def tables(store: str) -> set[str]:
+    """Say which of the tables of later steps there are."""
+    if is_server(store):
+        with contextlib.closing(connect(store)) as session:
+            found = session.simple("SELECT table_name FROM information_schema.tables")
+            names = {found.get_value(row, 0).decode() for row in range(found.ntuples)}
+    else:
+        with contextlib.closing(sqlite3.connect(file_of(store))) as connection:
+            names = {row[0] for row in connection.execute("SELECT name FROM sqlite_master")}
+    return names & {"extra", "other"}
+
+
+def host(store: str, knows: int) -> None:
+    """Have a host live that knows so many steps."""
+    with contextlib.closing(connect(store, knows=knows)) as session:
+        session.simple(
+            "INSERT INTO host (name, roles, version, keys, started_at, seen_at) "
+            "SELECT 'a', 'all', '', '', now, now FROM (SELECT extract(epoch FROM clock_timestamp()) AS now) AS clock"
+        )
+
+
+@pytest.mark.parametrize(
+    ("texts", "found", "oldest", "taken"),
+    [
+        ((ADDS, TAKES), N, None, 2),
+        ((ADDS, TAKES), N, N, 1),  # an older one runs on what is added, not without what is taken
+        ((ADDS, TAKES), N + 1, N + 1, 1),
+        ((ADDS, TAKES), N + 1, N, 0),
+        ((ADDS, ADDS.replace(f": {N}", f": {N + 1}")), N, N, None),  # two versions at once
+        ((CHANGES,), N, N, None),
+        ((CHANGES,), N, None, 1),
+        ((), N, N, 0),
+    ],
+)
+def test_a_step_is_taken_when_every_program_that_runs_can_live_with_it(
+    texts: Sequence[str], found: int, oldest: int | None, taken: int | None
+) -> None:
+    todo = schema.missing((*steps(), *later(*texts)), Schema(found, N))
+    if taken is None:
+        with pytest.raises(ConfigError, match="an older mailforum is running"):
+            schema.possible(todo, oldest)
+    else:
+        assert len(schema.possible(todo, oldest)) == taken
+
+
+def test_every_step_says_something_that_can_be(tmp_path: Path) -> None:
+    for each in ("sqlite", "postgres"):
+        known = steps(each)
+        assert [step.number for step in known] == list(range(known[0].number, N + 1))
+    with pytest.raises(ValueError, match="comes before"):
+        schema.step("0013_x.sql", "-- runs with: 13\n")
+
+
+async def test_an_older_program_goes_on_with_what_was_only_added(store: str) -> None:
+    await opened(store, *later(ADDS))
+    await opened(store)
+    assert tables(store) == {"extra"}
+    await opened(store, *later(ADDS, TAKES))
+    with pytest.raises(ConfigError, match="newer mailforum"):
+        await opened(store)
+    assert tables(store) == set()
+
+
+async def test_what_an_older_program_needs_stays_until_it_stops(store: str, tmp_path: Path) -> None:
+    await opened(store)
+    with contextlib.ExitStack() as running:
+        if is_server(store):
+            host(store, N)
+        else:
+            running.enter_context(alone(file_of(store)))
+        await opened(store, *later(ADDS, TAKES))
+        await opened(store, *later(ADDS, TAKES))
+        assert tables(store) == {"extra"}
+        with pytest.raises(ConfigError, match="an older mailforum is running"):
+            await opened(store, *later(ADDS, CHANGES))
+        assert tables(store) == {"extra"}
+        await opened(store)
+    if is_server(store):
+        with contextlib.closing(connect(store)) as session:
+            session.simple("UPDATE host SET seen_at = seen_at - 60")  # it is dead
+    await opened(store, *later(ADDS, TAKES))
+    assert tables(store) == set()
+
+
+async def test_many_that_start_at_once_take_each_step_once(store: str) -> None:
+    await asyncio.gather(*(opened(store, *later(ADDS, CHANGES)) for _ in range(5)))
+    assert tables(store) == {"extra", "other"}
+
+
+async def test_an_admin_sees_what_waits_and_can_have_it_done_all_the_same(store: str) -> None:
+    await opened(store)
+    with contextlib.ExitStack() as running:
+        if is_server(store):
+            host(store, N)
+        else:
+            running.enter_context(alone(file_of(store)))
+        known = (*steps(dialect(store)), *later(ADDS, TAKES))
+        assert missing(store, known=known) == known[-2:]
+        assert bring_up_to_date(store, known=known) == known[-1:] == missing(store, known=known)
+        assert bring_up_to_date(store, known=known, finish=True) == ()
+    assert tables(store) == set()
+
+
+def test_many_that_find_nothing_make_it_once() -> None:
+    with database_url(empty=True) as url, ThreadPoolExecutor(5) as pool:
+        assert list(pool.map(bring_up_to_date, [url] * 5)) == [()] * 5
+        assert missing(url) == ()
+
+
+def test_the_command_shows_what_it_would_do_and_does_it(tmp_path: Path) -> None:
+    words = ["--config", str(write_config(tmp_path, "maildir:out")), "store", "migrate"]
+    shown = run_cli([*words, "--dry-run"]).out.splitlines()
+    assert (len(shown), shown[-1].split()[1:4]) == (N + 1, ["to", "be", "done"])
+    assert not (tmp_path / "mailforum.db").exists()
+    assert {line.split()[1] for line in run_cli(words).out.splitlines()[1:]} == {"done"}
+    assert run_cli([*words, "--json"]).out == ""
