@@ -3,7 +3,7 @@ PYTHON ?= python3
 VENV ?= .venv
 BIN := $(VENV)/bin
 
-.PHONY: help run test check format bench chaos soak fuzz wheel clean
+.PHONY: help run test check format bench chaos hosts soak fuzz wheel clean
 
 help: ## what can be made
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | expand -t 10
@@ -29,6 +29,9 @@ bench: $(VENV)/.ready-dev ## measure speed on this machine, as a table
 
 chaos: $(VENV)/.ready-dev ## kill the server at every stage while mail flows; nothing may be lost (CHAOS="--kills 1000")
 	$(BIN)/python -m tests.chaos $(CHAOS)
+
+hosts: $(VENV)/.ready-dev ## two hosts and a PostgreSQL on a network of their own, and all that befalls them; as root (HOSTS="--rounds 5")
+	$(BIN)/python -m tests.hosts $(HOSTS)
 
 soak: $(VENV)/.ready-dev ## ten minutes of everything at once; memory and open files stay flat (SOAK="--minutes 60")
 	$(BIN)/python -m tests.soak $(SOAK)

@@ -31,7 +31,9 @@ def missing() -> str:
     gone = [program for program in NEEDED if not shutil.which(program)]
     if gone:
         return f"{', '.join(gone)} not installed (iproute2, util-linux)"
-    tried = subprocess.run(["unshare", "--net", "ip", "link", "add", "name", "b", "type", "bridge"], capture_output=True)
+    tried = subprocess.run(
+        ["unshare", "--net", "ip", "link", "add", "name", "b", "type", "bridge"], capture_output=True
+    )
     return tried.stderr.decode().strip()
 
 
