@@ -87,6 +87,7 @@ class Game:
     ledger: Ledger = field(default_factory=Ledger)
     stop: asyncio.Event = field(default_factory=asyncio.Event)
     troubles: Counter[str] = field(default_factory=Counter)
+    fallen: list[str] = field(default_factory=list)
     lives: Iterator[int] = field(default_factory=lambda: count(1))
     of_host: dict[int, str] = field(default_factory=dict)
 
@@ -175,6 +176,17 @@ class Game:
             await self._amid_a_fan_out()
             await trouble.strike(scene)
             self.troubles[trouble.name] += 1
+            await self._see_to_the_fallen(trouble)
+
+    async def _see_to_the_fallen(self, trouble: Trouble) -> None:
+        """Start again who has ended without being killed, which nobody may."""
+        for host in self.hosts:
+            assert host.server.process
+            if host.server.process.returncode is not None:
+                code = host.server.process.returncode
+                self.fallen.append(f"host {host.place.name} has ended by itself ({code}), as {trouble.name}")
+                host.struck()
+                await host.start()
 
     async def _amid_a_fan_out(self) -> None:
         """Have a post to everybody under way, somewhere between its first and its last delivery."""
@@ -234,7 +246,8 @@ class Game:
             repeated=repeated,
             transactions=transactions,
             refused=[what for author in authors for what in author.refused],
-            faults=[line for text in logs for line in text.splitlines() if "event=fault" in line or "shunted" in line],
+            faults=self.fallen
+            + [line for text in logs for line in text.splitlines() if "event=fault" in line or "shunted" in line],
             waiting=waiting,
             seconds=took,
         )
