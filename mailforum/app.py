@@ -1,21 +1,22 @@
-"""`mailforum serve`: everything built from one Config, started, reloaded and stopped."""
+"""`mailforum serve`: what its roles need is built from one Config, started, reloaded and stopped."""
 
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import logging
-from collections.abc import Callable, Coroutine, Sequence
+from collections.abc import Awaitable, Callable, Collection, Coroutine, Mapping, Sequence
 from contextlib import AsyncExitStack
 from datetime import UTC, datetime
+from pathlib import Path
 
 from mailforum import log
 from mailforum.chores import Chores, Indexing
 from mailforum.clock import Clock, SystemClock
 from mailforum.core import Core, open_core, preparer_of, texts_of, token_keys, worker_of
 from mailforum.delivery.crew import Crew
-from mailforum.delivery.render import Texts
 from mailforum.delivery.worker import Worker
-from mailforum.errors import ConfigError, Deferred
+from mailforum.errors import ConfigError, Deferred, MailforumError
 from mailforum.forum import restore
 from mailforum.health import Health, Parts
 from mailforum.options import SECTIONS, Config, options
@@ -24,25 +25,44 @@ from mailforum.store import fence
 from mailforum.store.database import Tx
 from mailforum.store.lock import alone
 from mailforum.store.queue import Part
+from mailforum.units import Address
 from mailforum.web import Pages, listen
 
 logger = logging.getLogger("mailforum")
 
 STOP = 10.0  # seconds that work under way may take when we stop, all of it together
+WAIT = 60.0  # seconds for which a database that cannot be reached is waited for at a start
+AGAIN = 1.0  # seconds between two tries
+
+
+class Stopped(MailforumError):
+    """The service was asked to stop before it had started."""
 
 
 class Service:
-    """`mailforum serve`: mail in, mail out, the clock and HTTP, in one process.
+    """`mailforum serve`: mail in, mail out, the clock and HTTP, or some of these roles, in one process.
 
     To be used as `async with Service(config) as service: await service.until_stopped()`.
     """
 
     def __init__(
-        self, config: Config, clock: Clock | None = None, sender: Sequence[str] = (), *, resend: bool = False
+        self,
+        config: Config,
+        clock: Clock | None = None,
+        sender: Sequence[str] = (),
+        *,
+        roles: Collection[str] = (),
+        resend: bool = False,
     ) -> None:
-        """`sender`: the command that starts a further process that sends. `resend`: on a database from a
-        backup, send what waits in it, perhaps for the second time."""
+        """`sender`: the command that starts a further process that sends. `roles`: of ROLES; none are all.
+        `resend`: on a database from a backup, send what waits in it, perhaps for the second time.
+
+        Raises ConfigError where the database is a file and not all roles are wanted: it is one process's.
+        """
         self.config = config
+        self.roles = tuple(role for role in ROLES if role in roles or not roles)
+        if isinstance(config.database, Path) and self.roles != ROLES:
+            raise ConfigError(ALL_OF_A_FILE)
         self._sender = sender
         self._resend = resend
         self._clock = clock or SystemClock()
@@ -51,13 +71,14 @@ class Service:
         self._stops: list[Callable[[], None]] = []
         self._end = 0.0
         self.failed = False
+        self._held: list[int] = []  # files that keep the database ours
         self.core: Core
-        self.server: Server
-        self.worker: Worker
         self.health: Health
-        self.crew: Crew
-        self.chores: Chores
-        self.web_addresses: tuple[str, ...] = ()
+        self.server: Server | None = None
+        self.worker: Worker | None = None
+        self.crew: Crew | None = None
+        self.chores: Chores | None = None
+        self.web_addresses: tuple[Address, ...] = ()
 
     async def __aenter__(self) -> Service:
         try:
@@ -76,41 +97,77 @@ class Service:
 
     async def _start(self) -> None:
         """Build from the inside out: what is started last is stopped first."""
-        lock = self._stack.enter_context(alone(self.config.database))
-        self.core = await self._stack.enter_async_context(
-            open_core(self.config, self._clock, reserve=self.config.store.reserve, served=True)
-        )
+        if isinstance(self.config.database, Path):
+            self._held.append(self._stack.enter_context(alone(self.config.database)))
+        self.core = await self._open()
         await self._count_start()
+        self.health = Health(self.core.db, self._clock, self.config, self.core.intake.room, self._parts)
+        await self._listen_web(self.config.web.health, health_only=True)
+        for role, start in _STARTS.items():
+            if role in self.roles:
+                await start(self)
+        some = None if self.roles == ROLES else ",".join(self.roles)
+        log.event("ready", logging.INFO, roles=some, **{n: ",".join(at) or None for n, at in self.addresses.items()})
+
+    async def _open(self) -> Core:
+        """Open the database. One on another host may be about to start, or to fail over: it is waited for."""
+        until, said = self._clock.monotonic() + WAIT, False
+        while True:
+            try:
+                core = open_core(self.config, self._clock, reserve=self.config.store.reserve, served=True)
+                return await self._stack.enter_async_context(core)
+            except Deferred as error:
+                if isinstance(self.config.database, Path) or self._clock.monotonic() > until:
+                    raise
+                if not said:
+                    log.event("waiting", logging.WARNING, what=error.reason, seconds=WAIT)
+                    said = True
+            with contextlib.suppress(TimeoutError):
+                await asyncio.wait_for(self._stop.wait(), AGAIN)
+                raise Stopped
+
+    async def _start_deliver(self) -> None:
         count = self.config.delivery.processes if self._sender else 1
         self.worker = worker_of(self.core, Part(0, count))
-        self.server = Server(
-            self.config, self.core.intake, self.config.site.domain, self._clock, new_id=self.core.ids.new
-        )
-        self.health = Health(self.core.db, self._clock, self.config.database, self.core.intake.room, self._parts)
         self._background(self.worker.run(), self.worker.stop)
-        self.crew = Crew(self._sender, count, [lock])
+        self.crew = Crew(self._sender, count, self._held)
         self._background(self.crew.run(), self.crew.stop)
         self.core.db.on_commit(self.crew.look)
+
+    async def _start_clock(self) -> None:
         self.chores = Chores(self.core)
         self._background(self.chores.run(), self.chores.stop)
         indexing = Indexing(self.core)
         self.core.db.on_commit(indexing.look)
         self._background(indexing.run(), indexing.stop)
-        await self._start_web(texts_of(self.config))
-        await self.server.start()
-        self._stack.push_async_callback(lambda: self.server.stop(self._left()))
-        names = {"smtp": self.server.addresses, "lmtp": self.server.lmtp_addresses, "web": self.web_addresses}
-        log.event("ready", logging.INFO, **{name: ",".join(where) or None for name, where in names.items()})
+
+    async def _start_web(self) -> None:
+        await self._listen_web(self.config.web.listen)
+
+    async def _start_smtp(self) -> None:
+        self.server = server = Server(
+            self.config, self.core.intake, self.config.site.domain, self._clock, new_id=self.core.ids.new
+        )
+        await server.start()
+        self._stack.push_async_callback(lambda: server.stop(self._left()))
+
+    @property
+    def addresses(self) -> dict[str, Sequence[Address]]:
+        """Where what is spoken: `smtp`, `lmtp` and `web`."""
+        smtp, lmtp = (self.server.addresses, self.server.lmtp_addresses) if self.server else ((), ())
+        return {"smtp": smtp, "lmtp": lmtp, "web": self.web_addresses}
 
     async def _count_start(self) -> None:
         """Find out whether the database comes from a backup, and if so, pause what may have been sent already.
 
         It is also the first thing that is written: a database that cannot be written is not served.
         """
-        marker, now = fence.Marker.of(self.config.database), self._clock.now()
+        file, now = self.config.database, self._clock.now()
+        alone = isinstance(file, Path)
+        marker = fence.Marker.of(file) if isinstance(file, Path) else fence.Marker.within(self.config.folder)
 
         def count(tx: Tx) -> tuple[fence.Start, int]:
-            start = fence.start(tx, marker.read())
+            start = fence.start(tx, marker.read(), many_hosts=not alone)
             return start, restore.pause(tx, now) if start.restored and not self._resend else 0
 
         try:
@@ -129,23 +186,25 @@ class Service:
 
     def _parts(self) -> Parts:
         return Parts(
-            clients=self.server.connections,
-            connections=self.worker.connections,
-            relay_down=self.worker.down_for,
-            resting=self.worker.resting,
-            digest_lag=self.chores.digest_lag,
+            clients=self.server.connections if self.server else None,
+            connections=self.worker.connections if self.worker else None,
+            relay_down=self.worker.down_for if self.worker else None,
+            resting=self.worker.resting if self.worker else None,
+            digest_lag=self.chores.digest_lag if self.chores else None,
         )
 
-    async def _start_web(self, texts: Texts) -> None:
-        pages = Pages(self.core.db, self.core.site, self._clock, texts.page, self.health, self.core.ids.new)
-        for address in self.config.web.listen:
+    async def _listen_web(self, addresses: Sequence[Address], *, health_only: bool = False) -> None:
+        page, option = texts_of(self.config).page, "health" if health_only else "listen"
+        core = self.core
+        pages = Pages(core.db, core.site, self._clock, page, self.health, core.ids.new, health_only)
+        for address in addresses:
             try:
                 server = await listen(address, pages)
             except OSError as error:
-                raise ConfigError(f"[web] listen: cannot listen on {address}: {error.strerror}") from error
+                raise ConfigError(f"[web] {option}: cannot listen on {address}: {error.strerror}") from error
             self._stack.callback(server.close)
             bound = server.sockets[0].getsockname()
-            self.web_addresses += (f"{address.host}:{bound[1]}",)
+            self.web_addresses += (Address(f"{address.host}:{bound[1]}"),)
 
     def _left(self) -> float:
         return max(0.0, self._end - self._clock.monotonic())
@@ -187,11 +246,25 @@ class Service:
         site's own data need a restart.
         """
         preparer, keys = preparer_of(self.core.site, config), token_keys(config)
-        self.server.reload()
+        if self.server:
+            self.server.reload()
         self.core.site.signer.use(keys)
-        self.worker.use(preparer, config.delivery)
-        self.crew.reload()
+        if self.worker and self.crew:
+            self.worker.use(preparer, config.delivery)
+            self.crew.reload()
         log.event("reloaded", needs_restart=", ".join(_only_at_start(self.config, config)) or None)
+
+
+ALL_OF_A_FILE = "a database file is served by one process that does everything: --role needs PostgreSQL ([store] url)"
+
+# Who takes mail in comes last: what is started last is stopped first.
+_STARTS: Mapping[str, Callable[[Service], Awaitable[None]]] = {
+    "deliver": Service._start_deliver,
+    "clock": Service._start_clock,
+    "web": Service._start_web,
+    "smtp": Service._start_smtp,
+}
+ROLES = tuple(_STARTS)
 
 
 def _only_at_start(old: Config, new: Config) -> list[str]:
@@ -200,7 +273,7 @@ def _only_at_start(old: Config, new: Config) -> list[str]:
         "site": ("domain", "admin", "special_domains"),
         "delivery": ("relay", "user", "password", "password_file", "tls", "processes"),
         "dkim": (),
-        "web": ("listen",),
+        "web": ("listen", "health"),
     }
     return [
         f"[{option.section}] {option.name}"

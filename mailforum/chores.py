@@ -25,18 +25,22 @@ RESTS = 9  # times as long as it took
 REMEMBER = 14 * 86400.0  # how long a mail is known again, in seconds
 
 
+CLOCK = "clock"  # what `Database.lead` is asked for: one process of all does these jobs
+
+
 class Chores:
-    """Does them until `stop`. `digest_lag`: seconds since all digests that were due had been cut."""
+    """Does them until `stop`, as long as no other process does."""
 
     def __init__(self, core: Core) -> None:
         self._core = core
         self._stop = asyncio.Event()
-        self._digests_cut = core.clock.monotonic()
+        self._digests_cut: float | None = None
+        self._cleaned = float("-inf")
 
     @property
-    def digest_lag(self) -> float:
-        """Seconds since all digests that were due had been cut."""
-        return self._core.clock.monotonic() - self._digests_cut
+    def digest_lag(self) -> float | None:
+        """Seconds since all digests that were due had been cut; None where another process looks after them."""
+        return self._core.clock.monotonic() - self._digests_cut if self._digests_cut is not None else None
 
     def stop(self) -> None:
         """Have `run` return soon."""
@@ -44,23 +48,31 @@ class Chores:
 
     async def run(self) -> None:
         """Look at the clock every 20 seconds, and do what is due."""
-        cleaned = float("-inf")
         while not self._stop.is_set():
             try:
-                await send_due_digests(self._core, self._core.clock.now())
-                self._digests_cut = self._core.clock.monotonic()
-                await tell_what_waits(self._core, self._core.clock.now())
-                await keep_bounces(self._core, self._core.clock.now())
-                if self._core.clock.monotonic() - cleaned > HOUSEKEEPING:
-                    await self.clean()
-                    cleaned = self._core.clock.monotonic()
-                if log_size := await self._core.db.tidy():
-                    log.event("log_large", logging.WARNING, bytes=log_size, what="a long read is under way")
+                if await self._core.db.lead(CLOCK):
+                    await self._look()
+                else:
+                    self._digests_cut = None
             except (Deferred, OSError) as error:
                 logger.error(
                     "the clock's jobs have to wait: %s", error.reason if isinstance(error, Deferred) else error
                 )
             await _wait(self._stop, TICK)
+
+    async def _look(self) -> None:
+        core, monotonic = self._core, self._core.clock.monotonic
+        if self._digests_cut is None:  # from now on it is ours to see that they are cut
+            self._digests_cut = monotonic()
+        await send_due_digests(core, core.clock.now())
+        self._digests_cut = monotonic()
+        await tell_what_waits(core, core.clock.now())
+        await keep_bounces(core, core.clock.now())
+        if monotonic() - self._cleaned > HOUSEKEEPING:
+            await self.clean()
+            self._cleaned = monotonic()
+        if log_size := await core.db.tidy():
+            log.event("log_large", logging.WARNING, bytes=log_size, what="a long read is under way")
 
     async def clean(self) -> None:
         """Delete in small steps what is too old; others write between them."""
@@ -106,7 +118,7 @@ async def keep_bounces(core: Core, now: float) -> None:
 
 
 class Indexing:
-    """Puts posts into the index of full-text search soon after they came, until `stop`.
+    """Puts posts into the index of full-text search soon after they came, until `stop`, as long as no other does.
 
     It rests nine times as long as it works: while much comes in, posting is hardly slower, and the index
     follows later.
@@ -142,6 +154,8 @@ class Indexing:
     async def _some(self) -> int | None:
         """Put some posts in; return how many, or None if that cannot be done now. Mail goes on without it."""
         try:
+            if not await self._core.db.lead(CLOCK):
+                return 0
             self._renewed = self._renewed or await self._renew()
             return await search.index_some(self._core.db)
         except Deferred as error:

@@ -18,7 +18,7 @@ import msgspec
 
 from mailforum.errors import ConfigError
 from mailforum.options import SECTIONS, Config, options
-from mailforum.units import Address, Duration, Limit, Network, Size
+from mailforum.units import Address, DatabaseUrl, Duration, Limit, Network, Size
 
 
 def load(path: Path, environ: Mapping[str, str] = os.environ) -> Config:
@@ -72,7 +72,7 @@ def parse(data: Mapping[str, Any], *, base: Path, source: str = "configuration",
 def _decode(kind: type, value: object) -> object:
     if kind is Path:
         return value
-    if kind in (Duration, Size, Address, Limit, Network):
+    if kind in (Duration, Size, Address, Limit, Network, DatabaseUrl):
         return kind.parse(value)
     raise NotImplementedError(kind)
 
@@ -138,7 +138,6 @@ def _judged(config: Config) -> Iterator[tuple[str, str, bool, str]]:
     yield "site", "domain", _like(_HOST, site.domain), "expected a domain such as lists.example.org"
     yield "site", "admin", not site.admin or _like(r"[^@\s]+@\S+", site.admin), "expected an address"
     yield "dns", "servers", all(map(_is_ip, config.dns.servers)), "expected IP addresses"
-    yield "store", "url", _like(r"sqlite:.+", config.store.url), "expected sqlite:FILE, the one database there is"
     kept = not config.store.keep_bodies or config.store.keep_bodies >= config.delivery.give_up
     yield "store", "keep_bodies", kept, "expected 0, or at least as long as [delivery] give_up: retries need the text"
     yield "smtp", "tls_cert", bool(smtp.tls_cert) == bool(smtp.tls_key), "tls_cert and tls_key go together"

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import os
 import secrets
+import shutil
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
@@ -25,8 +26,8 @@ from mailforum.options import Config
 from mailforum.smtpd.backlog import Backlog
 from mailforum.smtpd.intake import Intake
 from mailforum.store.database import Database
+from mailforum.store.opening import BUSY_SECONDS, open_database
 from mailforum.store.queue import Part
-from mailforum.store.sqlite import BUSY_SECONDS, open_sqlite
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,17 +53,23 @@ async def open_core(
 ) -> AsyncIterator[Core]:
     """Open the database and build what stands on it. Raises ConfigError or Deferred if that fails.
 
-    `patience`, `reserve` and `served` are as for `open_sqlite`.
+    `patience`, `reserve` and `served` are as for `open_database`.
     """
     clock = clock or SystemClock()
     site = site_of(config)
-    db = await open_sqlite(config.database, patience=patience, reserve=reserve, served=served)
+    db = await open_database(config.database, patience=patience, reserve=reserve, served=served)
     backlog = Backlog(db, clock, config.limits.queue_size)
     try:
-        intake = Intake(db, site, clock, lambda: db.has_room(config.store.min_free), backlog)
+        intake = Intake(db, site, clock, lambda: _has_room(db, config), backlog)
         yield Core(config, db, site, clock, intake, Ids(clock.now, secrets.randbits(20)))
     finally:
         await db.close()
+
+
+def _has_room(db: Database, config: Config) -> bool:
+    """Say whether there is room for more mail, in the database and where large ones wait."""
+    floor = config.store.min_free
+    return db.has_room(floor) and shutil.disk_usage(config.folder).free >= floor
 
 
 def site_of(config: Config) -> Site:
@@ -70,7 +77,8 @@ def site_of(config: Config) -> Site:
     return Site(
         domain=config.site.domain.lower(),
         admin=config.site.admin,
-        signer=Signer(token_keys(config, make=True)),
+        # Of several hosts each would make a key of its own, and none would accept the others' tokens.
+        signer=Signer(token_keys(config, make=isinstance(config.database, Path))),
         special_domains=config.site.special_domains,
         answers_per_day=config.limits.answers_per_day,
         answers_to_strangers=config.limits.answers_to_strangers,
@@ -92,6 +100,9 @@ def token_keys(config: Config, *, make: bool = False) -> tuple[bytes, ...]:
     path = config.path(config.site.secret_file)
     if make and not path.exists():
         _make_key(path)
+    if not path.exists():
+        how = "copy it from another host; for the first one, `mailforum init` makes it, or `openssl rand -hex 32`"
+        raise ConfigError(f"[site] secret_file: {path} is not there; {how}")
     try:
         return load_keys(path.read_text(encoding="ascii"))
     except (OSError, UnicodeDecodeError) as error:

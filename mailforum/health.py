@@ -17,6 +17,7 @@ from mailforum import __version__, log
 from mailforum.clock import Clock
 from mailforum.errors import MailforumError
 from mailforum.metrics import Labels, Metric, Value, by, one
+from mailforum.options import Config
 from mailforum.store import stats
 from mailforum.store.database import Database
 from mailforum.store.stats import Numbers
@@ -45,17 +46,17 @@ EVENTS = (
 
 @dataclass(frozen=True, slots=True)
 class Parts:
-    """What the running parts say of themselves.
+    """What the running parts say of themselves; None for those that are not this process's.
 
     Times are seconds. `digest_lag` is how long ago all digests that were due had been cut, which is
-    looked after three times a minute.
+    looked after three times a minute, by one process of all.
     """
 
-    clients: int = 0
-    connections: int = 0
-    relay_down: float = 0.0
-    resting: int = 0
-    digest_lag: float = 0.0
+    clients: int | None = None
+    connections: int | None = None
+    relay_down: float | None = None
+    resting: int | None = None
+    digest_lag: float | None = None
 
 
 class Kept(Generic[T]):
@@ -83,15 +84,15 @@ class Health:
     """How a service is. `room` says whether the disk has room for mail, `parts` what its parts say."""
 
     def __init__(
-        self, db: Database, clock: Clock, database: Path, room: Callable[[], bool], parts: Callable[[], Parts]
+        self, db: Database, clock: Clock, config: Config, room: Callable[[], bool], parts: Callable[[], Parts]
     ) -> None:
         self._db = db
         self._clock = clock
-        self._file = database
+        self._config = config
         self._room = room
         self._parts = parts
         self._started = clock.monotonic()
-        self._numbers = Kept(lambda: db.read(stats.numbers), clock.monotonic)
+        self._numbers = Kept(lambda: db.read(lambda tx: (stats.numbers(tx), stats.size(tx))), clock.monotonic)
 
     async def alive(self) -> str:
         """Return "" if the database answers, or why we are not alive. That we answer at all says the rest."""
@@ -107,7 +108,7 @@ class Health:
         found = [await self.alive(), await self._writable()]
         if not self._room():
             found.append("the disk is nearly full")
-        if self._parts().relay_down > DOWN_TOO_LONG:
+        if (self._parts().relay_down or 0) > DOWN_TOO_LONG:
             found.append("the relay has been down for long")
         return [problem for problem in found if problem]
 
@@ -122,20 +123,23 @@ class Health:
     async def status(self) -> str:
         """Say in one line how we are. Raises MailforumError if the database does not answer."""
         await self._db.read(stats.alive)
-        numbers, parts = await self._numbers.get(), self._parts()
+        (numbers, _), parts = await self._numbers.get(), self._parts()
         text = f"{numbers.waiting} to be sent"
         if numbers.oldest is not None:
             text += f", the oldest for {max(0.0, self._clock.now() - numbers.oldest):.0f} s"
         if parts.relay_down:
             text += f"; the relay is down for {parts.relay_down:.0f} s"
-        return f"{text}; {parts.clients} clients, {parts.connections} connections to the relay"
+        ways = {"clients": parts.clients, "connections to the relay": parts.connections}
+        open_ones = ", ".join(f"{number} {what}" for what, number in ways.items() if number is not None)
+        return f"{text}; {open_ones}" if open_ones else text
 
     async def metrics(self) -> list[Metric]:
         """Return everything that is counted and measured (docs/observing.md says what it means)."""
-        return [*_counted(), *self._measured(await self._numbers.get()), *self._of_machine()]
+        numbers, size = await self._numbers.get()
+        return [*_counted(), *self._measured(numbers), *self._own(), *self._of_machine(size)]
 
     def _measured(self, numbers: Numbers) -> list[Metric]:
-        parts, now = self._parts(), self._clock.now()
+        now = self._clock.now()
         waiting = {"queued": numbers.queued, "deferred": numbers.deferred, "to_come": numbers.to_come}
         ages = {
             "any": _age(numbers.oldest, now),
@@ -149,23 +153,33 @@ class Health:
             one("suspended_members", "gauge", "Members who get no mail because theirs came back", numbers.suspended),
             one("held_posts", "gauge", "Posts that wait for a moderator", numbers.held),
             one("shunted_mails", "gauge", "Mails kept aside because of a fault of ours", numbers.shunts),
-            one("digest_lag_seconds", "gauge", "How long ago all digests that were due had been cut", parts.digest_lag),
-            one("clients", "gauge", "Connections of clients that bring mail", parts.clients),
-            one("connections", "gauge", "Connections to the relay", parts.connections),
-            one("relay_down_seconds", "gauge", "For how long the relay has been down; 0: it is not", parts.relay_down),
-            one("resting_destinations", "gauge", "Destinations that are left alone for a while", parts.resting),
         ]
 
-    def _of_machine(self) -> list[Metric]:
-        wal = self._file.with_name(f"{self._file.name}-wal")
-        uptime = self._clock.monotonic() - self._started
-        return [
+    def _own(self) -> list[Metric]:
+        """Return what this process measures of the roles that it has."""
+        parts = self._parts()
+        lag, down = parts.digest_lag, parts.relay_down
+        found = [
+            (lag, one("digest_lag_seconds", "gauge", "How long ago all digests that were due had been cut", lag or 0)),
+            (parts.clients, one("clients", "gauge", "Connections of clients that bring mail", parts.clients or 0)),
+            (parts.connections, one("connections", "gauge", "Connections to the relay", parts.connections or 0)),
+            (down, one("relay_down_seconds", "gauge", "For how long the relay has been down; 0: it is not", down or 0)),
+            (parts.resting, one("resting_destinations", "gauge", "Destinations left alone", parts.resting or 0)),
+        ]
+        return [metric for value, metric in found if value is not None]
+
+    def _of_machine(self, size: int) -> list[Metric]:
+        uptime, free = self._clock.monotonic() - self._started, shutil.disk_usage(self._config.folder).free
+        found = [
             by("info", "gauge", "Which mailforum this is", "version", {__version__: 1}),
             one("uptime_seconds", "gauge", "For how long this process serves", uptime),
-            one("database_bytes", "gauge", "Size of the database file", _size(self._file)),
-            one("wal_bytes", "gauge", "Size of its write-ahead log", _size(wal)),
-            one("disk_free_bytes", "gauge", "Room on its disk", shutil.disk_usage(self._file.parent).free),
+            one("database_bytes", "gauge", "Size of the database", size),
+            one("disk_free_bytes", "gauge", "Room on the disk of [store] folder", free),
         ]
+        if isinstance(file := self._config.database, Path):
+            wal = file.with_name(f"{file.name}-wal")
+            found.append(one("wal_bytes", "gauge", "Size of its write-ahead log", _size(wal)))
+        return found
 
 
 def _counted() -> list[Metric]:

@@ -14,7 +14,7 @@ from typing import Annotated, Any, Literal, get_args, get_origin, get_type_hints
 import msgspec
 from msgspec import Meta
 
-from mailforum.units import Address, Duration, Limit, Network, Size
+from mailforum.units import Address, DatabaseUrl, Duration, Limit, Network, Size
 
 
 class _Section(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
@@ -54,9 +54,30 @@ class Dns(_Section, frozen=True):
 class Store(_Section, frozen=True):
     """What is kept, and for how long."""
 
-    url: Annotated[str, Meta(description="The database: one file, relative to this configuration")] = (
-        "sqlite:mailforum.db"
-    )
+    url: Annotated[
+        DatabaseUrl,
+        Meta(
+            description="The database: sqlite:FILE, relative to this configuration, or for several hosts "
+            "postgresql://user@host/name, as libpq takes it"
+        ),
+    ] = DatabaseUrl("sqlite:mailforum.db")
+    password_file: Annotated[
+        str, Meta(description="File whose first line is PostgreSQL's password; else PGPASSFILE or ~/.pgpass has it")
+    ] = ""
+    folder: Annotated[
+        str,
+        Meta(
+            description="For large mails while they are received, and what this host remembers; "
+            "empty: the folder of the file, with PostgreSQL that of this configuration"
+        ),
+    ] = ""
+    lease: Annotated[
+        Duration,
+        Meta(
+            description="On PostgreSQL: a host that is not heard of for so long is taken for dead, and others send "
+            "what it had in hand"
+        ),
+    ] = Duration(30)
     keep_sent: Annotated[Duration, Meta(description="How long the rows of finished deliveries are kept")] = Duration(
         14 * 86400
     )
@@ -110,7 +131,7 @@ class Smtp(_Section, frozen=True):
         Size, Meta(description="Least bytes a second of a mail, once it has been coming for a minute")
     ] = Size(1024)
     memory_per_mail: Annotated[
-        Size, Meta(description="A mail larger than this waits in a file beside the database while it is received")
+        Size, Meta(description="A mail larger than this waits in a file in [store] folder while it is received")
     ] = Size(256 * 1024)
     max_spool: Annotated[
         Size, Meta(description="Most space for such files, all together; who sends a large mail then is put off")
@@ -145,7 +166,12 @@ class DeliveryOptions(_Section, frozen=True):
         Meta(description="STARTTLS to the relay: never, where offered, or always with a valid certificate"),
     ] = "opportunistic"
     connections: Annotated[
-        int, Meta(description="Most connections to the relay at once; fewer are open where fewer do", ge=1, le=500)
+        int,
+        Meta(
+            description="Most connections of this host to the relay at once; fewer are open where fewer do",
+            ge=1,
+            le=500,
+        ),
     ] = 32
     processes: Annotated[
         int,
@@ -159,8 +185,8 @@ class DeliveryOptions(_Section, frozen=True):
     limits: Annotated[
         tuple[Limit, ...],
         Meta(
-            description="Bounds for single destinations: domain, connections, mails a second, minute, hour or day, "
-            "such as gmail.com 5 600/m; * is any domain that is not named"
+            description="Bounds for single destinations, of all hosts together: domain, connections, mails a second, "
+            "minute, hour or day, such as gmail.com 5 600/m; * is any domain that is not named"
         ),
     ] = ()
     recipients: Annotated[
@@ -175,9 +201,9 @@ class DeliveryOptions(_Section, frozen=True):
     ] = tuple(Duration(minutes * 60) for minutes in (5, 15, 60, 120, 240))
     give_up: Annotated[Duration, Meta(description="A delivery that old is given up")] = Duration(5 * 86400)
 
-    def shared(self, by: int) -> DeliveryOptions:
-        """Return what each of `by` processes may use."""
-        limits = tuple(limit.shared(by) for limit in self.limits)
+    def shared(self, by: int, *, limited: bool = True) -> DeliveryOptions:
+        """Return what each of `by` processes may use; with `limited`, also of the limits."""
+        limits = tuple(limit.shared(by) for limit in self.limits) if limited else self.limits
         return msgspec.structs.replace(self, connections=max(1, self.connections // by), limits=limits)
 
 
@@ -197,6 +223,13 @@ class Web(_Section, frozen=True):
     listen: Annotated[tuple[Address, ...], Meta(description="Where HTTP is spoken; empty: nowhere")] = (
         Address("127.0.0.1:8080"),
     )
+    health: Annotated[
+        tuple[Address, ...],
+        Meta(
+            description="Where every process speaks of its health and metrics, and of nothing else, whatever its role; "
+            "one with the role web does so at `listen` as well"
+        ),
+    ] = ()
     url: Annotated[str, Meta(description="How the world reaches it, for links in mail: https://lists.example.org")] = ""
 
 
@@ -288,16 +321,31 @@ class Config(_Section, frozen=True):
         return self.base / Path(name).expanduser()
 
     @property
-    def database(self) -> Path:
-        """The SQLite file of `[store] url`."""
-        return self.path(self.store.url.removeprefix("sqlite:"))
+    def database(self) -> Path | str:
+        """The file of SQLite, or the URL of PostgreSQL with its password, which is not to be shown (`store.url`)."""
+        if self.store.url.file:
+            return self.path(self.store.url.file)
+        return self.store.url.connecting(self._first_line(self.store.password_file))
+
+    @property
+    def database_name(self) -> str:
+        """What people are shown for it."""
+        return str(self.path(self.store.url.file) if self.store.url.file else self.store.url)
+
+    @property
+    def folder(self) -> Path:
+        """Where files of this host are kept for a while."""
+        if self.store.folder:
+            return self.path(self.store.folder)
+        return self.path(self.store.url.file).parent if self.store.url.file else self.base
 
     @property
     def password(self) -> str:
         """The relay's password, from the option or its file."""
-        if self.delivery.password_file:
-            return self.path(self.delivery.password_file).read_text().partition("\n")[0].strip()
-        return self.delivery.password
+        return self._first_line(self.delivery.password_file) or self.delivery.password
+
+    def _first_line(self, name: str) -> str:
+        return self.path(name).read_text().partition("\n")[0].strip() if name else ""
 
 
 SECTIONS: dict[str, type[_Section]] = {
@@ -333,6 +381,7 @@ def _takes(kind: Any) -> str:
         str: "text",
         int: "number",
         bool: "true or false",
+        DatabaseUrl: "URL",
         Duration: "time",
         Size: "size",
         Address: "host:port",

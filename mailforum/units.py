@@ -1,13 +1,19 @@
-"""Times, sizes and places as people write them: `5m`, `2026-01-31`, `25M`, `127.0.0.1:8025`, `10.0.0.0/8`."""
+"""Times, sizes and places as people write them: `5m`, `2026-01-31`, `25M`, `127.0.0.1:8025`, `10.0.0.0/8`.
+
+A database too: `sqlite:FILE` or `postgresql://user@host/name`.
+"""
 
 from __future__ import annotations
 
 import ipaddress
 import re
 from calendar import isleap, monthrange
+from collections.abc import Sequence
 from datetime import UTC, datetime, timedelta, tzinfo
 from math import inf
 from typing import ClassVar, NamedTuple
+from urllib.parse import quote, unquote
+from zlib import crc32
 
 
 class Duration(float):
@@ -106,12 +112,23 @@ class Address(str):
         return cls(value)
 
 
+class Place(NamedTuple):
+    """The how manieth, from 0 on, `of` how many who share something; of none, for who has no part in it."""
+
+    rank: int
+    of: int
+
+
 class Limit(str):
-    """A bound for one destination: `gmail.com 5 600/m` is five connections and 600 mails a minute at most."""
+    """A bound for one destination: `gmail.com 5 600/m` is five connections and 600 mails a minute at most.
+
+    `closed`: others may send there, and we may not.
+    """
 
     domain: str
     connections: int
     per_second: float
+    closed = False
     _PER: ClassVar = {"s": 1, "m": 60, "h": 3600, "d": 86400}
 
     def __new__(cls, text: str = "") -> Limit:
@@ -138,6 +155,32 @@ class Limit(str):
         part.connections = max(1, self.connections // by) if self.connections else 0
         return part
 
+    def among(self, places: Sequence[Place], domain: str) -> Limit:
+        """Return the part of it that is ours for `domain` at all of these places; all parts together are the whole.
+
+        Where it is too small to be divided by all, some have it; which ones is another question for each domain.
+        """
+        parts = [self._part(place, domain) for place in places if self.connections or self.per_second]
+        if not parts:
+            return self
+        part = type(self)(self)
+        part.domain = self.domain
+        part.closed = any(one.closed for one in parts)
+        part.connections = min(one.connections for one in parts)
+        part.per_second = min(one.per_second for one in parts)
+        return part
+
+    def _part(self, place: Place, domain: str) -> Limit:
+        part = type(self)(self)
+        most = (self.connections, int(self.per_second) or 1 if self.per_second else 0)  # a mail a second at least
+        sharing = min([place.of, *filter(None, most)])
+        turn = (place.rank + crc32(domain.encode())) % place.of if place.of else 0
+        part.closed = turn >= sharing
+        if not part.closed:
+            part.connections = self.connections // sharing + (turn < self.connections % sharing)
+            part.per_second = self.per_second / sharing
+        return part
+
 
 class Network(str):
     """Addresses that belong together: `192.0.2.0/24`, `2001:db8::/32`, or a single one."""
@@ -149,3 +192,72 @@ class Network(str):
             return cls(ipaddress.ip_network(str(value), strict=False))
         except ValueError:
             raise ValueError("Expected a network such as `192.0.2.0/24`") from None
+
+
+class DatabaseUrl(str):
+    """`sqlite:FILE` or `postgresql://user@host/name`. As a text it never shows a password; `full` does."""
+
+    full: str
+    _AT: ClassVar = r"(?:\[[\da-fA-F:.]+\]|[\w.%-]*)(?::\d{1,5})?"
+    _POSTGRES: ClassVar = re.compile(
+        rf"postgres(?:ql)?://(?:[^:@/?#\s]*(?P<password>:[^@/?#\s]*)?@)?{_AT}(?:,{_AT})*(?:/[^/?#\s]*)?"
+        r"(?:\?(?P<query>[^#\s]*))?",
+        re.ASCII,
+    )
+
+    def __new__(cls, text: str = "") -> DatabaseUrl:
+        self = super().__new__(cls, cls._shown(text))
+        self.full = text
+        return self
+
+    @classmethod
+    def parse(cls, value: object) -> DatabaseUrl:
+        """Read `sqlite:FILE` or the URL of a PostgreSQL as libpq takes it; ValueError, which quotes nothing, else."""
+        text = str(value)
+        if re.fullmatch(r"sqlite:.+", text):
+            return cls(text)
+        if not text.startswith(("postgresql:", "postgres:")):
+            raise ValueError("Expected sqlite:FILE, or postgresql://user@host/name")
+        if not cls._POSTGRES.fullmatch(text) or re.search(r"%(?![\da-fA-F]{2})|%00", text):
+            raise ValueError(
+                "Expected postgresql://user@host/name, where signs such as @ / : # % in a name or a password are "
+                "written %40 %2F %3A %23 %25; a password is better in password_file"
+            )
+        return cls(text)
+
+    @classmethod
+    def _shown(cls, text: str) -> str:
+        match = cls._POSTGRES.fullmatch(text)
+        if match is None:
+            return text
+        query = "&".join(_without_value(each) for each in (match["query"] or "").split("&"))
+        shown = text if match["query"] is None else text[: match.start("query")] + query
+        if match["password"]:
+            shown = f"{shown[: match.start('password')]}:***{shown[match.end('password') :]}"
+        return shown
+
+    def parted(self) -> tuple[str, str]:
+        """Return the URL without the password that stands before its host, and that password."""
+        match = self._POSTGRES.fullmatch(self.full)
+        if not match or not match["password"]:
+            return self.full, ""
+        start, end = match.span("password")
+        return self.full[:start] + self.full[end:], unquote(self.full[start + 1 : end])
+
+    @property
+    def file(self) -> str:
+        """The file of SQLite, "" for PostgreSQL."""
+        return self.full.removeprefix("sqlite:") if self.full.startswith("sqlite:") else ""
+
+    def connecting(self, password: str = "") -> str:
+        """Return what libpq is given: with that password, if it is one, and of several hosts the one that can be
+        written to, unless the URL says which."""
+        more = [f"password={quote(password, safe='')}"] if password else []
+        if "," in self.full.partition("?")[0] and "target_session_attrs=" not in self.full:
+            more.append("target_session_attrs=read-write")
+        return self.full + ("&" if "?" in self.full else "?") * bool(more) + "&".join(more)
+
+
+def _without_value(pair: str) -> str:
+    name = unquote(pair.partition("=")[0])
+    return f"{name}=***" if name in ("password", "sslpassword") else pair

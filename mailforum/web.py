@@ -44,7 +44,10 @@ class Answer:
 
 @dataclass(frozen=True, slots=True)
 class Pages:
-    """Answers requests. `page` words the pages people see: `leave`, `left` and `invalid`."""
+    """Answers requests. `page` words the pages people see: `leave`, `left` and `invalid`.
+
+    `health_only`: there are none for people.
+    """
 
     db: Database
     site: Site
@@ -52,11 +55,12 @@ class Pages:
     page: Callable[[str], str]
     health: Health
     new_id: Callable[[], str]
+    health_only: bool = False
 
     async def answer(self, method: str, path: str) -> Answer:
         """Return the answer to a request whose body has been read."""
         match = _LEAVE.fullmatch(path.partition("?")[0].lower())
-        if match:
+        if match and not self.health_only:
             return await self._leave(method, match[1])
         pages: dict[str, Callable[[], Awaitable[Answer]]] = {
             "/healthz": self._alive,

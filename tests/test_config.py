@@ -4,6 +4,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
+from psycopg.conninfo import conninfo_to_dict
 
 from mailforum import config, manual, units
 from mailforum.errors import ConfigError
@@ -59,7 +60,13 @@ def test_what_config_prints_can_be_read_again(tmp_path: Path) -> None:
         ("[site]\ndomain = ''", ":2: [site] domain: expected a domain"),
         ("[site]\nadmin = 'me'", ":2: [site] admin: expected an address"),
         ("[web]\nurl = 'lists.example.org'", ":2: [web] url: expected a web address"),
-        ("[store]\nurl = 'postgres://x'", ":2: [store] url: expected sqlite:FILE"),
+        ("[store]\nurl = 'mysql://x'", ":2: [store] url: expected sqlite:FILE, or postgresql://user@host/name"),
+        (
+            "[store]\nurl = 'postgresql://me:se/cret@db/x'",
+            ":2: [store] url: expected postgresql://user@host/name, where",
+        ),
+        ("[store]\nurl = 'postgresql://me:100%@db/x'", ":2: [store] url: expected postgresql://user@host/name, where"),
+        ("[store]\nurl = 'postgresql://db:five/x'", ":2: [store] url: expected postgresql://user@host/name, where"),
         ("[smtp]\nlisten = '127.0.0.1:25'", ":2: [smtp] listen: expected a list"),
         ("[dkim]\nextra_key_file = 'x'", ":2: [dkim] extra_key_file: extra_key_file and extra_selector"),
         ("domain = ", "Invalid value"),
@@ -101,6 +108,60 @@ def test_a_password_may_stand_in_a_file_and_is_never_shown(tmp_path: Path) -> No
     read = load(tmp_path, '[delivery]\npassword_file = "password"\npassword = "other"\n')
     assert read.password == "hunter2"
     assert "other" not in manual.show(read)
+
+
+PASSWORDS = [
+    ("postgresql://me:hunter2@db/forum", "postgresql://me:***@db/forum"),
+    ("postgres://me:hunter2@[2001:db8::1]:5433,db2/forum?sslmode=require", None),
+    ("postgresql://db/forum?user=me&password=hunter2&sslmode=require", None),
+    ("postgresql://db/forum?pass%77ord=hunter2", None),
+    ("postgresql:///forum?host=/run/postgresql&sslpassword=hunter2", None),
+]
+
+
+@pytest.mark.parametrize(("url", "shown"), PASSWORDS)
+def test_a_databases_password_is_never_shown(tmp_path: Path, url: str, shown: str | None) -> None:
+    read = load(tmp_path, f'[store]\nurl = "{url}"\n')
+    for text in (manual.show(read), repr(read), str(read.store.url), read.database_name):
+        assert "hunter2" not in text
+    assert "***" in read.database_name
+    assert read.database_name == (shown or read.database_name)
+    assert "hunter2" in str(read.database)
+
+
+def test_a_mistake_in_a_url_does_not_show_its_password(tmp_path: Path) -> None:
+    with pytest.raises(ConfigError) as caught:
+        load(tmp_path, "", MAILFORUM_STORE_URL="postgresql://me:hunter2@db:port/forum")
+    assert "hunter2" not in str(caught.value)
+
+
+def test_the_databases_password_may_stand_in_a_file(tmp_path: Path) -> None:
+    (tmp_path / "password").write_text("hunter 2&/\n")
+    read = load(tmp_path, '[store]\nurl = "postgresql://me@db/forum?sslmode=require"\npassword_file = "password"\n')
+    made = conninfo_to_dict(str(read.database))
+    assert (made["password"], made["sslmode"], made["dbname"]) == ("hunter 2&/", "require", "forum")
+
+
+@pytest.mark.parametrize(
+    ("url", "wanted"),
+    [
+        ("postgresql://one,two:5433/forum", "read-write"),  # the one of them that can be written to
+        ("postgresql://one,two/forum?target_session_attrs=primary", "primary"),
+        ("postgresql://one/forum", None),
+    ],
+)
+def test_of_several_servers_the_one_is_meant_that_can_be_written_to(
+    tmp_path: Path, url: str, wanted: str | None
+) -> None:
+    read = load(tmp_path, f'[store]\nurl = "{url}"\n')
+    assert conninfo_to_dict(str(read.database)).get("target_session_attrs") == wanted
+
+
+def test_files_of_a_host_are_where_its_folder_is(tmp_path: Path) -> None:
+    server = '[store]\nurl = "postgresql://db/forum"\n'
+    assert load(tmp_path, server).folder == tmp_path
+    assert load(tmp_path, f'{server}folder = "state"\n').folder == tmp_path / "state"
+    assert load(tmp_path, '[store]\nurl = "sqlite:data/forum.db"\n').folder == tmp_path / "data"
 
 
 @pytest.mark.parametrize(("text", "seconds"), [("30s", 30), ("5m", 300), ("4h", 14400), ("5d", 432000), (7, 7)])

@@ -78,8 +78,12 @@ async def test_the_indexing_rests_longer_than_it_works(monkeypatch: pytest.Monke
         now += 2.0
         return 100
 
+    class Leading:
+        async def lead(self, job: str) -> bool:
+            return True
+
     class Core:
-        clock, db = Clock(), None
+        clock, db = Clock(), Leading()
 
     async def renewed(self: object) -> bool:
         return True

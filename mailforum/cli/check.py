@@ -5,11 +5,14 @@ from __future__ import annotations
 import argparse
 import os
 import stat
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Generator
+from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, Literal, NamedTuple
+from typing import TYPE_CHECKING
 
+from mailforum.cli import hosts
 from mailforum.cli.common import Commands, config_path, counted, explain, load_config, run_core, safe, show, with_json
+from mailforum.cli.finding import Finding, Findings
 from mailforum.errors import ConfigError, Deferred
 
 if TYPE_CHECKING:
@@ -20,16 +23,6 @@ if TYPE_CHECKING:
 
 RELAY_PATIENCE = 10.0
 SHOWN = 100  # faults that are named one by one
-
-
-class Finding(NamedTuple):
-    """One line: `error` is something that does not work, `warning` something that will surprise."""
-
-    level: Literal["ok", "warning", "error"]
-    text: str
-
-
-Findings = Iterator[Finding]
 
 
 def add(commands: Commands) -> None:
@@ -60,7 +53,7 @@ def findings(args: argparse.Namespace) -> Findings:
         yield Finding("error", str(error))
         return
     yield Finding("ok", f"configuration: {config_path(args)}")
-    for look in (_site, _folders, _secret, _texts, _dkim, _tls, _relay):
+    for look in (_site, _folders, _passwords, _secret, _texts, _dkim, _tls, _relay):
         yield from _guarded(look, config)
     try:
         if outdated := list(_schema(config)):
@@ -68,6 +61,8 @@ def findings(args: argparse.Namespace) -> Findings:
             return
         if args.repair:
             yield from _repaired(args, config)
+        if not isinstance(config.database, Path):
+            yield from run_core(args, hosts.look_at_server)
         yield from run_core(args, lambda core: core.db.read(lambda tx: list(_database(core, tx))))
     except Exception as error:  # whatever is wrong with a database, it is a finding
         yield Finding("error", f"database: {explain(error)}")
@@ -96,23 +91,40 @@ def _folders(config: Config) -> Findings:
 
     from mailforum.store.reserve import Reserve
 
-    database = config.database
-    if not os.access(database.parent, os.W_OK | os.X_OK):
-        yield Finding("error", f"{database.parent}: we may not write here, so nothing can be kept")
-        return
-    if database.exists() and not os.access(database, os.R_OK | os.W_OK):
-        yield Finding("error", f"{database}: we may not read and write it")
-    if database.exists() and database.stat().st_mode & (stat.S_IROTH | stat.S_IWOTH) and _open_to_all(database.parent):
-        yield Finding("warning", f"{database}: everybody on this machine can read the members and the mail")
-    free = shutil.disk_usage(database.parent).free
+    file = config.database if isinstance(config.database, Path) else None
+    for folder in dict.fromkeys((file.parent if file else config.folder, config.folder)):
+        if not os.access(folder, os.W_OK | os.X_OK):
+            yield Finding("error", f"{folder}: we may not write here, so nothing can be kept")
+            return
     if config.store.min_free < config.smtp.max_size * 1.5:
         yield Finding(
             "warning", "[store] min_free is less than one and a half times [smtp] max_size: the disk may fill up"
         )
-    if free < config.store.min_free + Reserve(database, config.store.reserve).missing():
-        yield Finding(
-            "error", f"{database.parent}: {free // 2**20} MiB are free, so no mail is taken in ([store] min_free)"
-        )
+    if file:
+        yield from _file(file)
+    needed = {config.folder: int(config.store.min_free)}
+    if file:
+        needed[file.parent] = config.store.min_free + Reserve(file, config.store.reserve).missing()
+    for folder, least in needed.items():
+        if (free := shutil.disk_usage(folder).free) < least:
+            what = f"{free // 2**20} MiB are free, so no mail is taken in ([store] min_free)"
+            yield Finding("error", f"{folder}: {what}")
+
+
+def _file(database: Path) -> Findings:
+    if database.exists() and not os.access(database, os.R_OK | os.W_OK):
+        yield Finding("error", f"{database}: we may not read and write it")
+    if database.exists() and database.stat().st_mode & (stat.S_IROTH | stat.S_IWOTH) and _open_to_all(database.parent):
+        yield Finding("warning", f"{database}: everybody on this machine can read the members and the mail")
+
+
+def _passwords(config: Config) -> Findings:
+    """Whatever holds a password is for us alone."""
+    for name in filter(None, (config.store.password_file, config.delivery.password_file)):
+        if config.path(name).exists() and config.path(name).stat().st_mode & (stat.S_IRWXG | stat.S_IRWXO):
+            yield Finding("warning", f"{config.path(name)}: others can read the password in it; chmod 600 it")
+    if config.store.url != config.store.url.full:
+        yield Finding("warning", "[store] url holds a password; it is safer in password_file, which only we can read")
 
 
 def _open_to_all(folder: Path) -> bool:
@@ -222,7 +234,7 @@ def _schema(config: Config) -> Findings:
     steps = missing(config.database)
     if steps and steps[0].number > 1:
         how = f"(schema {steps[0].number - 1} of {steps[-1].number}); the next start of the server brings it up to date"
-        yield Finding("warning", f"database: {config.database}: of an older mailforum {how}")
+        yield Finding("warning", f"database: {config.database_name}: of an older mailforum {how}")
 
 
 def _repaired(args: argparse.Namespace, config: Config) -> Findings:
@@ -233,8 +245,9 @@ def _repaired(args: argparse.Namespace, config: Config) -> Findings:
     from mailforum.store.lock import alone
 
     log.setup()
-    with alone(config.database):
-        if run_core(args, lambda core: core.db.read(health.problems)):
+    with alone(config.database) if isinstance(config.database, Path) else _nobody_serves(args):
+        # An index of a server is made anew by its admin (REINDEX), who may do so while mail flows.
+        if isinstance(config.database, Path) and run_core(args, lambda core: core.db.read(health.problems)):
             if not _reindexed(args):
                 return  # tables are damaged too; what is wrong is said below
             yield Finding("ok", "mended: the indexes of the database were made anew")
@@ -242,6 +255,17 @@ def _repaired(args: argparse.Namespace, config: Config) -> Findings:
     for problem in mended:
         log.event("repaired", what=problem.what, done=problem.done)
         yield Finding("ok", f"mended: {problem.what}: {problem.done}")
+
+
+@contextmanager
+def _nobody_serves(args: argparse.Namespace) -> Generator[None]:
+    """Raise ConfigError where a process serves the database."""
+    from mailforum.store import server
+
+    if living := run_core(args, lambda core: core.db.read(server.hosts)):
+        names = ", ".join(dict.fromkeys(one.name for one in living))
+        raise ConfigError(f"{names} serves it; stop all that do (`mailforum hosts`)")
+    yield
 
 
 def _reindexed(args: argparse.Namespace) -> bool:
@@ -255,8 +279,8 @@ def _reindexed(args: argparse.Namespace) -> bool:
     return not run_core(args, lambda core: core.db.read(health.problems))
 
 
-def _wrong(tx: Tx) -> Findings:
-    """What is wrong with the file, then with what is in it."""
+def _wrong(core: Core, tx: Tx) -> Findings:
+    """What is wrong with the file or the server's, then with what is in it."""
     from mailforum.forum import repair
     from mailforum.store import health
 
@@ -264,10 +288,9 @@ def _wrong(tx: Tx) -> Findings:
     for line in problems[:SHOWN]:
         yield Finding("error", f"database: {line}")
     if problems:
-        what = (
-            "the file is damaged: stop the server, try `mailforum check --repair`, and if that fails restore a backup"
-        )
-        yield Finding("error", f"database: {what}")
+        if core.config.store.url.file:
+            what = "stop the server, try `mailforum check --repair`, and if that fails restore a backup"
+            yield Finding("error", f"database: the file is damaged: {what}")
         return
     faults = repair.find(tx)
     for fault in faults[:SHOWN]:
@@ -280,10 +303,10 @@ def _wrong(tx: Tx) -> Findings:
 def _database(core: Core, tx: Tx) -> Findings:
     from mailforum.store import lists, queue
 
-    wrong = list(_wrong(tx))
+    wrong = list(_wrong(core, tx))
     yield from wrong
     if not wrong:
-        yield Finding("ok", f"database: {core.config.database}")
+        yield Finding("ok", f"database: {core.config.database_name}")
     for mlist in lists.every(tx):
         if not lists.in_charge(tx, mlist.id) and not core.site.admin:
             yield Finding("warning", f"{mlist.address}: nobody is in charge; `mailforum member add … --role owner`")

@@ -29,6 +29,7 @@ if TYPE_CHECKING:
 
 T = TypeVar("T")
 
+TAB_PATIENCE = 2.0  # seconds
 PATIENCE = 30.0  # seconds; a busy server leaves gaps, but now and then it takes a while to find one
 PLACES = (Path("mailforum.toml"), Path("/etc/mailforum/mailforum.toml"))
 
@@ -336,14 +337,19 @@ def list_addresses(prefix: str, parsed_args: argparse.Namespace, **_: object) ->
     import asyncio
 
     from mailforum.store import lists
-    from mailforum.store.sqlite import open_sqlite
+    from mailforum.store.opening import open_database
 
-    async def every(path: Path) -> list[str]:
-        db = await open_sqlite(path)
+    async def every(database: Path | str) -> list[str]:
+        db = await open_database(database, patience=TAB_PATIENCE)
         try:
             return [mlist.address for mlist in await db.read(lists.every)]
         finally:
             await db.close()
 
     database = load_config(parsed_args).database
-    return asyncio.run(every(database)) if database.exists() else []
+    if isinstance(database, Path) and not database.exists():
+        return []
+    try:
+        return asyncio.run(every(database))
+    except (MailforumError, OSError):
+        return []

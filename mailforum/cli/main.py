@@ -17,6 +17,7 @@ from mailforum.cli import (
     check,
     demo,
     export,
+    hosts,
     intake,
     members,
     operate,
@@ -34,6 +35,7 @@ from mailforum.errors import MailforumError
 MODULES = (
     operate,
     check,
+    hosts,
     store,
     demo,
     admin,

@@ -31,12 +31,22 @@ def add(commands: Commands) -> None:
     init = commands.add_parser("init", help="make a folder with a configuration to start from")
     init.add_argument("dir", metavar="DIR")
     init.add_argument("--domain", help="domain of the lists, such as lists.example.org")
+    init.add_argument(
+        "--store", metavar="URL", help="the database: sqlite:FILE, or postgresql://user:password@host/name"
+    )
     init.set_defaults(run=make_site)
     serve = commands.add_parser(
         "serve", help="run the server, until SIGTERM or Ctrl-C; SIGHUP: read texts and keys again"
     )
     serve.add_argument(
         "--resend", action="store_true", help="on a database from a backup: send what waits in it, perhaps once more"
+    )
+    serve.add_argument(
+        "--role",
+        metavar="ROLE",
+        action="append",
+        default=[],
+        help="what this process does, with PostgreSQL: smtp, deliver, clock, web, several with a comma, or all",
     )
     serve.add_argument("--part", type=int, default=0, help=argparse.SUPPRESS)  # a further process that sends
     serve.set_defaults(run=run_server)
@@ -62,22 +72,39 @@ def add(commands: Commands) -> None:
 def make_site(args: argparse.Namespace) -> None:
     """Make a folder with a commented configuration and a secret key; overwrites nothing."""
     from mailforum import config, manual
-    from mailforum.core import site_of
+    from mailforum.core import token_keys
 
     folder = Path(args.dir)
     file = folder / "mailforum.toml"
     domain = (args.domain or _own_domain()).lower().rstrip(".")
     if not re.fullmatch(r"[a-z0-9](?:[a-z0-9.-]{0,251}[a-z0-9])?", domain):
         raise UsageError(f"`{domain}` is no domain")
+    store, password = _store(args.store)
     folder.mkdir(mode=0o750, parents=True, exist_ok=True)
-    text = manual.sample({("site", "domain"): manual.to_toml(domain)})
-    try:
-        with file.open("x", encoding="utf-8") as out:
-            out.write(text)
-    except FileExistsError:
-        raise UsageError(f"{file} is there already; nothing was changed") from None
-    site_of(config.load(file))  # makes the secret key
+    if file.exists():
+        raise UsageError(f"{file} is there already; nothing was changed")
+    if password:
+        store["password_file"] = "database.password"  # noqa: S105  a file name
+        with os.fdopen(os.open(folder / "database.password", os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "w") as out:
+            out.write(f"{password}\n")
+    values = {("site", "domain"): domain} | {("store", name): value for name, value in store.items()}
+    with file.open("x", encoding="utf-8") as out:
+        out.write(manual.sample({option: manual.to_toml(value) for option, value in values.items()}))
+    token_keys(config.load(file), make=True)
     print(_next_steps(file, domain))
+
+
+def _store(text: str | None) -> tuple[dict[str, str], str]:
+    """Take the password out of `--store`: return the options for the section, and the password. Raises UsageError."""
+    from mailforum.units import DatabaseUrl
+
+    if not text:
+        return {}, ""
+    try:
+        url, password = DatabaseUrl.parse(text).parted()
+    except ValueError as error:
+        raise UsageError(f"--store: {error}") from None
+    return {"url": url}, password
 
 
 def _own_domain() -> str:
@@ -110,12 +137,22 @@ def run_server(args: argparse.Namespace) -> int:
 
     from mailforum import log
 
-    config = load_config(args)
+    config, roles = load_config(args), _roles(args.role)
     log.setup(config.site.log_level, config.site.log_format)
     _give_memory_back()
-    config = _within_files(config)
+    config = _within_files(config, smtp="smtp" in roles)
     with asyncio.Runner(loop_factory=_loop_factory()) as runner:
-        return runner.run(_send_a_part(args, config) if args.part else _serve(args, config))
+        return runner.run(_send_a_part(args, config) if args.part else _serve(args, config, roles))
+
+
+def _roles(words: list[str]) -> set[str]:
+    """Read `--role`, given any number of times. Raises UsageError."""
+    from mailforum.app import ROLES
+
+    roles = {role for word in words or ["all"] for role in word.replace(" ", "").split(",")}
+    if unknown := roles - {*ROLES, "all"}:
+        raise UsageError(f"there is no role `{min(unknown)}`; there are smtp, deliver, clock, web, and all")
+    return set(ROLES) if "all" in roles else roles
 
 
 def _give_memory_back() -> None:
@@ -131,7 +168,7 @@ def _give_memory_back() -> None:
         ctypes.CDLL(None).mallopt(_M_MMAP_THRESHOLD, 512 * 1024)
 
 
-def _within_files(config: Config) -> Config:
+def _within_files(config: Config, *, smtp: bool = True) -> Config:
     """Have as many files open as all connections may need; where the system does not let us, take fewer.
 
     What uvloop does when there are none left is to try for ever, as fast as it can.
@@ -142,7 +179,7 @@ def _within_files(config: Config) -> Config:
     from mailforum import log
 
     others = config.delivery.connections + SPARE_FILES
-    needed = config.smtp.max_connections + others
+    needed = config.smtp.max_connections * smtp + others
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     if soft < needed and hard != soft:
         soft = needed if hard == resource.RLIM_INFINITY else min(needed, hard)
@@ -165,17 +202,17 @@ def _loop_factory() -> Callable[[], asyncio.AbstractEventLoop] | None:
     return uvloop.new_event_loop
 
 
-async def _serve(args: argparse.Namespace, config: Config) -> int:
+async def _serve(args: argparse.Namespace, config: Config, roles: set[str]) -> int:
     import asyncio
     import signal
     import time
 
-    from mailforum.app import Service
+    from mailforum.app import Service, Stopped
     from mailforum.systemd import Systemd
 
     loop = asyncio.get_running_loop()
     sender = [sys.executable, "-m", "mailforum", "--config", str(config_path(args)), "serve", "--part"]
-    service, systemd = Service(config, sender=sender, resend=args.resend), Systemd()
+    service, systemd = Service(config, sender=sender, roles=roles, resend=args.resend), Systemd()
 
     def reload() -> None:
         systemd.reloading(time.monotonic())
@@ -185,14 +222,15 @@ async def _serve(args: argparse.Namespace, config: Config) -> int:
     for name in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(name, service.stop)
     loop.add_signal_handler(signal.SIGHUP, lambda: None)  # not before there is something to reload
-    async with service:
-        loop.add_signal_handler(signal.SIGHUP, reload)
-        print(_ready(service), flush=True)
-        systemd.tell("READY=1")
-        alive = asyncio.create_task(systemd.keep_telling(service.health.status))
-        await service.until_stopped()
-        systemd.tell("STOPPING=1")
-        alive.cancel()
+    with contextlib.suppress(Stopped):
+        async with service:
+            loop.add_signal_handler(signal.SIGHUP, reload)
+            print(_ready(service), flush=True)
+            systemd.tell("READY=1")
+            alive = asyncio.create_task(systemd.keep_telling(service.health.status))
+            await service.until_stopped()
+            systemd.tell("STOPPING=1")
+            alive.cancel()
     return int(service.failed)
 
 
@@ -222,13 +260,13 @@ async def _send_a_part(args: argparse.Namespace, config: Config) -> int:
 
 
 def _ready(service: Service) -> str:
-    places = {
-        "SMTP": service.server.addresses,
-        "LMTP": service.server.lmtp_addresses,
-        "HTTP": service.web_addresses,
-    }
-    listening = (f"{name} on {', '.join(addresses)}" for name, addresses in places.items() if addresses)
-    return f"mailforum is ready: {'; '.join(listening)}"
+    from mailforum.app import ROLES
+
+    names = {"smtp": "SMTP", "lmtp": "LMTP", "web": "HTTP"}
+    said = [f"{names[name]} on {', '.join(at)}" for name, at in service.addresses.items() if at]
+    if service.roles != ROLES:
+        said.append(f"roles {', '.join(service.roles)}")
+    return f"mailforum is ready: {'; '.join(said)}"
 
 
 def _reload(take_over: Callable[[Config], None], args: argparse.Namespace) -> None:
@@ -271,7 +309,10 @@ def print_completion(args: argparse.Namespace) -> None:
 
 def back_up(args: argparse.Namespace) -> int:
     """Write a consistent copy of the database to a new file that only we may read; 1 if it is damaged."""
-    path = Path(args.file)
+    path, config = Path(args.file), load_config(args)
+    if not isinstance(config.database, Path):
+        how = "its own tools make backups of it (pg_dump, pg_basebackup), `mailforum store copy` makes a file of it"
+        raise UsageError(f"the database is a PostgreSQL: {how}")
     try:
         os.close(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600))
     except FileExistsError:
@@ -282,7 +323,6 @@ def back_up(args: argparse.Namespace) -> int:
     except BaseException:
         path.unlink(missing_ok=True)
         raise
-    config = load_config(args)
     print(f"wrote {path} ({path.stat().st_size} bytes)")
     for line in wrong:
         note(f"the copy is damaged, since the database is: {line}")

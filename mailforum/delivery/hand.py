@@ -9,12 +9,13 @@ from __future__ import annotations
 
 import asyncio
 from collections import Counter, deque
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
+from itertools import groupby
 
 from mailforum.delivery.pace import Pace
 from mailforum.model import Due
-from mailforum.store.queue import Run
+from mailforum.store.queue import Run, Taken
 
 LARGE = 1024 * 1024  # bytes; the mails of a larger mailing wait while others
 MEMORY = 48 * 1024 * 1024  # have so many bytes together on their way
@@ -25,7 +26,8 @@ ASIDE = 50  # mails to a destination that is put off which stay in hand all the 
 class Task:
     """Deliveries of one mailing, of `size` bytes, that go out in one transaction. `domain`: "" where there are several.
 
-    `mail` is the id of the mail that was the cause, for the log; `list_id` the list whose members these are, if any.
+    `mail` is the id of the mail that was the cause, for the log; `list_id` is the list's, if it is one's. `host` is
+    who has claimed the deliveries, where there are claims.
 
     Where signing takes long it is done ahead, for some tasks together: `signed` will hold the
     recipients' own fields of this task at `place`, for the mailing as it was `prepared`.
@@ -35,9 +37,10 @@ class Task:
     deliveries: tuple[Due, ...]
     domain: str = ""
     size: int = 0
-    given_out: bool = False
     mail: str = ""
     list_id: int | None = None
+    host: int = 0
+    given_out: bool = False
     signed: asyncio.Future[list[bytes]] | None = None
     prepared: object = None
     place: int = 0
@@ -46,6 +49,25 @@ class Task:
     def run(self) -> Run:
         """The run that the deliveries belong to."""
         return self.deliveries[0].due_at, self.mailing_id
+
+
+def tasks_of(taken: Taken, recipients: int, host: int = 0) -> Iterator[Task]:
+    """Yield what is taken as tasks: one for each recipient of what is personal, else for so many `recipients`.
+
+    Each is of one run: by its run the hand knows how far a mailing has been taken.
+    """
+    for (_, mailing_id), some in groupby(taken.due, lambda due: (due.due_at, due.mailing_id)):
+        run, outline = list(some), taken.outlines[mailing_id]
+        number = 1 if outline.personal else recipients
+        for start in range(0, len(run), number):
+            together = tuple(run[start : start + number])
+            domain = together[0].rcpt.rpartition("@")[2].lower() if len(together) == 1 else ""
+            yield Task(mailing_id, together, domain, outline.size, outline.mail, outline.list_id, host)
+
+
+def ids_of(tasks: Iterable[Task]) -> list[int]:
+    """Return the ids of the deliveries of some tasks."""
+    return [due.id for task in tasks for due in task.deliveries]
 
 
 class Hand:

@@ -2,6 +2,9 @@
 
 All marks that are asked for at the same time share a transaction. While none can be written nothing more
 is sent, or it would be sent twice.
+
+Where there are several hosts, what a connection sends next is written down only as long as the host stands:
+others may take what one that is buried had in hand (`Fenced`).
 """
 
 from __future__ import annotations
@@ -15,13 +18,14 @@ from mailforum import log
 from mailforum.clock import Clock
 from mailforum.delivery.hand import Task
 from mailforum.delivery.pace import Lesson, Opened, Pace
-from mailforum.errors import Deferred
+from mailforum.errors import Deferred, MailforumError
 from mailforum.forum import bounces
 from mailforum.model import Due, State, Status
 from mailforum.options import DeliveryOptions
-from mailforum.store import queue
+from mailforum.store import hosts, queue
 from mailforum.store.database import Database, Tx
 from mailforum.store.group import Group
+from mailforum.store.hosts import Rest
 
 logger = logging.getLogger("mailforum")
 
@@ -50,7 +54,16 @@ class Ended:
     following: tuple[int, ...] = ()
 
 
-_Judged = tuple[Due, Status, float]
+class Fenced(MailforumError):
+    """Nothing more is to be sent of what the host has in hand: it was taken for dead, and others have it."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Written:
+    """What came of writing: how many deliveries each breaker has revived, and which hosts are none any more."""
+
+    revived: list[int]
+    gone: set[int]
 
 
 class Marks:
@@ -65,7 +78,7 @@ class Marks:
         self._options = options
         self._clock = clock
         self._rest = rest
-        self._group: Group[Ended | queue.Mark, None] = Group(self._write_down, TOGETHER)
+        self._group: Group[Ended | queue.Mark, Fenced | None] = Group(self._write_down, TOGETHER)
         self.pause = 0.0  # how long the relay is left alone, when it is
 
     def use(self, options: DeliveryOptions) -> None:
@@ -73,32 +86,32 @@ class Marks:
         self._options = options
 
     async def settle(self, ended: Ended) -> None:
-        """Return when the end of a task is durable."""
+        """Return when the end of a task is durable. Raises Fenced if what follows must not be sent."""
         await self._group.add(ended)
 
-    async def take_off(self, lane: int, deliveries: tuple[int, ...]) -> None:
-        """Return when it is durable that these deliveries may be on their way."""
-        await self._group.add(queue.Mark(lane, (), deliveries))
+    async def take_off(self, lane: int, deliveries: tuple[int, ...], host: int = 0) -> None:
+        """Return when it is durable that these deliveries may be on their way. Raises Fenced if they must not be."""
+        await self._group.add(queue.Mark(lane, (), deliveries, host))
 
-    async def _write_down(self, items: list[Ended | queue.Mark]) -> list[None]:
+    async def _write_down(self, items: list[Ended | queue.Mark]) -> list[Fenced | None]:
         now = self._clock.now()
         judged = [item if isinstance(item, queue.Mark) else self._mark(item, now) for item in items]
         opened = self._pace.learn(_lessons(items, judged), self._clock.monotonic())
-        revived = await self._write(judged, opened, now, _lists_of_failures(items, judged))
+        written = await self._write(judged, opened, now, _lists_of_failures(items, judged))
         _log(items, judged, now)
-        for breaker, count in zip(opened, revived, strict=True):
+        for breaker, count in zip(opened, written.revived, strict=True):
             self._open(breaker, count)
-        return [None] * len(items)
+        return [Fenced() if mark.lane >= 0 and mark.host in written.gone else None for mark in judged]
 
     async def _write(
         self, marks: list[queue.Mark], opened: list[Opened], now: float, lists: Collection[int]
-    ) -> list[int]:
-        """Write marks down as soon as that can be done; return how many deliveries each breaker has revived."""
+    ) -> _Written:
+        """Write marks down as soon as that can be done. `lists`: those whose members' failures are counted."""
         counted = True
         while True:
+            unit = partial(_settle, marks=marks, opened=opened, now=now, counted=counted)
             try:
-                settle = partial(_settle, marks=marks, opened=opened, now=now, counted=counted)
-                return await self._db.write(settle, lists)
+                return await self._db.write(unit, lists if counted else ())
             except Deferred as error:
                 logger.error("marks cannot be written, sending waits: %s", error.reason)
                 await self._clock.sleep(AGAIN)
@@ -113,7 +126,7 @@ class Marks:
             (due, *self._judge(due, status, now))
             for due, status in zip(ended.task.deliveries, ended.statuses, strict=True)
         ]
-        return queue.Mark(ended.lane, final, ended.following)
+        return queue.Mark(ended.lane, final, ended.following, ended.task.host)
 
     def _judge(self, due: Due, status: Status, now: float) -> tuple[Status, float]:
         """Return the status to keep and, if it is deferred, when to try again."""
@@ -144,12 +157,25 @@ class Marks:
             self._rest(breaker.pause)
 
 
-def _settle(tx: Tx, marks: list[queue.Mark], opened: list[Opened], now: float, counted: bool) -> list[int]:
-    queue.settle(tx, marks, now)
-    for due, status, _ in (one for mark in marks for one in mark.ended):
-        if counted and status.state is State.FAILED:
-            bounces.failed(tx, due.member_id, due.mailing_id, status, now)
-    return [queue.revive(tx, breaker.refused, now + breaker.pause) for breaker in opened]
+def _settle(tx: Tx, marks: list[queue.Mark], opened: list[Opened], now: float, counted: bool) -> _Written:
+    here = {mark.host for mark in marks if mark.host}
+    gone = here - hosts.standing(tx, here) if here else set()
+    if counted:
+        _count(tx, marks, now)
+    queue.settle(tx, marks, now, gone)
+    if here:
+        hosts.rest(tx, [Rest(breaker.domain, breaker.why, breaker.pause) for breaker in opened if breaker.anew])
+    return _Written([queue.revive(tx, breaker.refused, now + breaker.pause) for breaker in opened], gone)
+
+
+def _count(tx: Tx, marks: list[queue.Mark], now: float) -> None:
+    """Count what has failed, but not what others have in hand by now, nor what was written down before."""
+    for mark in marks:
+        failed = [(due, status) for due, status, _ in mark.ended if status.state is State.FAILED]
+        ours = queue.still_ours(tx, [due.id for due, _ in failed], mark.host) if failed else ()
+        for due, status in failed:
+            if due.id in ours:
+                bounces.failed(tx, due.member_id, due.mailing_id, status, now)
 
 
 def _lists_of_failures(items: list[Ended | queue.Mark], marks: list[queue.Mark]) -> set[int]:

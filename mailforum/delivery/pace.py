@@ -14,12 +14,12 @@ from __future__ import annotations
 
 import re
 from collections import deque
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import NamedTuple
 
 from mailforum.model import State, Status
-from mailforum.units import Limit
+from mailforum.units import Limit, Place
 
 BEGIN = 4.0  # transactions at a time to a destination nothing is known of
 SLOW = 1.0  # seconds a transaction; a destination that takes longer is slow
@@ -50,6 +50,7 @@ class Opened:
     pause: float
     refused: tuple[int, ...]
     anew: bool = True
+    why: str = ""  # what such refusals have in common
 
 
 class Lesson(NamedTuple):
@@ -159,24 +160,35 @@ class Destination:
 
 
 class Pace:
-    """All destinations. `limits` are those of the configuration by domain, "*" for any other one."""
+    """All destinations. `limits` are those of the configuration by domain, "*" for any other one.
 
-    def __init__(self, limits: Mapping[str, Limit], connections: int) -> None:
+    `places` are ours among the hosts that have a part in the limits (`Limit.among`); none where we are alone.
+    """
+
+    def __init__(self, limits: Mapping[str, Limit], connections: int, places: Sequence[Place] = ()) -> None:
         self._limits = limits
         self._connections = connections
+        self._places = places
         self._known: dict[str, Destination] = {}
         self._slow = 0  # transactions with slow destinations
         self._resting: set[str] = set()  # whose breaker was opened
 
-    def use(self, limits: Mapping[str, Limit], connections: int) -> None:
+    def use(self, limits: Mapping[str, Limit], connections: int, places: Sequence[Place] = ()) -> None:
         """Go on with other limits."""
-        self._limits, self._connections = limits, connections
+        self._limits, self._connections, self._places = limits, connections, places
         for domain, destination in self._known.items():
             destination.limit = self._limit(domain)
 
     def _limit(self, domain: str) -> Limit:
+        return self._whole(domain).among(self._places, domain)
+
+    def _whole(self, domain: str) -> Limit:
         named = domain and " " not in domain  # neither the relay nor a mailing
         return self._limits.get(domain) or (self._limits.get("*") if named else None) or Limit()
+
+    def is_elsewhere(self, domain: str) -> bool:
+        """Say whether only other hosts may send to `domain`."""
+        return bool(self._places) and self._limit(domain).closed
 
     def of(self, domain: str, now: float) -> Destination:
         """Return what is known of `domain`."""
@@ -197,7 +209,7 @@ class Pace:
     def may_begin(self, domain: str, now: float) -> bool:
         """Say whether a mail to `domain` may be sent now."""
         one = self.of(domain, now)
-        if one.slow and self._slow >= max(1, self._connections // 2):
+        if one.limit.closed or (one.slow and self._slow >= max(1, self._connections // 2)):
             return False
         return one.has_room() and one.wait(now) <= 0
 
@@ -255,7 +267,18 @@ class Pace:
                 one.pause = 0.0
             elif found := one.refused(reason, now, domains, mailings):
                 self._resting.add(key)
-                yield Opened(key, status.reply, *found)
+                yield Opened(key, status.reply, *found, reason)
+
+    def rest(self, key: str, why: str, seconds: float, now: float) -> bool:
+        """Leave something alone because another host has found out about it; False if we do so already."""
+        one = self.of(key, now)
+        if one.resume_at >= now + seconds - 1:
+            return False
+        one.resume_at, one.pause = now + seconds, max(one.pause, PAUSE[0])
+        one.allowed, one.why = 1.0, why
+        one.recent.clear()
+        self._resting.add(key)
+        return True
 
     def resting_as(self, mailing: int, domain: str, now: float) -> str:
         """Return under which name a mailing to `domain` is left alone, because nearly all refuse it; "": it is not."""

@@ -10,6 +10,9 @@ Connections (`Lane`) run side by side; each sends one job after the other and do
 next before the last one's mark is durable. That mark also says what the connection sends next. So a
 crash can repeat at most what the open connections had on their way, and at the next start the log
 names exactly these deliveries.
+
+Several hosts may take from one queue (source.py). One that was taken for dead sends nothing more of
+what it has in hand (`Fenced`).
 """
 
 from __future__ import annotations
@@ -18,21 +21,26 @@ import asyncio
 import contextlib
 import logging
 from collections.abc import Iterable
-from itertools import groupby
+from functools import partial
 
 from mailforum import log
 from mailforum.clock import Clock
-from mailforum.delivery.hand import Hand, Task
+from mailforum.delivery.hand import Hand, Task, ids_of, tasks_of
+from mailforum.delivery.lane import Lane
 from mailforum.delivery.making import JobMaker, Mailings
 from mailforum.delivery.marks import Ended, Marks
 from mailforum.delivery.pace import Pace
+from mailforum.delivery.source import Alone, Shared, Source
 from mailforum.delivery.transport import Job, NoSession, RelayDown, Transport
 from mailforum.errors import Deferred
+from mailforum.hosting import Host
 from mailforum.model import State, Status
 from mailforum.options import DeliveryOptions
 from mailforum.store import queue
 from mailforum.store.database import Database
+from mailforum.store.hosts import Rest
 from mailforum.store.queue import WHOLE, Part
+from mailforum.units import Place
 
 logger = logging.getLogger("mailforum")
 
@@ -57,10 +65,15 @@ class Worker:
         options: DeliveryOptions,
         clock: Clock,
         part: Part = WHOLE,
+        host: Host | None = None,
     ) -> None:
+        """`part`: which of the processes on this machine it is. As a `host` it takes from all that is queued."""
         self._db = db
-        self._part = part
-        self._options = options = options.shared(part.count)
+        self._source: Source = Shared(db, host) if host else Alone(db, part)
+        self._places: tuple[Place, ...] = ()
+        # The limits are divided among all hosts, by the pace, where there are hosts.
+        self._shared = partial(DeliveryOptions.shared, by=part.count, limited=host is None)
+        self._options = options = self._shared(options)
         self._clock = clock
         self.pace = Pace({limit.domain: limit for limit in options.limits}, options.connections)
         self._hand = Hand(self.pace)
@@ -77,13 +90,15 @@ class Worker:
         self._resume_at = 0.0
         self._down_at: float | None = None
         self.transport = transport
+        if host:
+            host.hear(self._hear)
 
     async def run(self) -> None:
         """Send until `stop` is called. Starts with what an earlier process may have sent."""
         while not self._stopping and not await self._recovered():
             await self._clock.sleep(LOOK)
         self._db.on_commit(self.look)
-        fanning = [asyncio.create_task(self._fan_out())] if self._part.index == 0 else []
+        fanning = [asyncio.create_task(self._fan_out())] if self._source.part.index == 0 else []
         while not self._stopping:
             self._look.clear()
             if not await self._fill() and not await _comes(self._look, LOOK):
@@ -95,10 +110,11 @@ class Worker:
     async def _recovered(self) -> bool:
         """Name what an earlier process may have sent; False if the database does not let us yet."""
         try:
-            for delivery in await self._db.read(lambda tx: queue.in_flight(tx, self._part)):
+            part = self._source.part
+            for delivery in await self._db.read(lambda tx: queue.in_flight(tx, part)):
                 log.uncertain(mail=delivery.mail, delivery=delivery.id, mailing=delivery.mailing_id, rcpt=delivery.rcpt)
             # Only now: a kill in between must not leave them without a line.
-            await self._db.write(lambda tx: queue.land(tx, self._part), ())
+            await self._db.write(lambda tx: queue.land(tx, part), ())
         except Deferred as error:
             logger.error("the queue cannot be read: %s", error.reason)
             return False
@@ -138,10 +154,14 @@ class Worker:
 
     def use(self, mailings: Mailings, options: DeliveryOptions) -> None:
         """Go on with other texts, keys and options."""
-        self._options = options = options.shared(self._part.count)
-        self.pace.use({limit.domain: limit for limit in options.limits}, options.connections)
+        self._options = options = self._shared(options)
+        self._divide()
         self._jobs.use(mailings)
         self._marks.use(options)
+
+    def _divide(self) -> None:
+        limits = {limit.domain: limit for limit in self._options.limits}
+        self.pace.use(limits, self._options.connections, self._places)
 
     # -- from the queue into the hand
 
@@ -151,13 +171,15 @@ class Worker:
         if now - self._looked_at > LOOK:
             self._looked_at = now
             self.pace.look_around(now)
+        self._notice()
         try:
             await self._put_off(now)
+            await self._source.let_go()
             if self._has_enough() or now < self._resume_at:
                 return False
-            due_before = self._clock.now()
-            reached, want, part = dict(self._hand.reached), 1 if self._marks.pause else self._want, self._part
-            taken = await self._db.read(lambda tx: queue.take(tx, due_before, reached, want, part))
+            due, want = self._clock.now(), 1 if self._marks.pause else self._want
+            elsewhere = self._is_elsewhere if self._options.limits else None
+            taken = await self._source.take(now, due, self._hand.reached, want, elsewhere)
             if taken.gone:
                 await self._db.write(lambda tx: queue.withdraw(tx, taken.gone), ())
         except Deferred as error:  # the database is locked or full
@@ -166,7 +188,7 @@ class Worker:
         if taken.fanning:
             self._fan.set()
         self._adapt(now, len(taken.due))
-        self._hand.add(self._tasks(taken))
+        self._hand.add(tasks_of(taken, self._options.recipients, self._source.host))
         self._open_lanes()
         return bool(taken.due)
 
@@ -183,25 +205,17 @@ class Worker:
         elif since > HAND[1]:
             self._want = max(self._want // 2, WANT[0])
 
-    def _tasks(self, taken: queue.Taken) -> Iterable[Task]:
-        # Of one run each: by its run the hand knows how far a mailing has been taken.
-        for (_, mailing_id), some in groupby(taken.due, lambda due: (due.due_at, due.mailing_id)):
-            run, outline = list(some), taken.outlines[mailing_id]
-            number = 1 if outline.personal else self._options.recipients
-            for start in range(0, len(run), number):
-                together = tuple(run[start : start + number])
-                domain = together[0].rcpt.rpartition("@")[2].lower() if len(together) == 1 else ""
-                yield Task(mailing_id, together, domain, outline.size, mail=outline.mail, list_id=outline.list_id)
-
     async def _put_off(self, now: float) -> None:
         """Give back to the queue what its destination will not take for some time."""
         overdue = self._hand.overdue(now)
         for _, _, tasks in overdue:  # all of them first: who cannot be put off is due as before, and is taken again
             for task in tasks:
                 self._hand.done(task)
+            self._source.will_not_send(ids_of(tasks))
         for domain, wait, tasks in overdue:
-            ids, due_at = [due.id for task in tasks for due in task.deliveries], self._clock.now() + wait
-            await self._db.write(lambda tx, ids=ids, due_at=due_at: queue.put_off(tx, ids, due_at), ())  # type: ignore[misc]
+            ids, due_at = ids_of(tasks), self._clock.now() + wait
+            await self._db.write(partial(queue.put_off, ids=ids, due_at=due_at, host=tasks[0].host), ())
+            self._source.have_put_off(ids)
             log.event("put_off", domain=domain, deliveries=len(ids), seconds=round(wait))
 
     async def _fan_out(self) -> None:
@@ -215,12 +229,40 @@ class Worker:
                 while not self._stopping and await self._db.write(queue.go_on_fanning_out, ()):
                     pass
 
+    # -- among other hosts
+
+    def _notice(self) -> None:
+        """Take notice of which host we are, and of which part of the limits is ours."""
+        if self._source.renewed():
+            self._hand.take_back()
+            self._wake(len(self._waiting))
+        if self._source.places != self._places:
+            self._places = self._source.places
+            self._divide()
+            if self._options.limits:
+                self._source.will_not_send(ids_of(self._hand.take_back()))
+
+    def _is_elsewhere(self, rcpt: str) -> bool:
+        return self.pace.is_elsewhere(rcpt.rpartition("@")[2].lower())
+
+    def _hear(self, rest: Rest) -> None:
+        """Leave alone what another host has found out about."""
+        if self.pace.rest(rest.key, rest.reason, rest.seconds, self._clock.monotonic()):
+            log.event("breaker_heard", domain=rest.key or "relay", next_try_in=round(rest.seconds))
+            if not rest.key:
+                self._rest(rest.seconds)
+
+    def fenced(self, lane: int) -> None:
+        """Send nothing more of what the host, which we were when `lane` was opened, has in hand."""
+        self._source.lost(lane)
+        self._notice()
+
     # -- connections
 
     def _open_lanes(self) -> None:
         most = 1 if self._marks.pause else min(self._most, self._options.connections)
         for _ in range(min(most - len(self._lanes), self._hand.size - len(self._waiting))):
-            number = next(free for free in self._part.lanes if free not in self._numbers)
+            number = next(free for free in self._source.part.lanes if free not in self._numbers)
             self._numbers.add(number)
             lane = asyncio.create_task(Lane(self, number).run())
             self._lanes.add(lane)
@@ -247,10 +289,10 @@ class Worker:
             if not future.done():
                 future.set_result(None)
 
-    async def next_task(self, wait: bool) -> Task | None:
+    async def next_task(self, lane: int, wait: bool) -> Task | None:
         """Hand a lane its next task; with `wait`, for as long as an idle connection is worth keeping."""
         until = self._clock.monotonic() + IDLE
-        while not self._stopping and len(self._lanes) <= self._options.connections:
+        while self._may_go_on(lane):
             now = self._clock.monotonic()
             task = self._hand.next(now)
             if task:
@@ -261,6 +303,10 @@ class Worker:
                 return task
             await self._wait_for_work(until - now)
         return None
+
+    def _may_go_on(self, lane: int) -> bool:
+        most = self._options.connections
+        return not self._stopping and len(self._lanes) <= most and lane in self._source.part.lanes
 
     async def _wait_for_work(self, seconds: float) -> None:
         future = asyncio.get_running_loop().create_future()
@@ -283,11 +329,11 @@ class Worker:
         """Have a task that a fault of ours has met tried again later, as if the relay had put it off."""
         status = Status(State.DEFERRED, "4.3.0", why)
         await self._marks.settle(Ended(task, (status,) * len(task.deliveries)))
-        self.put_back([task])
+        self._forget(task)
 
-    async def take_off(self, lane: int, job: Job) -> None:
+    async def take_off(self, lane: int, job: Job, task: Task) -> None:
         """Write down that a job may be on its way; returns when that is durable."""
-        await self._marks.take_off(lane, job.ids)
+        await self._marks.take_off(lane, job.ids, task.host)
 
     async def settle(self, ended: Ended, seconds: float) -> None:
         """Write down how a task ended, after `seconds`; returns when that is durable."""
@@ -330,56 +376,18 @@ class Worker:
         self._resume_at = now + pause
         self._down_at = now if self._down_at is None else self._down_at
         self._most = BEGIN
-        self._hand.take_back()
+        self._source.will_not_send(ids_of(self._hand.take_back()))
 
     def put_back(self, tasks: Iterable[Task]) -> None:
-        """Let go of tasks that a lane has taken: those with no mark are due as before."""
+        """Let go of tasks that a lane has taken, and that have no mark: they are due as before."""
         for task in tasks:
-            self.pace.end(task.domain, 0, self._clock.monotonic())
-            self._hand.done(task)
+            self._forget(task)
+            if task.host == self._source.host:
+                self._source.will_not_send(ids_of([task]))
 
-
-class Lane:
-    """One connection to the next hop, opened again as long as there is work. `number` is its own while it lives."""
-
-    def __init__(self, worker: Worker, number: int) -> None:
-        self._worker = worker
-        self._number = number
-        self._in_hand: dict[int, Task] = {}
-        self._since = 0.0
-        self._time = asyncio.get_running_loop().time
-
-    async def run(self) -> None:
-        """Send until there has been nothing to send for a while, or the relay is down."""
-        try:
-            await self._worker.transport.run(self._take, self._settle)
-        except RelayDown as down:
-            self._worker.relay_is_down(down)
-        except Exception as error:  # our own fault; tried again at once, it would only come again
-            logger.error("a connection has failed", exc_info=error)
-            for number, task in list(self._in_hand.items()):
-                await self._worker.postpone(task, f"fault: {type(error).__name__}")
-                del self._in_hand[number]
-        finally:
-            self._worker.put_back(self._in_hand.values())
-
-    async def _take(self, wait: bool) -> Job | None:
-        while task := await self._worker.next_task(wait):
-            job = await self._worker.job(task)
-            if job is not None:
-                self._in_hand[job.ids[0]] = task
-                if wait:
-                    await self._worker.take_off(self._number, job)
-                    self._since = self._time()
-                return job
-        return None
-
-    async def _settle(self, job: Job, statuses: tuple[Status, ...], following: Job | None) -> None:
-        seconds = self._time() - self._since
-        ended = Ended(self._in_hand[job.ids[0]], statuses, self._number, following.ids if following else ())
-        await self._worker.settle(ended, seconds)
-        self._since = self._time()  # the next one's dot goes out now; no destination is slow because our disk is
-        del self._in_hand[job.ids[0]]
+    def _forget(self, task: Task) -> None:
+        self.pace.end(task.domain, 0, self._clock.monotonic())
+        self._hand.done(task)
 
 
 async def _comes(event: asyncio.Event, seconds: float) -> bool:

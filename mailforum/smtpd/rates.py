@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import ipaddress
-from collections import OrderedDict
+from collections import Counter, OrderedDict
 from collections.abc import Iterable
 
 from mailforum.clock import Clock
@@ -48,13 +48,15 @@ class Clients:
 class Rate:
     """A token bucket for each client: `per_minute` at once, and as many again in every minute; 0 is no limit.
 
-    What is kept of a client is one number, the time at which its bucket will be full again.
+    What is kept of a client is one number, the time at which its bucket will be full again. Where several hosts
+    count together (together.py), also what was `spent` since they have last done so.
     """
 
     def __init__(self, per_minute: int, clock: Clock) -> None:
         self._cost = 60 / per_minute if per_minute else 0.0
         self._clock = clock
         self._full_at: OrderedDict[str, float] = OrderedDict()
+        self.spent: Counter[str] | None = None
 
     def __len__(self) -> int:
         """How many clients are remembered."""
@@ -67,7 +69,21 @@ class Rate:
         now = self._clock.monotonic()
         full_at = max(now, self._full_at.pop(client, now)) + self._cost
         fits = full_at <= now + 60 + _EPSILON
-        self._full_at[client] = full_at if fits else full_at - self._cost
+        self._keep(client, full_at if fits else full_at - self._cost)
+        if fits and self.spent is not None:
+            self.spent[client] += 1
+        return fits
+
+    def _keep(self, client: str, full_at: float) -> None:
+        self._full_at[client] = full_at
         if len(self._full_at) > _KNOWN:
             self._full_at.popitem(last=False)
-        return fits
+
+    def seconds(self, tokens: int) -> float:
+        """Return how long it takes for so many tokens to come back."""
+        return tokens * self._cost
+
+    def learn(self, client: str, seconds: float) -> None:
+        """Hear in how many seconds a client's bucket is full again, without what was `spent` here meanwhile."""
+        more = self.seconds(self.spent[client]) if self.spent else 0.0
+        self._keep(client, self._clock.monotonic() + max(0.0, seconds) + more)

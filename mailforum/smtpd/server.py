@@ -16,6 +16,7 @@ from mailforum import log
 from mailforum.clock import Clock
 from mailforum.errors import ConfigError
 from mailforum.options import Config
+from mailforum.smtpd.rates import Rate
 from mailforum.smtpd.session import Dialogue, Intake
 from mailforum.smtpd.shared import Limits, Shared
 from mailforum.units import Address
@@ -64,6 +65,11 @@ class Server:
     def connections(self) -> int:
         """How many clients are connected."""
         return len(self._shared.inside)
+
+    @property
+    def rates(self) -> dict[str, Rate]:
+        """How often clients may do something, by what they do."""
+        return self._shared.rates
 
     async def start(self) -> None:
         """Listen everywhere, or nowhere: raises ConfigError when one of the addresses is not to be had."""

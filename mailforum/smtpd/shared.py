@@ -74,7 +74,7 @@ class Shared:
         self.hostname = hostname
         self.tls = tls
         self.limits = limits
-        self.folder = config.database.parent
+        self.folder = config.folder
         self.closing = False
         self.inside: set[Guest] = set()
         self.large = asyncio.Lock()
@@ -86,6 +86,11 @@ class Shared:
         self._at_once: Counter[str] = Counter()
         # A large mail must have a chance, whatever the option says.
         self._space = max(config.smtp.max_spool, config.smtp.max_size + WINDOW)
+
+    @property
+    def rates(self) -> dict[str, Rate]:
+        """How often clients may do something, by what they do."""
+        return {"connections": self.connections, "mails": self.mails, "recipients": self.recipients}
 
     def admit(self, guest: Guest) -> str:
         """Let a connection in; returns "", or why not."""

@@ -2,7 +2,7 @@
 
 A copy that `mailforum backup` makes says so itself. Any other copy is found by a count of starts: it
 stands in the database and in a file beside it, and a copy that was put back has a lower one, or none
-beside it.
+beside it. With PostgreSQL each host has such a file, and none when it serves for the first time.
 """
 
 from __future__ import annotations
@@ -13,12 +13,13 @@ from pathlib import Path
 
 from mailforum.store.database import Tx
 
+AHEAD = 1000  # so that no other host, whose file has a higher count, takes the same copy for one once more
 SKIPPED = 100_000  # ids that are not given again after a restore, for what was lost may have had them
 
 
 @dataclass(frozen=True, slots=True)
 class Marker:
-    """The file beside the database with the count of starts."""
+    """The file with the count of starts: beside the database, or in a folder of this host."""
 
     path: Path
 
@@ -26,6 +27,11 @@ class Marker:
     def of(cls, database: Path) -> Marker:
         """Return the marker of a database file."""
         return cls(database.with_name(database.name + ".served"))
+
+    @classmethod
+    def within(cls, folder: Path) -> Marker:
+        """Return the marker that a host has in `folder` for a database that is no file here."""
+        return cls(folder / "mailforum.served")
 
     def read(self) -> int | None:
         """Return the count, or None where there is none."""
@@ -36,7 +42,7 @@ class Marker:
 
     def write(self, served: int) -> None:
         """Write down the count; the old one stays whole until the new one is on disk."""
-        new = self.path.with_name(self.path.name + ".new")
+        new = self.path.with_name(f"{self.path.name}.{os.getpid()}")
         with new.open("w", encoding="ascii") as file:
             file.write(f"{served}\n")
             file.flush()
@@ -53,14 +59,17 @@ class Start:
     copied_at: float | None
 
 
-def start(tx: Tx, beside: int | None) -> Start:
-    """Count a start; `beside` is what the marker says. To be written into the marker afterwards."""
+def start(tx: Tx, beside: int | None, *, many_hosts: bool = False) -> Start:
+    """Count a start; `beside` is what the marker says. To be written into the marker afterwards.
+
+    `many_hosts`: another host may have served it before, so that here is no marker.
+    """
     row = tx.one("fence.read")
     assert row is not None
     # A marker that is behind has only missed a crash.
-    strange = row["served"] > 0 if beside is None else beside > row["served"]
+    strange = row["served"] > 0 and not many_hosts if beside is None else beside > row["served"]
     restored = row["copied_at"] is not None or strange
-    served = max(row["served"], beside or 0) + 1
+    served = max(row["served"], beside or 0) + (AHEAD if restored else 1)
     tx.run("fence.pass", served=served)
     if restored:
         tx.run("fence.skip_ids", by=SKIPPED)

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import json
-import sqlite3
 from collections.abc import Iterable
 from typing import NamedTuple
 
 from mailforum.store.database import Row, Tx
+from mailforum.store.trouble import of_driver
 
 
 class Found(NamedTuple):
@@ -18,17 +18,25 @@ class Found(NamedTuple):
 
 
 def problems(tx: Tx) -> list[str]:
-    """Return a line for each thing that is broken in the file's own structure; at most a hundred."""
+    """Return a line for each thing that is broken in the database's own structure; of a file, at most a hundred."""
     try:
-        return [line for row in tx.all("health.integrity") if (line := str(row["integrity_check"])) != "ok"]
-    except sqlite3.DatabaseError:  # so damaged that it cannot even be looked through
+        return _lines(tx.all("health.integrity"))
+    except Exception as error:  # so damaged that it cannot even be looked through
+        if not of_driver(error):
+            raise
         return [line for row in tx.all("health.tables") for line in _damage(tx, row["name"])]
+
+
+def _lines(rows: Iterable[Row]) -> list[str]:
+    return [line for row in rows if (line := str(row["what"])) != "ok"]
 
 
 def _damage(tx: Tx, table: str) -> list[str]:
     try:
-        return [line for row in tx.all("health.integrity_of", table=table) if (line := str(row["what"])) != "ok"]
-    except sqlite3.DatabaseError as error:
+        return _lines(tx.all("health.integrity_of", table=table))
+    except Exception as error:
+        if not of_driver(error):
+            raise
         return [f"the table {table} or an index of it cannot be read: {error}"]
 
 
@@ -46,7 +54,9 @@ def index_faults(tx: Tx) -> list[Found]:
     """Return what is wrong with the index of full-text search: it may be so damaged that it cannot be read."""
     try:
         return found(tx, "unindexed") or found(tx, "lost_words")  # every post has the word that this one counts
-    except sqlite3.DatabaseError as error:
+    except Exception as error:
+        if not of_driver(error):
+            raise
         return [Found(0, f"the index of full-text search cannot be read: {error}")]
 
 

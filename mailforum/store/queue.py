@@ -1,8 +1,9 @@
 """What is to be sent: mailings, and a row for each of their deliveries.
 
 A delivery is queued, then taken in hand by a worker, then settled: sent, failed, or deferred with the
-time of its next attempt. What is in hand only the worker knows; what may be on its way is written down
-before it is (`settle`), and `in_flight` at start-up returns what a crash left there.
+time of its next attempt. What is in hand only the worker knows (with several hosts it is written down: claims.py);
+what may be on its way is written down before it is (`settle`), and `in_flight` at start-up returns what a crash
+left there.
 
 Deliveries of one mailing that are due at the same time are a *run*; runs take turns.
 """
@@ -10,8 +11,8 @@ Deliveries of one mailing that are due at the same time are a *run*; runs take t
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
 from itertools import islice
 from typing import NamedTuple
 
@@ -22,6 +23,7 @@ PAUSED = 1e11  # seconds that are added to the due time of what is paused: the y
 EVERYBODY = 2**62  # no member has so high an id
 STEP = 1000  # members to whom a mailing is queued in one transaction
 TURN = 100  # deliveries of one run that are taken before it is another's turn
+LANES = 1000  # numbers of connections that a worker has for itself
 STEPS, NEWEST = 500, 50  # runs that are looked at, from the oldest that are not in hand and from the newest
 
 _STATES = {state.value: state for state in State}
@@ -37,7 +39,7 @@ class Part:
     @property
     def lanes(self) -> range:
         """The numbers of its connections."""
-        return range(self.index * 1000, (self.index + 1) * 1000)
+        return range(self.index * LANES, (self.index + 1) * LANES)
 
 
 WHOLE = Part()
@@ -164,12 +166,12 @@ def go_on_fanning_out(tx: Tx) -> bool:
 
 class Outline(NamedTuple):
     """What has to be known of a mailing before it is made: whether each recipient gets a mail of their own, and
-    about how many bytes it has; the id of the mail that was the cause; and of which list it is."""
+    about how many bytes it has; the id of the mail that was the cause; and the list it is of."""
 
     personal: bool
     size: int
     mail: str
-    list_id: int | None
+    list_id: int | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -182,7 +184,7 @@ class Taken:
     due: list[Due]
     gone: list[int]
     fanning: bool
-    outlines: dict[int, Outline]
+    outlines: dict[int, Outline] = field(default_factory=dict)
 
 
 def take(tx: Tx, now: float, hand: Mapping[Run, int], want: int, part: Part = WHOLE) -> Taken:
@@ -192,7 +194,7 @@ def take(tx: Tx, now: float, hand: Mapping[Run, int], want: int, part: Part = WH
     goes to the newest, so that new mail is not kept waiting by a long queue.
     """
     reached = dict(hand)
-    taken = Taken([], [], tx.one("queue.fanning") is not None, {})
+    taken = begin_taking(tx)
     turn, share = max(TURN, want // 5), {"part": part.index, "parts": part.count}
     steps = STEPS + part.count * len(hand)  # the other parts have about as much in hand
     while len(taken.due) < want:
@@ -205,15 +207,20 @@ def take(tx: Tx, now: float, hand: Mapping[Run, int], want: int, part: Part = WH
             break
     else:
         next(filter(None, (_turn(tx, taken, reached, run, share | {"limit": TURN}) for run in _newest(tx, now))), 0)
-    taken.outlines.update((one, _outline(tx, one)) for one in dict.fromkeys(due.mailing_id for due in taken.due))
+    add_outlines(tx, taken)
     return taken
 
 
-def _outline(tx: Tx, mailing_id: int) -> Outline:
-    row = tx.one("queue.outline", id=mailing_id)
-    if row is None:
-        return Outline(False, 0, "", None)
-    return Outline(bool(row["personal"]), row["size"], row["mail"], row["list_id"])
+def begin_taking(tx: Tx) -> Taken:
+    """Return what is taken at first: nothing."""
+    return Taken([], [], tx.one("queue.fanning") is not None)
+
+
+def add_outlines(tx: Tx, taken: Taken) -> None:
+    """Add the outlines of the mailings that something was taken of."""
+    mailings = {due.mailing_id for due in taken.due}
+    for row in tx.all("queue.outlines", ids=json.dumps(sorted(mailings))) if mailings else ():
+        taken.outlines[row["id"]] = Outline(bool(row["personal"]), row["size"], row["mail"], row["list_id"])
 
 
 def _turn(tx: Tx, taken: Taken, reached: dict[Run, int], run: Run, share: Mapping[str, int]) -> int:
@@ -256,6 +263,11 @@ def in_flight(tx: Tx, part: Part = WHOLE) -> list[Delivery]:
     return [_delivery(row) for row in tx.all("queue.in_flight", **_lanes(part))]
 
 
+def unsettled(tx: Tx, ids: Sequence[int]) -> list[Delivery]:
+    """Return those of some deliveries that are still to be made."""
+    return [_delivery(row) for row in tx.all("queue.unsettled", ids=json.dumps(ids))] if ids else []
+
+
 def land(tx: Tx, part: Part = WHOLE) -> None:
     """Write down that nothing of that is on its way."""
     tx.run("queue.land", **_lanes(part))
@@ -267,32 +279,40 @@ def _lanes(part: Part) -> dict[str, int]:
 
 @dataclass(frozen=True, slots=True)
 class Mark:
-    """How attempts ended at `lane`, and which deliveries (ids) that lane sends next.
+    """How attempts ended at `lane` (-1: at none), and which deliveries (ids) that lane sends next.
 
-    `ended` has for each the delivery, its status, and when it is due again if it is deferred.
+    `ended` has for each the delivery, its status, and when it is due again if it is deferred. `host` has
+    claimed them; 0 where there are no claims.
     """
 
     lane: int
     ended: Sequence[tuple[Due, Status, float]]
     following: Sequence[int] = ()
+    host: int = 0
 
 
-def settle(tx: Tx, marks: Iterable[Mark], now: float) -> None:
-    """Write down how attempts ended, and what comes next at each lane: one statement for all that ended alike."""
-    alike: dict[tuple[Status, float], list[int]] = {}
+def settle(tx: Tx, marks: Iterable[Mark], now: float, gone: Collection[int] = ()) -> None:
+    """Write down how attempts ended, and what comes next at each lane: one statement for all that ended alike.
+
+    Nothing comes next at the lanes of hosts that are `gone`. Of what a host has not claimed, or not any more, only
+    that it was sent is written down; so marks may be written down again when nobody knows whether they are.
+    """
+    alike: dict[tuple[int, Status, float], list[int]] = {}
     flying: dict[int, str] = {}
     for mark in marks:
         for due, status, due_at in mark.ended:
-            alike.setdefault((status, due_at), []).append(due.id)
-        flying[mark.lane] = json.dumps(mark.following)
-    groups = [_group(status, due_at, ids, now) for (status, due_at), ids in alike.items()]
-    tx.many("queue.settle", groups)
+            alike.setdefault((mark.host, status, due_at), []).append(due.id)
+        if mark.lane >= 0 and mark.host not in gone:
+            flying[mark.lane] = json.dumps(mark.following)
+    groups = [_group(host, status, due_at, ids, now) for (host, status, due_at), ids in alike.items()]
     tx.many("queue.tried", [group for group in groups if group["state"] is not State.SENT])
-    tx.many("queue.take_off", [{"lane": lane, "deliveries": ids} for lane, ids in flying.items()])
+    tx.many("queue.settle", groups)
+    tx.many("queue.take_off", [{"lane": lane, "deliveries": ids} for lane, ids in sorted(flying.items())])
 
 
-def _group(status: Status, due_at: float, ids: list[int], now: float) -> dict[str, object]:
+def _group(host: int, status: Status, due_at: float, ids: list[int], now: float) -> dict[str, object]:
     return {
+        "host": host,
         "state": status.state,
         "due_at": due_at,
         "done_at": None if status.state is State.DEFERRED else now,
@@ -303,9 +323,14 @@ def _group(status: Status, due_at: float, ids: list[int], now: float) -> dict[st
     }
 
 
-def put_off(tx: Tx, ids: Sequence[int], due_at: float) -> None:
-    """Have deliveries that were not tried wait until `due_at`."""
-    tx.run("queue.put_off", ids=json.dumps(ids), due_at=due_at)
+def still_ours(tx: Tx, ids: Sequence[int], host: int = 0) -> set[int]:
+    """Return those of some deliveries that we have in hand: nobody has settled them, or claimed them from `host`."""
+    return {row["id"] for row in tx.all("queue.still_ours", ids=json.dumps(ids), host=host)}
+
+
+def put_off(tx: Tx, ids: Sequence[int], due_at: float, host: int = 0) -> None:
+    """Have deliveries that were not tried wait until `due_at`; those that `host` has claimed, if there are claims."""
+    tx.run("queue.put_off", ids=json.dumps(ids), due_at=due_at, host=host)
 
 
 def revive(tx: Tx, ids: Sequence[int], due_at: float) -> int:

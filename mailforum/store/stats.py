@@ -72,6 +72,13 @@ def alive(tx: Tx) -> bool:
     return tx.one("stats.alive") is not None
 
 
+def size(tx: Tx) -> int:
+    """Return how many bytes the database takes."""
+    row = tx.one("stats.size")
+    assert row is not None
+    return int(row["bytes"])
+
+
 def numbers(tx: Tx) -> Numbers:
     """Return how the queue stands."""
     return look(tx)[0]

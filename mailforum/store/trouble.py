@@ -79,6 +79,11 @@ def _kind_of_state(error: BaseException) -> str:
     return _STATES.get(state) or _STATES.get(state[:2], "")
 
 
+def of_driver(error: Exception) -> bool:
+    """Say whether the database itself has raised an error, and not what is around it."""
+    return hasattr(error, "sqlite_errorname") or hasattr(error, "sqlstate")
+
+
 def unavailable(error: Exception) -> Exception:
     """Turn the driver's error into what the sender may know: 452 for a full disk, else 451."""
     kind = kind_of(error)

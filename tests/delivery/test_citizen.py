@@ -270,11 +270,11 @@ async def test_what_cannot_be_put_off_because_the_database_is_locked_is_sent_all
     monkeypatch.setattr(hand, "ASIDE", 5)
     put_off, locked = queue.put_off, []
 
-    def at_first_locked(tx: Tx, ids: list[int], due_at: float) -> None:
+    def at_first_locked(tx: Tx, ids: list[int], due_at: float, host: int) -> None:
         if not locked:
             locked.append(ids)
             raise Deferred("Not now.", "locked")
-        put_off(tx, ids, due_at)
+        put_off(tx, ids, due_at, host)
 
     async def dot(_: Mail) -> None:
         await asyncio.sleep(0.02)

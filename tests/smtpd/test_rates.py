@@ -1,13 +1,18 @@
 """Who is counted, and how often a client may do what."""
 
+import asyncio
 import tracemalloc
 
 import pytest
 
+from mailforum.errors import Deferred
 from mailforum.options import Limits
 from mailforum.smtpd.rates import Clients, Rate
+from mailforum.smtpd.together import Together
+from mailforum.store.opening import open_database
 from mailforum.units import Network
 from tests.smtpd.conftest import StoppedClock
+from tests.support.postgres import database_url
 
 
 @pytest.mark.parametrize(
@@ -115,3 +120,34 @@ async def test_this_machine_may_send_as_much_as_it_likes(serve):
         client = await house.connect()
         await client.begin("pmo@lists.example.org", "dev@lists.example.org")
         assert (await client.say("."))[:3] == "250"
+
+
+async def test_hosts_that_count_together_give_a_client_no_more_than_one_of_them_would() -> None:
+    with database_url() as url:
+        first, second = Rate(60, StoppedClock()), Rate(60, StoppedClock())
+        databases = [await open_database(url) for _ in "ab"]
+        together = [Together(db, {"mails": rate}) for db, rate in zip(databases, (first, second), strict=True)]
+        assert all(first.take("192.0.2.1") for _ in range(40))
+        await together[0].count()
+        assert second.take("192.0.2.1")
+        await together[1].count()
+        assert sum(second.take("192.0.2.1") for _ in range(60)) == 19
+        assert second.take("192.0.2.2")
+        await asyncio.gather(*(one.count() for one in together))
+        assert first.take("192.0.2.1")  # it has not heard of the 19
+        await together[0].count()
+        assert not first.take("192.0.2.1")
+        for db in databases:
+            await db.close()
+
+
+async def test_what_cannot_be_told_to_other_hosts_is_told_the_next_time() -> None:
+    with database_url() as url:
+        rate, db = Rate(60, StoppedClock()), await open_database(url)
+        together = Together(db, {"mails": rate})
+        assert all(rate.take("192.0.2.1") for _ in range(30))
+        await db.close()
+        with pytest.raises(Deferred):
+            await together.count()
+        assert rate.spent == {"192.0.2.1": 30}
+        assert sum(rate.take("192.0.2.1") for _ in range(60)) == 30

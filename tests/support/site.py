@@ -125,6 +125,9 @@ def write_config(folder: Path, relay: str, **options: str) -> Path:
     for name, value in options.items():
         section, _, option = name.partition("_")
         values[section, option] = value
+    if "postgres" in values.get(("store", "url"), ""):  # there it is for the admin to see that all hosts have one key
+        (folder / "secret.key").write_text("5e" * 32 + "\n")
+        (folder / "secret.key").chmod(0o600)
     file = folder / "mailforum.toml"
     file.write_text(manual.sample(values))
     return file

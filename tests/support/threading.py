@@ -66,7 +66,7 @@ def keep(tx: Tx, list_id: int, newcomer: Newcomer) -> int:
         received_at=NOW,
         size=0,
         fingerprint=newcomer.message_id.encode(),
-        imported=0,
+        imported=False,
         mail="",
     )
     threads.settle(tx, post_id, newcomer, place, NOW)

@@ -36,7 +36,7 @@ class Play:
 
     def __init__(self, service: Service, outbox: Outbox, screen: Screen) -> None:
         self._core = service.core
-        self._server = service.server.addresses[0]
+        self._server = service.addresses["smtp"][0]
         self._outbox = outbox
         self._screen = screen
         self._mlist: MailingList

@@ -65,7 +65,7 @@ async def _run(config: Config, place: Path, *, stay: bool) -> int:
 def _introduce(screen: Screen, service: Service, place: Path) -> None:
     screen.title("mailforum: mailing lists in one process and one file")
     screen.line(
-        f"   A real server on this machine; nothing leaves it. Mail comes in at {service.server.addresses[0]},\n"
+        f"   A real server on this machine; nothing leaves it. Mail comes in at {service.addresses['smtp'][0]},\n"
         f"   and what goes out lies in {place / folder.OUTBOX}/. All of this demo is in the folder {place}/."
     )
 
@@ -89,7 +89,7 @@ async def _play(service: Service, place: Path, screen: Screen) -> bool | None:
 async def _stay(service: Service, place: Path, screen: Screen) -> None:
     """Stay up until Ctrl-C, showing what the service logs."""
     screen.heading("Now you")
-    for line in hints.lines(service.server.addresses[0], place):
+    for line in hints.lines(service.addresses["smtp"][0], place):
         screen.line(line)
     handler = screen.log_handler()
     log.logger.addHandler(handler)

@@ -92,13 +92,6 @@ class Prepared(NamedTuple):
     name: bytes
     oids: tuple[int, ...]
 
-    @classmethod
-    def at(cls, pgconn: pq.abc.PGconn, name: bytes, text: bytes, wanted: Sequence[Sent]) -> Prepared:
-        """Have the server prepare a statement. Raises psycopg.Error."""
-        checked(pgconn.prepare(name, text, [how.oid for how in wanted]))
-        described = checked(pgconn.describe_prepared(name))
-        return cls(name, tuple(described.param_type(number) for number in range(described.nparams)))
-
     def takes(self, wanted: Sequence[Sent]) -> bool:
         """Say whether it can be called with these."""
         return all(not how.oid or how.oid == oid for how, oid in zip(wanted, self.oids, strict=True))
@@ -222,9 +215,18 @@ class Statements:
         fit = next((one for one in there if one.takes(wanted)), None)
         if fit is None:
             self._count += 1
-            fit = Prepared.at(self._pgconn, b"s%d" % self._count, parsed(query)[0], wanted)
+            fit = self._prepared_as(b"s%d" % self._count, parsed(query)[0], wanted)
             there.append(fit)
         return Call(fit.name, wanted)
+
+    def _prepared_as(self, name: bytes, text: bytes, wanted: Sequence[Sent]) -> Prepared:
+        checked(self._pgconn.prepare(name, text, [how.oid for how in wanted]))
+        self._pgconn.send_describe_prepared(name)
+        result, _ = self._result(), self._result()
+        if result is None:
+            raise psycopg.OperationalError("the connection was lost")
+        described = checked(result)
+        return Prepared(name, tuple(described.param_type(number) for number in range(described.nparams)))
 
 
 def checked(result: Result) -> Result:

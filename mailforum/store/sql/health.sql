@@ -2,76 +2,76 @@
 -- (0: none) and what it is.
 
 -- name: gone_member_list_id
-DELETE FROM member WHERE list_id NOT IN (SELECT id FROM list)
+DELETE FROM member WHERE NOT EXISTS (SELECT 1 FROM list AS other WHERE other.id = member.list_id)
 
 -- name: gone_thread_list_id
-DELETE FROM thread WHERE list_id NOT IN (SELECT id FROM list)
+DELETE FROM thread WHERE NOT EXISTS (SELECT 1 FROM list AS other WHERE other.id = thread.list_id)
 
 -- name: gone_thread_merged_into
-UPDATE thread SET merged_into = NULL WHERE merged_into NOT IN (SELECT id FROM thread)
+UPDATE thread SET merged_into = NULL WHERE merged_into IS NOT NULL AND NOT EXISTS (SELECT 1 FROM thread AS other WHERE other.id = thread.merged_into)
 
 -- name: gone_post_list_id
-DELETE FROM post WHERE list_id NOT IN (SELECT id FROM list)
+DELETE FROM post WHERE NOT EXISTS (SELECT 1 FROM list AS other WHERE other.id = post.list_id)
 
 -- name: gone_post_thread_id
-SELECT id, list_id, subject FROM post WHERE thread_id NOT IN (SELECT id FROM thread) ORDER BY id
+SELECT id, list_id, subject FROM post WHERE NOT EXISTS (SELECT 1 FROM thread AS other WHERE other.id = post.thread_id) ORDER BY id
 
 -- name: gone_post_parent_id
-UPDATE post SET parent_id = NULL WHERE parent_id NOT IN (SELECT id FROM post)
+UPDATE post SET parent_id = NULL WHERE parent_id IS NOT NULL AND NOT EXISTS (SELECT 1 FROM post AS other WHERE other.id = post.parent_id)
 
 -- name: gone_indexed_post_id
-DELETE FROM indexed WHERE post_id NOT IN (SELECT id FROM post)
+DELETE FROM indexed WHERE NOT EXISTS (SELECT 1 FROM post AS other WHERE other.id = indexed.post_id)
 
 -- name: gone_post_put_under
-UPDATE post SET put_under = NULL WHERE put_under NOT IN (SELECT id FROM post)
+UPDATE post SET put_under = NULL WHERE put_under IS NOT NULL AND NOT EXISTS (SELECT 1 FROM post AS other WHERE other.id = post.put_under)
 
 -- name: gone_body_post_id
-DELETE FROM body WHERE post_id NOT IN (SELECT id FROM post)
+DELETE FROM body WHERE NOT EXISTS (SELECT 1 FROM post AS other WHERE other.id = body.post_id)
 
 -- name: gone_message_id_list_id
-DELETE FROM message_id WHERE list_id NOT IN (SELECT id FROM list)
+DELETE FROM message_id WHERE NOT EXISTS (SELECT 1 FROM list AS other WHERE other.id = message_id.list_id)
 
 -- name: gone_message_id_post_id
-UPDATE message_id SET post_id = NULL WHERE post_id NOT IN (SELECT id FROM post)
+UPDATE message_id SET post_id = NULL WHERE post_id IS NOT NULL AND NOT EXISTS (SELECT 1 FROM post AS other WHERE other.id = message_id.post_id)
 
 -- name: gone_reference_post_id
-DELETE FROM reference WHERE post_id NOT IN (SELECT id FROM post)
+DELETE FROM reference WHERE NOT EXISTS (SELECT 1 FROM post AS other WHERE other.id = reference.post_id)
 
 -- name: gone_reference_message_id
-DELETE FROM reference WHERE message_id NOT IN (SELECT id FROM message_id)
+DELETE FROM reference WHERE NOT EXISTS (SELECT 1 FROM message_id AS other WHERE other.id = reference.message_id)
 
 -- name: gone_held_list_id
-DELETE FROM held WHERE list_id NOT IN (SELECT id FROM list)
+DELETE FROM held WHERE NOT EXISTS (SELECT 1 FROM list AS other WHERE other.id = held.list_id)
 
 -- name: gone_request_list_id
-DELETE FROM request WHERE list_id NOT IN (SELECT id FROM list)
+DELETE FROM request WHERE NOT EXISTS (SELECT 1 FROM list AS other WHERE other.id = request.list_id)
 
 -- name: gone_issue_list_id
-DELETE FROM issue WHERE list_id NOT IN (SELECT id FROM list)
+DELETE FROM issue WHERE NOT EXISTS (SELECT 1 FROM list AS other WHERE other.id = issue.list_id)
 
 -- name: gone_mailing_list_id
-DELETE FROM mailing WHERE list_id NOT IN (SELECT id FROM list)
+DELETE FROM mailing WHERE list_id IS NOT NULL AND NOT EXISTS (SELECT 1 FROM list AS other WHERE other.id = mailing.list_id)
 
 -- name: gone_delivery_mailing_id
-DELETE FROM delivery WHERE mailing_id NOT IN (SELECT id FROM mailing)
+DELETE FROM delivery WHERE NOT EXISTS (SELECT 1 FROM mailing AS other WHERE other.id = delivery.mailing_id)
 
 -- name: gone_attempt_delivery_id
-DELETE FROM attempt WHERE delivery_id NOT IN (SELECT id FROM delivery)
+DELETE FROM attempt WHERE NOT EXISTS (SELECT 1 FROM delivery AS other WHERE other.id = attempt.delivery_id)
 
 -- name: gone_bounce_list_id
-DELETE FROM bounce WHERE list_id NOT IN (SELECT id FROM list)
+DELETE FROM bounce WHERE NOT EXISTS (SELECT 1 FROM list AS other WHERE other.id = bounce.list_id)
 
 -- name: gone_failing_member_id
-DELETE FROM failing WHERE member_id NOT IN (SELECT id FROM member)
+DELETE FROM failing WHERE NOT EXISTS (SELECT 1 FROM member AS other WHERE other.id = failing.member_id)
 
 -- name: gone_failing_list_id
-DELETE FROM failing WHERE list_id NOT IN (SELECT id FROM list)
+DELETE FROM failing WHERE NOT EXISTS (SELECT 1 FROM list AS other WHERE other.id = failing.list_id)
 
 -- name: gone_storm_list_id
-DELETE FROM storm WHERE list_id NOT IN (SELECT id FROM list)
+DELETE FROM storm WHERE NOT EXISTS (SELECT 1 FROM list AS other WHERE other.id = storm.list_id)
 
 -- name: gone_bounce_summary_list_id
-DELETE FROM bounce_summary WHERE list_id NOT IN (SELECT id FROM list)
+DELETE FROM bounce_summary WHERE NOT EXISTS (SELECT 1 FROM list AS other WHERE other.id = bounce_summary.list_id)
 
 -- name: bodiless
 SELECT post.id, 'post ' || post.label || ' of ' || list.address || ' has no body' AS what
@@ -113,7 +113,8 @@ WHERE named_id IS NOT NULL AND NOT EXISTS (SELECT 1 FROM post AS named WHERE nam
 
 -- name: mend_named_gone
 UPDATE post SET named_id = NULL, named_how = 0, apart = FALSE
-WHERE list_id IN (SELECT value FROM number_each(:ids)) AND named_id NOT IN (SELECT id FROM post)
+WHERE list_id IN (SELECT value FROM number_each(:ids)) AND named_id IS NOT NULL
+  AND NOT EXISTS (SELECT 1 FROM post AS other WHERE other.id = post.named_id)
 
 -- name: merged_with_posts
 SELECT thread.id, 'thread #' || number || ' of ' || list.address || ' has posts, but was merged' AS what
@@ -139,7 +140,8 @@ WITH RECURSIVE good(id) AS (
     UNION ALL
     SELECT post.id FROM post JOIN good ON post.parent_id = good.id)
 SELECT post.list_id AS id, 'post ' || post.label || ' of ' || list.address || ' answers itself, in a circle' AS what
-FROM post JOIN list ON list.id = post.list_id WHERE post.id NOT IN (SELECT id FROM good)
+FROM (SELECT id FROM post EXCEPT SELECT id FROM good) AS lost
+JOIN post ON post.id = lost.id JOIN list ON list.id = post.list_id
 
 -- name: astray
 SELECT post.list_id AS id, 'post ' || post.label || ' of ' || list.address || ' answers one of another thread' AS what

@@ -10,7 +10,7 @@ INSERT INTO seen (rcpt, digest, at) VALUES (:rcpt, :digest, :now)
 ON CONFLICT (rcpt, digest) DO UPDATE SET at = :now WHERE seen.at <= :before
 
 -- name: pace
-INSERT INTO seen (rcpt, digest, at) VALUES (:rcpt, :digest, :now + :every)
+INSERT INTO seen (rcpt, digest, at) VALUES (:rcpt, :digest, CAST(:now AS DOUBLE PRECISION) + :every)
 ON CONFLICT (rcpt, digest) DO UPDATE SET at = :every + CASE
     WHEN seen.at > :now + :ahead THEN :now + :ahead
     WHEN seen.at > :now THEN seen.at

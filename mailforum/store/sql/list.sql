@@ -25,7 +25,7 @@ SELECT id, address, title, settings, created_at FROM list ORDER BY address
 UPDATE list SET title = :title, settings = :settings WHERE id = :id
 
 -- name: delete_some_members
-DELETE FROM member WHERE id IN (SELECT id FROM member WHERE list_id = :id LIMIT :limit)
+DELETE FROM member WHERE id IN (SELECT id FROM member WHERE list_id = :id ORDER BY id LIMIT :limit)
 
 -- name: delete_some_deliveries
 DELETE FROM delivery WHERE id IN (
@@ -33,10 +33,10 @@ DELETE FROM delivery WHERE id IN (
     WHERE mailing.list_id = :id LIMIT :limit)
 
 -- name: delete_some_posts
-DELETE FROM post WHERE id IN (SELECT id FROM post WHERE list_id = :id LIMIT :limit)
+DELETE FROM post WHERE id IN (SELECT id FROM post WHERE list_id = :id ORDER BY id LIMIT :limit)
 
 -- name: delete_some_names
-DELETE FROM message_id WHERE id IN (SELECT id FROM message_id WHERE list_id = :id LIMIT :limit)
+DELETE FROM message_id WHERE id IN (SELECT id FROM message_id WHERE list_id = :id ORDER BY msgid LIMIT :limit)
 
 -- name: delete_posts
 DELETE FROM post WHERE list_id = :id

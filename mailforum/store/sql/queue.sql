@@ -87,12 +87,14 @@ WHERE done_at IS NULL AND due_at = :due_at AND mailing_id = :mailing_id AND id >
   AND (:parts = 1 OR id % :parts = :part)
 ORDER BY id LIMIT :limit
 
--- name: outline
-SELECT mailing.kind IN ('post', 'digest') AND coalesce(CAST(list.settings -> 'personal' AS TEXT), 'true') = 'true' AS personal,
-       coalesce(post.size, length(mailing.raw), 0) AS size, mailing.mail, mailing.list_id
+-- name: outlines
+SELECT mailing.id, mailing.list_id,
+       mailing.kind IN ('post', 'digest')
+       AND coalesce(CAST(list.settings -> 'personal' AS TEXT), 'true') = 'true' AS personal,
+       coalesce(post.size, length(mailing.raw), 0) AS size, mailing.mail
 FROM mailing LEFT JOIN list ON list.id = mailing.list_id
  LEFT JOIN post ON mailing.kind = 'post' AND post.id = mailing.ref_id
-WHERE mailing.id = :id
+WHERE mailing.id IN (SELECT value FROM number_each(:ids))
 
 -- name: settle
 UPDATE delivery
@@ -121,8 +123,18 @@ WHERE delivery.done_at IS NULL
     WHERE in_flight.lane BETWEEN :first AND :last)
 ORDER BY delivery.id
 
+-- name: unsettled
+SELECT delivery.id, delivery.mailing_id, mailing.list_id, delivery.member_id, delivery.rcpt, delivery.state,
+       delivery.attempts, delivery.created_at, delivery.due_at, delivery.enhanced, delivery.reply, mailing.mail
+FROM delivery JOIN mailing ON mailing.id = delivery.mailing_id
+WHERE delivery.done_at IS NULL AND delivery.id IN (SELECT value FROM number_each(:ids))
+ORDER BY delivery.id
+
 -- name: land
 DELETE FROM in_flight WHERE lane BETWEEN :first AND :last
+
+-- name: still_ours
+SELECT id FROM delivery WHERE done_at IS NULL AND id IN (SELECT value FROM number_each(:ids))
 
 -- name: put_off
 UPDATE delivery SET due_at = :due_at

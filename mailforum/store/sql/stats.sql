@@ -34,9 +34,6 @@ SELECT lower(substr(rcpt, length(rtrim(rcpt, replace(rcpt, '@', ''))) + 1)) AS d
 FROM delivery WHERE done_at IS NULL GROUP BY 1 ORDER BY waiting DESC, domain LIMIT :limit
 
 -- name: failures
-SELECT attempt.at, attempt.enhanced, attempt.reply,
-       lower(substr(rcpt, length(rtrim(rcpt, replace(rcpt, '@', ''))) + 1)) AS domain
-FROM attempt CROSS JOIN delivery  -- SQLite then begins with the attempts, which are few
-WHERE delivery.id = attempt.delivery_id
-  AND attempt.id > (SELECT coalesce(max(id), 0) FROM attempt) - :most AND attempt.at >= :since
-ORDER BY attempt.id
+SELECT at, enhanced, reply, (SELECT lower(substr(rcpt, length(rtrim(rcpt, replace(rcpt, '@', ''))) + 1))
+                             FROM delivery WHERE delivery.id = attempt.delivery_id) AS domain
+FROM attempt WHERE id > (SELECT coalesce(max(id), 0) FROM attempt) - :most AND at >= :since ORDER BY id

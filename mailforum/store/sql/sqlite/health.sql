@@ -1,5 +1,5 @@
 -- name: integrity
-PRAGMA integrity_check
+SELECT integrity_check AS what FROM pragma_integrity_check
 
 -- name: tables
 SELECT name FROM sqlite_master WHERE type = 'table' ORDER BY name

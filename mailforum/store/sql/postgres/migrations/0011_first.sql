@@ -405,11 +405,63 @@ CREATE TABLE rate (
 CREATE INDEX rate_full ON rate (full_at);
 
 -- The values of a JSON list with their places; in SQLite that is json_each. They are put into the statement that calls
--- them (inlined), which is why they must not be STRICT.
+-- them (inlined), for which they must not be STRICT. Of an array the planner expects ten values, of a function that
+-- reads JSON a hundred: it would rather read the whole of a list than look so many up.
 CREATE FUNCTION number_each(list TEXT) RETURNS TABLE (key BIGINT, value BIGINT)
-LANGUAGE sql IMMUTABLE PARALLEL SAFE AS
-'SELECT place - 1, CAST(element AS BIGINT) FROM json_array_elements_text(CAST(list AS JSON)) WITH ORDINALITY AS given (element, place)';
+LANGUAGE sql IMMUTABLE PARALLEL SAFE AS $$
+SELECT place - 1, element FROM unnest(CAST(translate(list, '[]', '{}') AS BIGINT[])) WITH ORDINALITY AS given (element, place)
+$$;
 
 CREATE FUNCTION text_each(list TEXT) RETURNS TABLE (key BIGINT, value TEXT)
-LANGUAGE sql IMMUTABLE PARALLEL SAFE AS
-'SELECT place - 1, element FROM json_array_elements_text(CAST(list AS JSON)) WITH ORDINALITY AS given (element, place)';
+LANGUAGE sql IMMUTABLE PARALLEL SAFE AS $$
+SELECT place - 1, element
+FROM unnest(ARRAY(SELECT json_array_elements_text(CAST(list AS JSON)))) WITH ORDINALITY AS given (element, place)
+$$;
+
+-- What is wrong with the structure of a table and its indexes, as far as we may find out: the extension `amcheck`
+-- has to be there, and ours to use.
+CREATE FUNCTION damage(tablename TEXT) RETURNS TABLE (what TEXT)
+LANGUAGE plpgsql STABLE AS $$
+DECLARE
+    one REGCLASS;
+    able BOOLEAN := coalesce(has_function_privilege(to_regprocedure('bt_index_check(regclass, boolean)'), 'EXECUTE')
+        AND has_function_privilege(
+            to_regprocedure('verify_heapam(regclass, boolean, boolean, text, bigint, bigint)'), 'EXECUTE'), FALSE);
+BEGIN
+    IF able THEN
+        FOR one IN SELECT indexrelid FROM pg_index JOIN pg_class ON pg_class.oid = indexrelid
+            JOIN pg_am ON pg_am.oid = relam AND amname = 'btree'
+            WHERE indrelid = to_regclass(quote_ident(tablename)) ORDER BY indexrelid LOOP
+            BEGIN
+                PERFORM bt_index_check(one, TRUE);
+            EXCEPTION WHEN index_corrupted OR data_corrupted OR io_error OR undefined_file THEN
+                what := format('the index %s of the table %s: %s', one, tablename, SQLERRM);
+                RETURN NEXT;
+            END;
+        END LOOP;
+        BEGIN
+            RETURN QUERY SELECT format('the table %s: page %s, row %s: %s', tablename, blkno, offnum, msg)
+                FROM verify_heapam(to_regclass(quote_ident(tablename))) LIMIT 100;
+        EXCEPTION WHEN data_corrupted OR io_error OR undefined_file THEN
+            what := format('the table %s cannot be read: %s', tablename, SQLERRM);
+            RETURN NEXT;
+        END;
+    END IF;
+END $$;
+
+-- How many rows refer by which field to a row that is gone. The server sees to it that there are none, except where
+-- somebody has told it not to, as when what was saved is brought back.
+CREATE FUNCTION dangling() RETURNS TABLE ("table" TEXT, parent TEXT, field TEXT, n BIGINT)
+LANGUAGE plpgsql STABLE AS $$
+BEGIN
+    FOR "table", parent, field IN
+        SELECT refers.relname, refered.relname, attname
+        FROM pg_constraint JOIN pg_class AS refers ON refers.oid = conrelid JOIN pg_class AS refered ON refered.oid = confrelid
+        JOIN pg_attribute ON attrelid = conrelid AND attnum = conkey[1]
+        WHERE contype = 'f' AND connamespace = CAST(current_schema() AS REGNAMESPACE) ORDER BY 1, 3
+    LOOP
+        EXECUTE format('SELECT count(*) FROM %1$I WHERE %2$I IS NOT NULL AND NOT EXISTS '
+            '(SELECT 1 FROM %3$I AS parent WHERE parent.id = %1$I.%2$I)', "table", field, parent) INTO n;
+        IF n > 0 THEN RETURN NEXT; END IF;
+    END LOOP;
+END $$;

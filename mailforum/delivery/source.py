@@ -1,0 +1,147 @@
+"""From where a worker takes deliveries in hand: from a queue that is its own, or one that hosts share.
+
+Where hosts share it, what is taken is claimed, and what is not sent in spite of that is let go.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping
+from typing import Protocol
+
+from mailforum.hosting import Host
+from mailforum.store import claims, queue
+from mailforum.store.database import Database
+from mailforum.store.queue import LANES, Part, Run, Taken
+from mailforum.units import Place
+
+BEGIN_AGAIN = 2.0  # seconds after which hosts look from the beginning, for what others have let go
+
+
+class Source(Protocol):
+    """Where deliveries come from. `part` has the numbers of our connections, `places` are ours in the limits."""
+
+    @property
+    def part(self) -> Part: ...
+
+    @property
+    def host(self) -> int:
+        """Who claims; 0 where nobody does."""
+        ...
+
+    @property
+    def places(self) -> tuple[Place, ...]: ...
+
+    def renewed(self) -> bool:
+        """Say whether we have become another host, or none, since this was asked last: nothing in hand is ours."""
+        ...
+
+    def lost(self, lane: int) -> None:
+        """Hear that the host which connection number `lane` is of, we, was taken for dead."""
+        ...
+
+    async def take(
+        self, now: float, due: float, reached: Mapping[Run, int], want: int, elsewhere: Callable[[str], bool] | None
+    ) -> Taken:
+        """Take about `want` deliveries in hand that are due at `due`. Raises Deferred. `now` is monotonic.
+
+        `reached` says up to which id each run is in hand; recipients who are `elsewhere` are not wanted.
+        """
+        ...
+
+    def will_not_send(self, ids: Iterable[int]) -> None:
+        """Hear of deliveries in hand that nobody here is going to send now."""
+        ...
+
+    def have_put_off(self, ids: Iterable[int]) -> None:
+        """Hear that it is written down of these when they are due."""
+        ...
+
+    async def let_go(self) -> None:
+        """Have others take what we will not send. Raises Deferred."""
+        ...
+
+
+class Alone:
+    """A queue of which a part is ours: who else takes from it takes another part."""
+
+    host = 0
+    places: tuple[Place, ...] = ()
+
+    def __init__(self, db: Database, part: Part) -> None:
+        self._db = db
+        self.part = part
+
+    def renewed(self) -> bool:
+        return False
+
+    def lost(self, lane: int) -> None:
+        pass
+
+    async def take(
+        self, now: float, due: float, reached: Mapping[Run, int], want: int, elsewhere: Callable[[str], bool] | None
+    ) -> Taken:
+        reached = dict(reached)
+        return await self._db.read(lambda tx: queue.take(tx, due, reached, want, self.part))
+
+    def will_not_send(self, ids: Iterable[int]) -> None:
+        pass
+
+    def have_put_off(self, ids: Iterable[int]) -> None:
+        pass
+
+    async def let_go(self) -> None:
+        pass
+
+
+class Shared:
+    """A queue that hosts share; `host` is which of them we are."""
+
+    def __init__(self, db: Database, host: Host) -> None:
+        self._db = db
+        self._host = host
+        self._unsent: set[int] = set()  # claimed, and to be let go
+        self._progress, self._began_at = claims.BEGINNING, 0.0
+        self.part = Part()
+
+    @property
+    def host(self) -> int:
+        return self.part.index
+
+    @property
+    def places(self) -> tuple[Place, ...]:
+        return self._host.places
+
+    def renewed(self) -> bool:
+        if self._host.id == self.part.index:
+            return False
+        self.part = Part(self._host.id)
+        self._unsent.clear()
+        self._progress = claims.BEGINNING
+        return True
+
+    def lost(self, lane: int) -> None:
+        self._host.lost(lane // LANES)
+
+    async def take(
+        self, now: float, due: float, reached: Mapping[Run, int], want: int, elsewhere: Callable[[str], bool] | None
+    ) -> Taken:
+        if not self.host:
+            return Taken([], [], False)
+        if now - self._began_at > BEGIN_AGAIN:
+            self._progress, self._began_at = claims.BEGINNING, now
+        who, progress = self._host.claimant, self._progress
+        taken, self._progress = await self._db.claim(lambda tx: claims.take(tx, due, who, want, progress, elsewhere))
+        return taken
+
+    def will_not_send(self, ids: Iterable[int]) -> None:
+        self._unsent.update(ids)
+
+    def have_put_off(self, ids: Iterable[int]) -> None:
+        self._unsent.difference_update(ids)
+
+    async def let_go(self) -> None:
+        if self._unsent:
+            ids, host = list(self._unsent), self.host
+            await self._db.write(lambda tx: claims.let_go(tx, ids, host), ())
+            self._unsent.difference_update(ids)
+            self._progress = claims.BEGINNING

@@ -1,0 +1,26 @@
+-- name: register
+INSERT INTO host (name, roles, version, keys, started_at, seen_at)
+SELECT :name, :roles, :version, :keys, now, now FROM (SELECT extract(epoch FROM clock_timestamp()) AS now) AS clock
+
+-- name: renew
+UPDATE host SET seen_at = :now WHERE id = :id
+
+-- name: living
+SELECT id, name, roles, version, keys, started_at, seen_at, extract(epoch FROM clock_timestamp()) AS now
+FROM host ORDER BY id
+
+-- name: bury
+-- A row that is locked is that of a host which just now writes marks: it lives.
+DELETE FROM host WHERE id IN (
+    SELECT id FROM host WHERE seen_at < extract(epoch FROM clock_timestamp()) - CAST(:lease AS DOUBLE PRECISION) FOR UPDATE SKIP LOCKED)
+RETURNING id, name, extract(epoch FROM clock_timestamp()) - seen_at AS silent
+
+-- name: leave
+DELETE FROM host WHERE id = :id
+
+-- name: standing
+-- Nobody can bury them before our transaction ends; they may still renew.
+SELECT id FROM host WHERE id IN (SELECT value FROM number_each(:ids)) FOR KEY SHARE
+
+-- name: land_orphans
+DELETE FROM in_flight WHERE lane / 1000 NOT IN (SELECT id FROM host) RETURNING deliveries

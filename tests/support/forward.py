@@ -1,0 +1,71 @@
+"""The way to a PostgreSQL, which can be cut and mended: a port on loopback in front of the server's socket."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+from collections.abc import AsyncIterator
+from urllib.parse import parse_qs, urlsplit
+
+from tests.support.site import free_port
+
+
+class Way:
+    """Open or not, at a port that stays the same. `url` leads over it to the database of the URL it was made of."""
+
+    def __init__(self, url: str) -> None:
+        parts = urlsplit(url)
+        self._socket = f"{parse_qs(parts.query)['host'][0]}/.s.PGSQL.5432"
+        self._port = free_port()
+        self._server: asyncio.Server | None = None
+        self._under_way: set[asyncio.Task[None]] = set()
+        self.url = f"postgresql://{parts.username}@127.0.0.1:{self._port}{parts.path}"
+
+    async def open(self) -> None:
+        """Let connections through."""
+        self._server = await asyncio.start_server(self._through, "127.0.0.1", self._port)
+
+    async def cut(self) -> None:
+        """End all connections, and refuse new ones."""
+        if self._server:
+            self._server.close()
+            self._server = None
+        for task in list(self._under_way):
+            task.cancel()
+        await asyncio.gather(*self._under_way, return_exceptions=True)
+
+    async def _through(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        task = asyncio.current_task()
+        assert task
+        self._under_way.add(task)
+        try:
+            back, forth = await asyncio.open_unix_connection(self._socket)
+            try:
+                await asyncio.wait(
+                    [asyncio.create_task(_copy(reader, forth)), asyncio.create_task(_copy(back, writer))],
+                    return_when=asyncio.FIRST_COMPLETED,
+                )
+            finally:
+                forth.close()
+        except asyncio.CancelledError:
+            pass
+        finally:
+            self._under_way.discard(task)
+            writer.close()
+
+
+async def _copy(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+    with contextlib.suppress(OSError):
+        while data := await reader.read(65536):
+            writer.write(data)
+            await writer.drain()
+
+
+@contextlib.asynccontextmanager
+async def way_to(url: str) -> AsyncIterator[Way]:
+    """Have a way to the database at `url`, which is not open yet."""
+    way = Way(url)
+    try:
+        yield way
+    finally:
+        await way.cut()

@@ -1,0 +1,162 @@
+"""Processes that share a PostgreSQL, each with roles of its own, as an admin starts, watches and stops them."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import signal
+import urllib.error
+import urllib.request
+from collections.abc import AsyncIterator, Iterator
+from pathlib import Path
+
+import pytest
+
+from mailforum import app, chores, config
+from mailforum.app import Service
+from mailforum.errors import ConfigError, Deferred
+from tests.support.forward import way_to
+from tests.support.postgres import database_url
+from tests.support.process import Server
+from tests.support.site import run_cli, write_config
+
+
+@pytest.fixture
+def url() -> Iterator[str]:
+    with database_url() as made:
+        yield made
+
+
+@contextlib.asynccontextmanager
+async def serving(folder: Path, url: str, *roles: str, **options: str) -> AsyncIterator[Service]:
+    folder.mkdir(exist_ok=True)
+    file = write_config(folder, "maildir:outbox", store_url=f'"{url}"', web_health='["127.0.0.1:0"]', **options)
+    async with Service(config.load(file, {}), roles=roles) as service:
+        yield service
+
+
+async def page(service: Service, path: str) -> tuple[int, str]:
+    def get() -> tuple[int, str]:
+        try:
+            with urllib.request.urlopen(f"http://{service.addresses['web'][0]}{path}", timeout=20) as answer:
+                return answer.status, answer.read().decode()
+        except urllib.error.HTTPError as error:
+            return error.code, error.read().decode()
+
+    return await asyncio.to_thread(get)
+
+
+async def until(service: Service, path: str, *, status: int, has: str = "") -> None:
+    async with asyncio.timeout(30):
+        while (found := await page(service, path))[0] != status or has not in found[1]:
+            await asyncio.sleep(0.05)
+
+
+def test_a_file_is_served_by_one_process_that_does_everything(tmp_path: Path) -> None:
+    file = write_config(tmp_path, "maildir:outbox")
+    answer = run_cli(["--config", str(file), "serve", "--role", "smtp,web"])
+    assert (answer.code, answer.err) == (1, f"mailforum: {app.ALL_OF_A_FILE}\n")
+    with pytest.raises(ConfigError, match="needs PostgreSQL"):
+        Service(config.load(file, {}), roles=["clock"])
+
+
+def test_a_role_that_there_is_not_is_named(tmp_path: Path) -> None:
+    file = write_config(tmp_path, "maildir:outbox")
+    answer = run_cli(["--config", str(file), "serve", "--role", "smtp", "--role", "clock,postman"])
+    assert answer.err == "mailforum: there is no role `postman`; there are smtp, deliver, clock, web, and all\n"
+
+
+async def test_a_process_has_the_parts_of_its_roles_and_speaks_of_no_others(tmp_path: Path, url: str) -> None:
+    parts = {
+        "smtp": ({"smtp", "lmtp", "web"}, {"clients"}),
+        "deliver": ({"web"}, {"connections", "relay_down_seconds", "resting_destinations"}),
+        "clock": ({"web"}, {"digest_lag_seconds"}),
+        "web": ({"web"}, set[str]()),
+    }
+    every = set[str]().union(*(measured for _, measured in parts.values()))
+    for role, (spoken, measured) in parts.items():
+        async with serving(tmp_path, url, role) as service:
+            assert {name for name, where in service.addresses.items() if where} == spoken
+            assert len(service.addresses["web"]) == 1 + (role == "web")  # its health, and the pages
+            await until(service, "/readyz", status=200)
+            await until(service, "/metrics", status=200, has=f"mailforum_{min(measured, default='deliveries')}")
+            found = (await page(service, "/metrics"))[1]
+            assert {name for name in every if f"\nmailforum_{name} " in found} == measured
+            assert (await page(service, "/leave/" + "a" * 26))[0] == 404  # that is for the role web, elsewhere
+            service.reload(service.config)
+
+
+async def test_one_of_many_does_the_clocks_jobs_and_another_goes_on_when_it_has_stopped(
+    tmp_path: Path, url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(chores, "TICK", 0.05)
+    async with contextlib.AsyncExitStack() as first:
+        one = await first.enter_async_context(serving(tmp_path / "one", url, "clock"))
+        await until(one, "/metrics", status=200, has="digest_lag_seconds")
+        async with serving(tmp_path / "two", url, "clock", "web") as two:
+            await asyncio.sleep(0.3)  # several ticks
+            assert two.chores and one.chores
+            assert (two.chores.digest_lag, one.chores.digest_lag is None) == (None, False)
+            await first.aclose()
+            async with asyncio.timeout(10):
+                while two.chores.digest_lag is None:
+                    await asyncio.sleep(0.01)
+
+
+# -- a server that is not there
+
+
+async def test_a_start_waits_for_a_server_that_is_about_to_come(tmp_path: Path, url: str) -> None:
+    async with way_to(url) as way:
+        file = write_config(tmp_path, "maildir:outbox", store_url=f'"{way.url}"')
+        server = Server(file)
+        await server.start()
+        await server.logged("event=waiting")
+        assert "event=ready" not in server.log
+        await way.open()
+        assert "SMTP on" in await server.ready()
+        server.signal(signal.SIGTERM)
+        assert await server.ended() == 0
+
+
+async def test_who_waits_for_a_server_ends_when_asked_to(tmp_path: Path, url: str) -> None:
+    async with way_to(url) as way:
+        server = Server(write_config(tmp_path, "maildir:outbox", store_url=f'"{way.url}"'))
+        await server.start()
+        await server.logged("event=waiting")
+        server.signal(signal.SIGTERM)
+        assert await server.ended() == 0
+        assert "Traceback" not in server.log
+
+
+async def test_a_server_that_does_not_come_ends_the_start(
+    tmp_path: Path, url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(app, "WAIT", 0.0)
+    monkeypatch.setattr(app, "AGAIN", 0.01)
+    async with way_to(url) as way:
+        with pytest.raises(Deferred) as caught:
+            async with serving(tmp_path, way.url):
+                pass
+    assert "the server cannot be reached" in caught.value.reason
+
+
+async def test_all_roles_live_through_a_time_without_the_server(
+    tmp_path: Path, url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(chores, "TICK", 0.05)
+    async with way_to(url) as way:
+        await way.open()
+        async with serving(tmp_path, way.url) as service:
+            await until(service, "/metrics", status=200, has="digest_lag_seconds")
+            await way.cut()
+            await until(service, "/healthz", status=503, has="the database does not answer")
+            assert (await page(service, "/readyz"))[0] == 503
+            service.reload(service.config)
+            await way.open()
+            await until(service, "/readyz", status=200)
+            assert service.chores
+            async with asyncio.timeout(10):
+                while (service.chores.digest_lag or 60) > 1:
+                    await asyncio.sleep(0.01)
+            assert not service.failed
