@@ -22,10 +22,9 @@ _WHAT = {
     "CANTOPEN": "the file cannot be opened",
     "NOMEM": "there is no memory left",
     "PROTOCOL": "another process has locked it",
-    "GONE": "the server cannot be reached",
-    "STARTING": "the server is starting or stopping",
-    "CROWDED": "the server takes no more connections",
-    "DENIED": "the server does not let us in",
+    "GONE": "there is no connection to the server",
+    "STOPPED": "the server is stopping or starting",
+    "DENIED": "the server does not let us do that",
     "DAMAGED": "the server finds it damaged",
     "CANCELLED": "the server has cancelled the statement",
 }
@@ -33,17 +32,15 @@ _WHAT = {
 # PostgreSQL's SQLSTATE, or the class (its first two characters), by the word for it.
 _STATES = {
     "08": "GONE",
-    "57": "STARTING",
+    "25P03": "GONE",  # it has cut the connection of one who stood still in a transaction
+    "57": "STOPPED",
     "57014": "CANCELLED",
     "53": "NOMEM",
     "53100": "FULL",
-    "53300": "CROWDED",
     "55P03": "BUSY",
     "40001": "BUSY",
     "40P01": "BUSY",
     "25006": "READONLY",
-    "28": "DENIED",
-    "3D000": "DENIED",
     "42501": "DENIED",
     "58": "IOERR",
     "58P01": "DAMAGED",

@@ -38,7 +38,7 @@ READERS = 2
 LANES = 2  # for what is decided about lists; each has those whose id, divided by this, leaves its number
 TRIES = 5  # of what met another's transaction in the wrong order
 COLLECT = 0.02  # seconds; other hosts hear of our commits at most so often
-FULL_PAUSE = 10.0  # seconds without new mail after the disk was full: the room there is belongs to what is under way
+FULL_PAUSE = 10.0  # seconds without new mail after the disk was full, unless something could be written meanwhile
 
 
 class _Work(NamedTuple):
@@ -80,7 +80,7 @@ class PostgresDatabase:
         self._queries = queries()
         self._reading = Alarm("read", time.monotonic)
         self._writing = Alarm("written", time.monotonic)
-        self._full_at = float("-inf")
+        self._full_until = float("-inf")
         self._closing = False
         self._me = secrets.token_hex(8)
         self._leads: set[str] = set()
@@ -182,13 +182,14 @@ class PostgresDatabase:
         failure = next((result for result in results if isinstance(result, Unavailable)), None)
         if failure is None:
             self._writing.quiet()
+            self._full_until = float("-inf")
             return
         self._writing.ring(failure)
         if failure.kind == "FULL":
-            self._full_at = time.monotonic()
+            self._full_until = time.monotonic() + FULL_PAUSE
 
     def has_room(self, floor: int) -> bool:
-        return time.monotonic() - self._full_at > FULL_PAUSE
+        return time.monotonic() > self._full_until
 
     async def tidy(self) -> int:
         if self._waiting:  # until no older program runs

@@ -11,7 +11,7 @@ from psycopg import pq
 from psycopg.conninfo import conninfo_to_dict, make_conninfo
 
 from mailforum.errors import ConfigError
-from mailforum.store.postgres.statements import Statements, checked
+from mailforum.store.postgres.statements import Statements, checked, known
 
 # Advisory locks are numbers. These are those of one site: a database has one.
 _SITE = 0x6D61696C_00000000  # what a list-less decision takes alone; + id: a list
@@ -67,12 +67,13 @@ class Session:
         self.pgconn = connection.pgconn
         self.statements = Statements(connection.pgconn)
         self.ending = False  # a COMMIT is on its way, and nobody knows yet what becomes of it
+        self._cut = False
         self.spent = False  # it is to be replaced when there is nothing under way
 
     @property
     def lost(self) -> bool:
         """Say whether the connection is broken."""
-        return self.pgconn.status != pq.ConnStatus.OK
+        return self._cut or self.pgconn.status != pq.ConnStatus.OK
 
     def failed(self, error: Exception) -> bool:
         """Say whether that was the connection's fault, so that the same can be done on another.
@@ -80,6 +81,8 @@ class Session:
         It is so when it was lost, or has prepared a statement for a table that has changed since. One that cannot
         write any more, since the server has become a standby, is replaced, but another may not be better.
         """
+        # libpq does not always know itself that the connection is lost when it has told us so.
+        self._cut |= isinstance(error, psycopg.OperationalError) and not error.sqlstate
         outdated = isinstance(error, psycopg.errors.FeatureNotSupported)
         self.spent |= outdated or isinstance(error, psycopg.errors.ReadOnlySqlTransaction)
         return self.lost or outdated
@@ -102,7 +105,7 @@ class Session:
             self.statements.settle()
         self.ending = True
         result = self.pgconn.exec_(b"COMMIT")
-        self.ending = self.lost
+        self.ending = self.lost or not known(result)
         checked(result)
         if result.command_status == b"ROLLBACK":  # an error was caught by somebody who went on
             raise psycopg.errors.InFailedSqlTransaction("the transaction was lost before it ended")

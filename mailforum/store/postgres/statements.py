@@ -194,7 +194,8 @@ class Statements:
         raise psycopg.OperationalError("the connection was lost")
 
     def _result(self) -> Result | None:
-        """Return the next result. Waiting for it in libpq would keep all other threads waiting as well."""
+        """Return the next result. psycopg's own `get_result` and `describe_prepared` would wait for it with all other
+        threads standing still."""
         while self._pgconn.is_busy():
             self._readable.poll()
             self._pgconn.consume_input()
@@ -232,5 +233,10 @@ class Statements:
 def checked(result: Result) -> Result:
     """Return a result, or raise the psycopg.Error that it is."""
     if result.status not in DONE:
-        raise error_from_result(result)
+        raise error_from_result(result) if known(result) else psycopg.OperationalError(result.get_error_message())
     return result
+
+
+def known(result: Result) -> bool:
+    """Say whether it was the server that has said what a result is, and not libpq that has lost it."""
+    return result.status in DONE or result.error_field(pq.DiagnosticField.SQLSTATE) is not None
