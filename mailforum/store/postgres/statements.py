@@ -145,8 +145,8 @@ class Statements:
         self._calls: dict[tuple[object, ...], Call] = {}
         self._count = 0
         self._under_way = 0
-        self._readable = select.poll()
-        self._readable.register(pgconn.socket, select.POLLIN)
+        self._line = select.poll()
+        self._line.register(pgconn.socket, select.POLLIN)
 
     def run(self, query: str, params: Mapping[str, Any]) -> tuple[Call, Result]:
         """Run a statement with `%(name)s` in it. Raises psycopg.Error, also for what was `put` before."""
@@ -197,7 +197,9 @@ class Statements:
         """Return the next result. psycopg's own `get_result` and `describe_prepared` would wait for it with all other
         threads standing still."""
         while self._pgconn.is_busy():
-            self._readable.poll()
+            # What the socket does not take at once waits in libpq, and goes on its way when that is asked to send it.
+            self._line.modify(self._pgconn.socket, select.POLLIN | select.POLLOUT * self._pgconn.flush())
+            self._line.poll()
             self._pgconn.consume_input()
         return self._pgconn.get_result()
 
