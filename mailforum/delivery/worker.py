@@ -317,13 +317,18 @@ class Worker:
             future.cancel()
 
     async def job(self, task: Task) -> Job | None:
-        """Make the mail of a task; None if that failed, and is written down."""
-        try:
-            return await self._jobs.job(task, self._hand.ready)
-        except Exception as error:
-            logger.error("a mail cannot be made", exc_info=error)
-            await self.postpone(task, f"the mail could not be made: {type(error).__name__}")
-            return None
+        """Make the mail of a task; None if that failed, and is written down. Waits while the database cannot be read."""
+        while not self._stopping:
+            try:
+                return await self._jobs.job(task, self._hand.ready)
+            except Deferred:  # the database says so itself; none of that is an attempt
+                await self._clock.sleep(LOOK)
+            except Exception as error:
+                logger.error("a mail cannot be made", exc_info=error)
+                await self.postpone(task, f"the mail could not be made: {type(error).__name__}")
+                return None
+        self.put_back([task])
+        return None
 
     async def postpone(self, task: Task, why: str) -> None:
         """Have a task that a fault of ours has met tried again later, as if the relay had put it off."""
