@@ -4,11 +4,15 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Iterator, Mapping
+import logging
+import socket
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
 from typing import NamedTuple
 
-from mailforum import __version__
-from mailforum.core import keys_of, token_keys
+from mailforum import __version__, log
+from mailforum.core import Core, keys_of, token_keys
+from mailforum.hosting import Host
 from mailforum.options import Config, options
 
 TOKENS = "[site] secret_file"
@@ -17,9 +21,9 @@ VERSION = "version"
 _GRAVE = {TOKENS, "[site] domain", "[site] special_domains", "[dkim] keys"}
 _SAME = {
     "site": ("domain", "admin", "special_domains"),
-    "store": ("keep_sent", "keep_log", "keep_bodies", "keep_held", "keep_shunted", "keep_bounces"),
+    "store": ("keep_sent", "keep_log", "keep_bodies", "keep_held", "keep_shunted", "keep_bounces", "lease"),
     "smtp": ("max_size",),
-    "delivery": ("connections", "limits", "recipients", "retry", "give_up"),
+    "delivery": ("limits", "recipients", "retry", "give_up"),
     "web": ("url",),
     "limits": tuple(option.name for option in options("limits")),
 }
@@ -79,3 +83,21 @@ def differences(ours: Marks, theirs: Marks) -> Iterator[Difference]:
         # In the midst of a change of keys it is enough that each accepts what the other signs.
         grave = here[0] not in there or there[0] not in here
         yield Difference(TOKENS if grave else f"{TOKENS} (each accepts what the other signs)", grave)
+
+
+def host_of(core: Core, roles: Sequence[str]) -> Host | None:
+    """Return this process as one of several hosts; None where the database is a file. Raises ConfigError."""
+    config = core.config
+    if isinstance(config.database, Path):
+        return None
+    keys = to_text(marks_of(config))
+    return Host(core.db, core.clock, socket.gethostname(), roles, keys, config.store.lease)
+
+
+def warn(ours: Marks, host: Host) -> None:
+    """Log which other hosts do not have the same."""
+    for one in host.living:
+        found = list(differences(ours, from_text(one.keys)))
+        if found and one.id != host.id:
+            level = logging.ERROR if any(each.grave for each in found) else logging.WARNING
+            log.event("hosts_differ", level, host=one.name, id=one.id, what=", ".join(each.what for each in found))

@@ -10,7 +10,7 @@ from contextlib import AsyncExitStack
 from datetime import UTC, datetime
 from pathlib import Path
 
-from mailforum import log
+from mailforum import alike, log
 from mailforum.chores import Chores, Indexing
 from mailforum.clock import Clock, SystemClock
 from mailforum.core import Core, open_core, preparer_of, texts_of, token_keys, worker_of
@@ -19,8 +19,10 @@ from mailforum.delivery.worker import Worker
 from mailforum.errors import ConfigError, Deferred, MailforumError
 from mailforum.forum import restore
 from mailforum.health import Health, Parts
+from mailforum.hosting import Host
 from mailforum.options import SECTIONS, Config, options
 from mailforum.smtpd.server import Server
+from mailforum.smtpd.together import Together
 from mailforum.store import fence
 from mailforum.store.database import Tx
 from mailforum.store.lock import alone
@@ -74,6 +76,7 @@ class Service:
         self._held: list[int] = []  # files that keep the database ours
         self.core: Core
         self.health: Health
+        self.host: Host | None = None
         self.server: Server | None = None
         self.worker: Worker | None = None
         self.crew: Crew | None = None
@@ -84,7 +87,7 @@ class Service:
         try:
             await self._start()
         except BaseException:
-            await self._stack.aclose()
+            await self.__aexit__()  # what has begun to work meanwhile is let finish as well
             raise
         return self
 
@@ -101,6 +104,7 @@ class Service:
             self._held.append(self._stack.enter_context(alone(self.config.database)))
         self.core = await self._open()
         await self._count_start()
+        await self._join()
         self.health = Health(self.core.db, self._clock, self.config, self.core.intake.room, self._parts)
         await self._listen_web(self.config.web.health, health_only=True)
         for role, start in _STARTS.items():
@@ -126,9 +130,16 @@ class Service:
                 await asyncio.wait_for(self._stop.wait(), AGAIN)
                 raise Stopped
 
+    async def _join(self) -> None:
+        """Be one of several hosts where there are such, from now until all parts have stopped."""
+        self.host = alike.host_of(self.core, self.roles)
+        if self.host:
+            await self._stack.enter_async_context(self.host)
+            alike.warn(alike.marks_of(self.config), self.host)
+
     async def _start_deliver(self) -> None:
         count = self.config.delivery.processes if self._sender else 1
-        self.worker = worker_of(self.core, Part(0, count))
+        self.worker = worker_of(self.core, Part(0, count), self.host)
         self._background(self.worker.run(), self.worker.stop)
         self.crew = Crew(self._sender, count, self._held)
         self._background(self.crew.run(), self.crew.stop)
@@ -148,6 +159,9 @@ class Service:
         self.server = server = Server(
             self.config, self.core.intake, self.config.site.domain, self._clock, new_id=self.core.ids.new
         )
+        if self.host:
+            together = Together(self.core.db, server.rates)
+            self._background(together.run(), together.stop)
         await server.start()
         self._stack.push_async_callback(lambda: server.stop(self._left()))
 
@@ -245,13 +259,16 @@ class Service:
         Raises ConfigError and changes nothing if they cannot be used. Addresses, the database and the
         site's own data need a restart.
         """
-        preparer, keys = preparer_of(self.core.site, config), token_keys(config)
+        preparer, keys, marks = preparer_of(self.core.site, config), token_keys(config), alike.marks_of(config)
         if self.server:
             self.server.reload()
         self.core.site.signer.use(keys)
         if self.worker and self.crew:
             self.worker.use(preparer, config.delivery)
             self.crew.reload()
+        if self.host:
+            self.host.show(alike.to_text(marks))
+            alike.warn(marks, self.host)
         log.event("reloaded", needs_restart=", ".join(_only_at_start(self.config, config)) or None)
 
 

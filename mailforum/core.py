@@ -20,6 +20,7 @@ from mailforum.delivery.sign import Key, load_key
 from mailforum.delivery.worker import Worker
 from mailforum.errors import ConfigError
 from mailforum.forum.site import Site
+from mailforum.hosting import Host
 from mailforum.ids import Ids
 from mailforum.mail.token import Signer, load_keys, new_key
 from mailforum.options import Config
@@ -152,8 +153,8 @@ def preparer_of(site: Site, config: Config) -> Preparer:
     return Preparer(site, texts_of(config), keys_of(config), config.web.url.rstrip("/"))
 
 
-def worker_of(core: Core, part: Part) -> Worker:
-    """Return a worker for a part of what is queued."""
+def worker_of(core: Core, part: Part, host: Host | None) -> Worker:
+    """Return a worker for a part of what is queued, or for all of it as one of several hosts."""
     config = core.config
     mailings = preparer_of(core.site, config)
-    return Worker(core.db, transport_for(config), mailings, config.delivery, core.clock, part)
+    return Worker(core.db, transport_for(config), mailings, config.delivery, core.clock, part, host)

@@ -59,6 +59,7 @@ class Host:
         self._db = db
         self._clock = clock
         self._name, self._roles, self._keys = name, tuple(roles), keys
+        self._shown = ""
         self._lease = lease
         self._newest = 0  # the largest id that was ever seen
         self._views: list[_View] = []
@@ -104,6 +105,11 @@ class Host:
             self.id = 0
             self._hurry.set()
 
+    def show(self, keys: str) -> None:
+        """Have the others see other keys from now on."""
+        self._keys = keys
+        self._hurry.set()
+
     def hear(self, adopt: Callable[[Rest], None]) -> None:
         """Have `adopt` called for what another host leaves alone."""
         self._adopt = adopt
@@ -127,6 +133,10 @@ class Host:
                 self.lost(host)
                 return
             self._see(host, living)
+            if self._shown != self._keys:
+                keys = self._keys
+                await self._db.write(lambda tx: hosts.show(tx, host, keys), lists=())
+                self._shown = keys
             await self._bury()
             if self._clock.monotonic() - self._cleared_at > FORGET:
                 self._cleared_at = self._clock.monotonic()

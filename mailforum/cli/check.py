@@ -246,8 +246,7 @@ def _repaired(args: argparse.Namespace, config: Config) -> Findings:
 
     log.setup()
     with alone(config.database) if isinstance(config.database, Path) else _nobody_serves(args):
-        # An index of a server is made anew by its admin (REINDEX), who may do so while mail flows.
-        if isinstance(config.database, Path) and run_core(args, lambda core: core.db.read(health.problems)):
+        if run_core(args, lambda core: core.db.read(health.problems)):
             if not _reindexed(args):
                 return  # tables are damaged too; what is wrong is said below
             yield Finding("ok", "mended: the indexes of the database were made anew")
@@ -260,9 +259,9 @@ def _repaired(args: argparse.Namespace, config: Config) -> Findings:
 @contextmanager
 def _nobody_serves(args: argparse.Namespace) -> Generator[None]:
     """Raise ConfigError where a process serves the database."""
-    from mailforum.store import server
+    from mailforum.store import hosts
 
-    if living := run_core(args, lambda core: core.db.read(server.hosts)):
+    if living := run_core(args, lambda core: core.db.read(hosts.living)):
         names = ", ".join(dict.fromkeys(one.name for one in living))
         raise ConfigError(f"{names} serves it; stop all that do (`mailforum hosts`)")
     yield
@@ -279,8 +278,8 @@ def _reindexed(args: argparse.Namespace) -> bool:
     return not run_core(args, lambda core: core.db.read(health.problems))
 
 
-def _wrong(core: Core, tx: Tx) -> Findings:
-    """What is wrong with the file or the server's, then with what is in it."""
+def _wrong(tx: Tx) -> Findings:
+    """What is wrong with the file or the server's tables, then with what is in them."""
     from mailforum.forum import repair
     from mailforum.store import health
 
@@ -288,9 +287,8 @@ def _wrong(core: Core, tx: Tx) -> Findings:
     for line in problems[:SHOWN]:
         yield Finding("error", f"database: {line}")
     if problems:
-        if core.config.store.url.file:
-            what = "stop the server, try `mailforum check --repair`, and if that fails restore a backup"
-            yield Finding("error", f"database: the file is damaged: {what}")
+        what = "stop the server, try `mailforum check --repair`, and if that fails restore a backup"
+        yield Finding("error", f"database: it is damaged: {what}")
         return
     faults = repair.find(tx)
     for fault in faults[:SHOWN]:
@@ -303,7 +301,7 @@ def _wrong(core: Core, tx: Tx) -> Findings:
 def _database(core: Core, tx: Tx) -> Findings:
     from mailforum.store import lists, queue
 
-    wrong = list(_wrong(core, tx))
+    wrong = list(_wrong(tx))
     yield from wrong
     if not wrong:
         yield Finding("ok", f"database: {core.config.database_name}")

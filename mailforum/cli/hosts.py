@@ -14,7 +14,8 @@ from mailforum.errors import UsageError
 if TYPE_CHECKING:
     from mailforum.alike import Marks
     from mailforum.core import Core
-    from mailforum.store.server import Living, Settings
+    from mailforum.store.hosts import Living
+    from mailforum.store.server import Settings
 
 OLDEST = 130000  # the version of PostgreSQL that the tests run with is newer; older ones are no longer mended
 SKEW = 1.0  # seconds
@@ -38,12 +39,12 @@ def show_hosts(args: argparse.Namespace) -> None:
 
     async def look(core: Core) -> list[dict[str, object]]:
         from mailforum.alike import marks_of
-        from mailforum.store import server
+        from mailforum.store import hosts
 
         if isinstance(core.config.database, Path):
             raise UsageError("a database file is served by one process on its own machine; hosts go with PostgreSQL")
         ours = marks_of(core.config)
-        return [_row(one, ours) for one in await core.db.read(server.hosts)]
+        return [_row(one, ours) for one in await core.db.read(hosts.living)]
 
     rows = run_core(args, look)
     if not args.json:
@@ -69,12 +70,12 @@ def _row(one: Living, ours: Marks) -> dict[str, object]:
 async def look_at_server(core: Core) -> list[Finding]:
     """Return what there is to say of the server, its clock, and the processes that serve."""
     from mailforum.alike import marks_of
-    from mailforum.store import server
+    from mailforum.store import hosts, server
 
     asked = core.clock.now()
     settings = await core.db.read(server.settings)
     answered = core.clock.now()
-    living = await core.db.read(server.hosts)
+    living = await core.db.read(hosts.living)
     skew = settings.now - (asked + answered) / 2
     found = [*_settings(settings), *_clock(skew, (answered - asked) / 2), *_places(settings, living)]
     return [*found, *_hosts(living, marks_of(core.config))]

@@ -239,13 +239,18 @@ async def _send_a_part(args: argparse.Namespace, config: Config) -> int:
     import asyncio
     import signal
 
+    from mailforum import alike
     from mailforum.core import open_core, preparer_of, token_keys, worker_of
     from mailforum.delivery import crew
     from mailforum.store.queue import Part
 
     loop = asyncio.get_running_loop()
-    async with open_core(config, reserve=config.store.reserve, served=True) as core:
-        worker = worker_of(core, Part(args.part, config.delivery.processes))
+    async with contextlib.AsyncExitStack() as stack:
+        core = await stack.enter_async_context(open_core(config, reserve=config.store.reserve, served=True))
+        host = alike.host_of(core, ("deliver",))
+        if host:
+            await stack.enter_async_context(host)
+        worker = worker_of(core, Part(args.part, config.delivery.processes), host)
         for name in (signal.SIGTERM, signal.SIGINT):
             loop.add_signal_handler(name, worker.stop)
 
@@ -253,6 +258,8 @@ async def _send_a_part(args: argparse.Namespace, config: Config) -> int:
             preparer, keys = preparer_of(core.site, new), token_keys(new)
             core.site.signer.use(keys)
             worker.use(preparer, new.delivery)
+            if host:
+                host.show(alike.to_text(alike.marks_of(new)))
 
         loop.add_signal_handler(signal.SIGHUP, _reload, take_over, args)
         await crew.join(worker)

@@ -92,6 +92,17 @@ def caused_by(mail: str, unit: Unit[T]) -> Unit[T]:
     return run
 
 
+_UNKEPT = re.compile("[\0\ud800-\udfff]")
+
+
+def kept(text: str) -> str:
+    """Return a text as it can be kept: with U+FFFD for NUL and halves of surrogate pairs, which some mail says.
+
+    SQLite keeps NUL as it is.
+    """
+    return _UNKEPT.sub("\ufffd", text)
+
+
 class Database(Protocol):
     """Where everything is kept."""
 

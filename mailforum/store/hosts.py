@@ -57,6 +57,11 @@ def renew(tx: Tx, host: int, now: float) -> bool:
     return tx.run("host.renew", id=host, now=now) > 0
 
 
+def show(tx: Tx, host: int, keys: str) -> None:
+    """Have a host show other keys."""
+    tx.run("host.show", id=host, keys=keys)
+
+
 def living(tx: Tx) -> list[Living]:
     """Return the hosts in the order in which they came."""
     return [

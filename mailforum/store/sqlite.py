@@ -26,7 +26,7 @@ from mailforum.errors import Deferred
 from mailforum.store.connection import BUSY_SECONDS as BUSY_SECONDS
 from mailforum.store.connection import connect
 from mailforum.store.copy import copy
-from mailforum.store.database import Row, Unit, load_queries
+from mailforum.store.database import Row, Unit, kept, load_queries
 from mailforum.store.group import Group
 from mailforum.store.migrate import migrate
 from mailforum.store.reserve import Reserve
@@ -51,24 +51,32 @@ class SqliteTx:
         self._queries = queries
 
     def run(self, query: str, /, **params: object) -> int:
-        return self._connection.execute(self._queries[query], cast(Any, params)).rowcount
+        return self._execute(query, params).rowcount
 
     def put(self, query: str, /, **params: object) -> None:
-        self._connection.execute(self._queries[query], cast(Any, params))
+        self._execute(query, params)
 
     def insert(self, query: str, /, **params: object) -> int:
         # RETURNING takes half as long again as the insert itself.
-        return self._connection.execute(self._queries[query], cast(Any, params)).lastrowid or 0
+        return self._execute(query, params).lastrowid or 0
 
     def many(self, query: str, rows: Iterable[Mapping[str, object]], /) -> None:
-        self._connection.executemany(self._queries[query], cast(Any, rows))
+        for row in rows:
+            self._execute(query, row)
 
     def one(self, query: str, /, **params: object) -> Row | None:
-        row: Row | None = self._connection.execute(self._queries[query], cast(Any, params)).fetchone()
+        row: Row | None = self._execute(query, params).fetchone()
         return row
 
     def all(self, query: str, /, **params: object) -> list[Row]:
-        return self._connection.execute(self._queries[query], cast(Any, params)).fetchall()
+        return self._execute(query, params).fetchall()
+
+    def _execute(self, query: str, params: Mapping[str, Any]) -> sqlite3.Cursor:
+        try:
+            return self._connection.execute(self._queries[query], params)
+        except UnicodeEncodeError:
+            good = {name: kept(value) if isinstance(value, str) else value for name, value in params.items()}
+            return self._connection.execute(self._queries[query], good)
 
     def inline(self, data: bytes, /) -> bytes | None:
         return data if len(data) <= PIECE else None

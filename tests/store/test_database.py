@@ -2,6 +2,7 @@
 
 import asyncio
 import contextlib
+import re
 import sqlite3
 from collections.abc import AsyncIterator, Iterator
 
@@ -155,3 +156,14 @@ async def test_a_newer_database_is_refused_with_a_clear_line(store: str) -> None
             connection.executescript(f"{taken}; PRAGMA user_version = {newer}")
     with pytest.raises(ConfigError, match="newer mailforum"):
         await open_database(store)
+
+
+@pytest.mark.parametrize(("said", "kept"), [("A\udcffnn\ud800", "A\ufffdnn\ufffd"), ("A\0nn", "A[\0\ufffd]nn")])
+async def test_a_text_that_no_encoding_has_is_kept_as_far_as_it_goes(db: Database, said: str, kept: str) -> None:
+    def unit(tx: Tx) -> str | None:
+        request = intake.ask(tx, 1, "join", "ann@example.org", name=said, mode="", now=0.0, expires_at=1.0)
+        found = intake.request(tx, request)
+        return found and found.name
+
+    await db.write(lambda tx: lists.add(tx, "pmo@example.org", "", ListSettings(), 0.0))
+    assert re.fullmatch(kept, await db.write(unit) or "")

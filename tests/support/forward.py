@@ -9,6 +9,8 @@ from urllib.parse import parse_qs, urlsplit
 
 from tests.support.site import free_port
 
+NOWHERE = "postgresql://mailforum@/forum?host=/nowhere"
+
 
 class Way:
     """Open or not, at a port that stays the same. `url` leads over it to the database of the URL it was made of."""

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import logging
 import secrets
 import time
 import zlib
@@ -19,7 +20,9 @@ from typing import Any, NamedTuple, TypeVar, cast
 
 import psycopg
 
-from mailforum.errors import Deferred
+from mailforum import log
+from mailforum.errors import ConfigError, Deferred
+from mailforum.store import server
 from mailforum.store.database import Unit
 from mailforum.store.group import Group
 from mailforum.store.postgres import migrate
@@ -36,7 +39,9 @@ T = TypeVar("T")
 BATCH = 64
 READERS = 2
 LANES = 2  # for what is decided about lists; each has those whose id, divided by this, leaves its number
+OLDEST = 140000  # the version of the server
 TRIES = 5  # of what met another's transaction in the wrong order
+PAUSE = 0.02  # seconds before that, longer each time
 COLLECT = 0.02  # seconds; other hosts hear of our commits at most so often
 FULL_PAUSE = 10.0  # seconds without new mail after the disk was full, unless something could be written meanwhile
 
@@ -101,7 +106,11 @@ class PostgresDatabase:
         return writer
 
     async def open(self) -> None:
-        """Bring the schema up to date."""
+        """Look whether the server can keep what we have, and bring the schema up to date."""
+        await self._writers[0].lane.work(partial(_look_at_server, self._queries))
+        await self._migrate()
+
+    async def _migrate(self) -> None:
         self._waiting = await self._writers[0].lane.work(partial(migrate.migrate, known=self._known))
 
     async def read(self, unit: Unit[T]) -> T:
@@ -194,7 +203,7 @@ class PostgresDatabase:
     async def tidy(self) -> int:
         if self._waiting:  # until no older program runs
             with contextlib.suppress(psycopg.Error):
-                await self.open()
+                await self._migrate()
         return 0
 
     async def backup(self, path: Path, now: float, advance: Callable[[int, int], None]) -> list[str]:
@@ -227,6 +236,17 @@ async def open_postgres(url: str, *, patience: float, known: Sequence[Step] = ()
             raise unavailable(error) from error
         raise
     return database
+
+
+def _look_at_server(queries: Mapping[str, str], session: Session) -> None:
+    found = server.settings(PostgresTx(session, queries))
+    if found.encoding != "UTF8":
+        raise ConfigError(f"[store] url: the database is in {found.encoding}; make it anew with ENCODING 'UTF8'")
+    if found.number < OLDEST:
+        raise ConfigError(f"[store] url: PostgreSQL {found.version} is too old; 14 or later is needed")
+    if not (found.fsync and found.full_page_writes):
+        what = "PostgreSQL runs with fsync or full_page_writes off: a crash may cost what it has taken."
+        log.event("database_unsafe", logging.WARNING, what=what)
 
 
 def _snapshot(queries: Mapping[str, str], unit: Unit[T], session: Session) -> T:
@@ -277,6 +297,7 @@ def _transaction(queries: Mapping[str, str], works: Sequence[_Work], session: Se
             if not tries:
                 raise
             session.rollback()
+            time.sleep(PAUSE * (TRIES - tries))  # or the other, who was let go on, would meet us again
 
 
 def _scope(works: Sequence[_Work]) -> Collection[int] | None:

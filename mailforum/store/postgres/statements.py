@@ -22,6 +22,8 @@ from psycopg import pq
 from psycopg.adapt import Transformer
 from psycopg.errors import error_from_result
 
+from mailforum.store.database import kept
+
 Result = pq.abc.PGresult
 Row = dict[str, Any]
 Encoder = Callable[[Any], bytes]
@@ -36,6 +38,14 @@ _INT2, _INT4, _INT8, _FLOAT8 = Struct("!h"), Struct("!i"), Struct("!q"), Struct(
 _PARAMETER = re.compile(r"%%|%\((\w+)\)s")
 
 
+def _text(value: str) -> bytes:
+    try:
+        data = value.encode()
+    except UnicodeEncodeError:
+        return kept(value).encode()
+    return kept(value).encode() if b"\0" in data else data
+
+
 class Sent(NamedTuple):
     """How a Python type is sent: the number of PostgreSQL's type (0: text, as what is needed there), and the bytes."""
 
@@ -48,7 +58,7 @@ _SENT = {
     bool: Sent(16, BINARY, lambda value: b"\x01" if value else b"\x00"),
     int: Sent(20, BINARY, _INT8.pack),
     float: Sent(701, BINARY, _FLOAT8.pack),
-    str: Sent(0, TEXT, str.encode),
+    str: Sent(0, TEXT, _text),
     bytes: Sent(17, BINARY, bytes),
     type(None): Sent(0, TEXT, bytes),
 }

@@ -5,6 +5,9 @@ SELECT :name, :roles, :version, :keys, now, now FROM (SELECT extract(epoch FROM 
 -- name: renew
 UPDATE host SET seen_at = :now WHERE id = :id
 
+-- name: show
+UPDATE host SET keys = :keys WHERE id = :id
+
 -- name: living
 SELECT id, name, roles, version, keys, started_at, seen_at, extract(epoch FROM clock_timestamp()) AS now
 FROM host ORDER BY id

@@ -6,8 +6,3 @@ SELECT CAST(current_setting('server_version_num') AS BIGINT) AS number, current_
        CAST(current_setting('max_connections') AS BIGINT)
            - CAST(current_setting('superuser_reserved_connections') AS BIGINT) AS places,
        CAST(extract(epoch FROM clock_timestamp()) AS DOUBLE PRECISION) AS now
-
--- name: hosts
-SELECT id, name, roles, version, keys, started_at, seen_at,
-       CAST(extract(epoch FROM clock_timestamp()) AS DOUBLE PRECISION) AS now
-FROM host ORDER BY id

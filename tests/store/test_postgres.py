@@ -1,0 +1,277 @@
+"""What is PostgreSQL's own: types, statements in a pipeline, locks between hosts, and hearing of one another."""
+
+import asyncio
+import contextlib
+import threading
+from collections.abc import AsyncIterator, Iterator
+
+import psycopg
+import pytest
+
+from mailforum.errors import ConfigError, Deferred
+from mailforum.store import intake
+from mailforum.store.database import Database, Tx, Unit
+from mailforum.store.opening import open_database
+from mailforum.store.postgres.session import Session, connect
+from mailforum.store.postgres.statements import AT_ONCE, Statements
+from mailforum.store.postgres.tx import PostgresTx
+from mailforum.store.trouble import Unavailable
+from tests.support.postgres import cluster, database_url
+
+
+@pytest.fixture
+def url() -> Iterator[str]:
+    with database_url() as url:
+        yield url
+
+
+@pytest.fixture
+async def hosts(url: str) -> AsyncIterator[tuple[Database, Database]]:
+    one, two = await open_database(url), await open_database(url)
+    yield one, two
+    await one.close()
+    await two.close()
+
+
+@pytest.fixture(scope="module")
+def empty() -> Iterator[Session]:
+    with database_url() as url, contextlib.closing(connect(url)) as session:
+        yield session
+
+
+@pytest.fixture
+def session(empty: Session) -> Iterator[Session]:
+    yield empty
+    empty.rollback()
+
+
+def see(name: bytes) -> Unit[bool]:
+    return lambda tx: intake.see(tx, "pmo", name, 1.0)
+
+
+def seen(tx: Tx) -> int:
+    row = tx.one("intake.seen_count")
+    assert row is not None
+    return int(row["n"])
+
+
+# -- Statements
+
+
+def one(statements: Statements, query: str, **params: object) -> object:
+    call, result = statements.run(query, params)
+    return next(call.rows(result))["x"]
+
+
+@pytest.mark.parametrize("value", [2**62, -1, 0.1, float("inf"), "ü%s\n", b"\0\xff", True, False, None])
+def test_values_come_back_as_they_went(session: Session, value: object) -> None:
+    kind = {int: "int8", float: "float8", str: "text", bytes: "bytea", bool: "bool"}.get(type(value), "text")
+    found = one(session.statements, f"SELECT %(x)s::{kind} AS x", x=value)
+    assert found == value and type(found) is type(value)
+
+
+def test_a_value_after_none_is_not_taken_for_what_none_was(session: Session) -> None:
+    query = "SELECT coalesce(%(x)s, 7) AS x"  # PostgreSQL takes a None there for a 4-byte number
+    assert one(session.statements, query, x=None) == 7
+    assert one(session.statements, query, x=2**40) == 2**40
+    assert one(session.statements, query, x=None) == 7
+
+
+def test_sums_are_numbers_and_not_decimals(session: Session) -> None:
+    total = one(session.statements, "SELECT sum(n) AS x FROM generate_series(1::bigint, 3) AS n")
+    assert total == 6 and type(total) is int
+    mean = one(session.statements, "SELECT avg(n) AS x FROM generate_series(1::bigint, 2) AS n")
+    assert mean == 1.5 and type(mean) is float
+
+
+def test_what_is_put_is_done_in_order_and_its_fault_is_heard_of_by_the_next(session: Session) -> None:
+    session.simple("CREATE TEMPORARY TABLE t (x bigint PRIMARY KEY)")
+    put = "INSERT INTO t (x) VALUES (%(x)s)"
+    session.begin(())
+    for x in range(2 * AT_ONCE + 1):
+        session.statements.put(put, {"x": x})
+    assert one(session.statements, "SELECT count(*) AS x FROM t") == 2 * AT_ONCE + 1
+    session.statements.put(put, {"x": 1})
+    session.statements.put(put, {"x": -1})
+    with pytest.raises(psycopg.errors.UniqueViolation):
+        one(session.statements, "SELECT 1 AS x")
+    session.rollback()
+    assert one(session.statements, "SELECT count(*) AS x FROM t") == 0
+
+
+def test_a_commit_of_what_was_put_in_vain_fails(session: Session) -> None:
+    session.begin(())
+    session.statements.put("SELECT 1 / %(x)s", {"x": 0})
+    with pytest.raises(psycopg.errors.DivisionByZero):
+        session.commit()
+    assert not session.ending
+
+
+def test_an_error_that_somebody_has_caught_is_no_commit(session: Session) -> None:
+    session.begin(())
+    with contextlib.suppress(psycopg.Error):
+        session.simple("SELECT 1 / 0")
+    with pytest.raises(psycopg.Error):
+        session.commit()
+
+
+async def test_a_table_that_has_changed_since_a_statement_was_prepared_disturbs_nobody(
+    url: str, hosts: tuple[Database, Database]
+) -> None:
+    db, _ = hosts
+    query = "SELECT * FROM seen"
+
+    def rows(tx: Tx) -> int:
+        assert isinstance(tx, PostgresTx)
+        return len(PostgresTx(tx._session, {"all": query}).all("all"))
+
+    for scope in (None, (1,)):
+        await db.write(see(b"a"), scope)
+        assert await db.write(rows, scope) == await db.read(rows) == await db.peek(rows) == 1
+        with psycopg.connect(url) as other:
+            other.execute(f"ALTER TABLE seen ADD COLUMN more_{scope is None} TEXT")
+        assert await db.write(rows, scope) == await db.read(rows) == await db.peek(rows) == 1
+
+
+# -- Locks
+
+
+def add_one(tx: Tx) -> None:
+    """Decide by what was read: that of two who do so at the same time one is lost shows in the sum."""
+    found = intake.seen_at(tx, "sum", b"") or 0.0
+    tx.run("intake.unsee", rcpt="sum", digest=b"")
+    tx.run("intake.see", rcpt="sum", digest=b"", now=found + 1)
+
+
+@pytest.mark.parametrize("scope", [None, (1,), (2, 1)])
+async def test_what_two_hosts_decide_about_the_same_is_decided_one_after_the_other(
+    hosts: tuple[Database, Database], scope: tuple[int, ...] | None
+) -> None:
+    scopes = [scope, (1,) if scope else None]
+    await asyncio.gather(*[db.write(add_one, scopes[n % 2]) for n in range(30) for db in hosts])
+    assert await hosts[0].read(lambda tx: intake.seen_at(tx, "sum", b"")) == 60
+
+
+async def test_of_other_lists_is_decided_meanwhile_and_of_the_site_afterwards(hosts: tuple[Database, Database]) -> None:
+    one, two = hosts
+    begun, go_on = threading.Event(), threading.Event()
+
+    def slow(tx: Tx) -> str:
+        begun.set()
+        assert go_on.wait(20)
+        return "slow"
+
+    first = asyncio.create_task(one.write(slow, (1,)))
+    await asyncio.to_thread(begun.wait)
+    assert await two.write(see(b"a"), (2,)) and await two.write(see(b"b"), ())
+    same = asyncio.create_task(two.write(lambda tx: "same", (1, 3)))
+    site = asyncio.create_task(one.write(lambda tx: "site"))
+    done, _ = await asyncio.wait([first, same, site], timeout=0.1)
+    assert not done
+    go_on.set()
+    assert await asyncio.gather(first, same, site) == ["slow", "same", "site"]
+
+
+async def test_who_waits_too_long_for_another_host_is_told_so(url: str) -> None:
+    one, two = await open_database(url), await open_database(url, patience=0.2)
+    begun, go_on = threading.Event(), threading.Event()
+    first = asyncio.create_task(one.write(lambda tx: begun.set() or go_on.wait(20), (1,)))  # type: ignore[func-returns-value]
+    await asyncio.to_thread(begun.wait)
+    with pytest.raises(Unavailable) as raised:
+        await two.write(see(b"a"), (1,))
+    assert (raised.value.kind, raised.value.code) == ("BUSY", 451)
+    go_on.set()
+    await first
+    await one.close()
+    await two.close()
+
+
+async def test_two_who_wait_for_each_other_are_both_done(hosts: tuple[Database, Database]) -> None:
+    meeting = threading.Barrier(2)
+    runs: list[bytes] = []
+
+    def both(first: bytes, second: bytes) -> Unit[None]:
+        def unit(tx: Tx) -> None:
+            runs.append(first)
+            intake.see(tx, "pmo", first, 1.0)
+            if len(runs) <= 2:
+                meeting.wait(20)
+            intake.see(tx, "pmo", second, 1.0)
+
+        return unit
+
+    await asyncio.gather(hosts[0].write(both(b"a", b"b"), ()), hosts[1].write(both(b"b", b"a"), ()))
+    assert len(runs) == 3
+    assert await hosts[0].read(seen) == 2
+
+
+# -- Several hosts
+
+
+async def heard_by(db: Database) -> asyncio.Event:
+    heard = asyncio.Event()
+    db.on_commit(heard.set)
+    await asyncio.wait_for(heard.wait(), 10)  # that it listens now
+    heard.clear()
+    return heard
+
+
+async def test_a_host_hears_of_what_another_has_committed(hosts: tuple[Database, Database]) -> None:
+    one, two = hosts
+    heard = await heard_by(two)
+    await one.write(see(b"a"))
+    await asyncio.wait_for(heard.wait(), 10)
+
+
+async def test_a_host_that_could_not_listen_for_a_while_hears_again(url: str, hosts: tuple[Database, Database]) -> None:
+    one, two = hosts
+    heard = await heard_by(two)
+    with psycopg.connect(url) as admin:
+        admin.execute("SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE query LIKE 'LISTEN%'")
+    await asyncio.wait_for(heard.wait(), 10)  # it looks when it listens again
+    heard.clear()
+    await one.write(see(b"a"))
+    await asyncio.wait_for(heard.wait(), 10)
+
+
+async def test_what_nobody_decides_about_is_nobodys_news(hosts: tuple[Database, Database]) -> None:
+    one, two = hosts
+    heard = await heard_by(two)
+    await one.write(see(b"a"), ())
+    await asyncio.sleep(0.1)
+    assert not heard.is_set()
+
+
+async def test_one_host_leads_and_another_when_it_has_gone(url: str) -> None:
+    one, two = await open_database(url), await open_database(url)
+    assert await one.lead("digests") and await one.lead("digests") and not await two.lead("digests")
+    assert await two.lead("expiry")
+    await one.close()
+    async with asyncio.timeout(10):
+        while not await two.lead("digests"):  # the server needs a moment to notice
+            await asyncio.sleep(0.01)
+    await two.close()
+
+
+async def test_a_database_in_another_encoding_is_refused() -> None:
+    with database_url() as url:
+        server = cluster()
+        assert server
+        libc = "LOCALE_PROVIDER libc" if server._admin.info.server_version >= 150000 else ""
+        server._admin.execute(f"CREATE DATABASE odd ENCODING 'SQL_ASCII' LOCALE 'C' {libc} TEMPLATE template0")
+        try:
+            with pytest.raises(ConfigError, match="UTF8"):
+                await open_database(server.url("odd"))
+        finally:
+            server.drop("odd")
+        assert url
+
+
+async def test_a_url_that_cannot_be_read_is_a_fault_of_the_configuration() -> None:
+    with pytest.raises(ConfigError, match=r"\[store\] url"):
+        await open_database("postgresql://host/name?nonsense=1")
+
+
+async def test_a_server_that_is_not_there_is_deferred() -> None:
+    with pytest.raises(Deferred):
+        await open_database("postgresql:///name?host=/nowhere")
