@@ -178,19 +178,28 @@ class Worker:
             if self._has_enough() or now < self._resume_at:
                 return False
             due, want = self._clock.now(), 1 if self._marks.pause else self._want
-            elsewhere = self._is_elsewhere if self._options.limits else None
+            elsewhere, host = self._is_elsewhere if self._options.limits else None, self._source.host
             taken = await self._source.take(now, due, self._hand.reached, want, elsewhere)
-            if taken.gone:
-                await self._db.write(lambda tx: queue.withdraw(tx, taken.gone), ())
         except Deferred as error:  # the database is locked or full
             logger.error("the queue cannot be read: %s", error.reason)
             return False
+        if self._source.host != host:  # who claimed that was buried meanwhile, and it is free again
+            return True
         if taken.fanning:
             self._fan.set()
         self._adapt(now, len(taken.due))
-        self._hand.add(tasks_of(taken, self._options.recipients, self._source.host))
+        self._hand.add(tasks_of(taken, self._options.recipients, host))
         self._open_lanes()
+        await self._withdraw(taken.gone)
         return bool(taken.due)
+
+    async def _withdraw(self, gone: list[int]) -> None:
+        """Delete deliveries to members who have left."""
+        try:
+            if gone:
+                await self._db.write(lambda tx: queue.withdraw(tx, gone), ())
+        except Deferred:
+            self._source.will_not_send(gone)  # they are taken again
 
     def _has_enough(self) -> bool:
         return self._hand.size > self._want // 2
@@ -317,7 +326,7 @@ class Worker:
             future.cancel()
 
     async def job(self, task: Task) -> Job | None:
-        """Make the mail of a task; None if that failed, and is written down. Waits while the database cannot be read."""
+        """Make the mail of a task, as soon as it can be read; None if that failed, and is written down."""
         while not self._stopping:
             try:
                 return await self._jobs.job(task, self._hand.ready)
