@@ -252,7 +252,7 @@ def test_nothing_names_a_place_on_one_machine(file: Path) -> None:
 def test_the_page_of_packages_is_the_list_in_the_project_and_their_doors_are_true() -> None:
     project = tomllib.loads(read("pyproject.toml"))["project"]
     extras = project["optional-dependencies"]
-    wanted = [*project["dependencies"], *extras["speed"], *extras["bounces"]]
+    wanted = [*project["dependencies"], *extras["speed"], *extras["bounces"], *extras["postgres"]]
     ((*rows,),) = tables(read("docs/decisions/dependencies.md"))
     assert {quoted(row[0])[0] for row in rows} == {re.split(r"[><=~![]", one)[0] for one in wanted}
     modules = {"dkimpy": "dkim", "dnspython": "dns", "email-validator": "email_validator"}
@@ -278,6 +278,7 @@ KNOWN = {
         "mailforum/store/lists.py",
     },
     "argcomplete": {"mailforum/cli/operate.py"},
+    "psycopg": {str(file.relative_to(ROOT)) for file in ROOT.glob("mailforum/store/postgres/*.py")},
 }
 
 

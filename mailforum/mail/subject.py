@@ -43,6 +43,7 @@ REPLY_MARKERS: dict[str, tuple[str, ...]] = {
 # Only as Outlook writes them, in Italian and Vietnamese: in small letters they are the beginning of a sentence.
 CAPITAL_MARKERS = ("R", "TL")
 MAX_SUBJECT = 1000
+MAX_BASE = 600  # characters by which subjects are told apart: an index of PostgreSQL takes 2,700 bytes
 MAX_LINE = 76  # octets of a line with encoded words; RFC 2047 section 2
 MAX_FIELD_LINE = 998  # RFC 5322 section 2.1.1
 
@@ -138,7 +139,7 @@ def _bare(text: str, prefix: str) -> tuple[str, bool]:
         else:
             break
     base = " ".join([*tags, _FORWARDED.sub("", rest).casefold()])
-    return base.strip(), marked
+    return base.strip()[:MAX_BASE].rstrip(), marked
 
 
 def prefix_subject(header: Header | None, prefix: str) -> Header:

@@ -13,8 +13,8 @@ from mailforum.mail import words
 ROOT = 22  # bytes: 0x01, 5 of a FILETIME, 16 of a GUID
 STEP = 5
 MOST_STEPS = 30  # that we write; longer ones have come from Outlook only where a mail was made by a program
-_MAX_STEPS = 200  # that are read
-_MAX_VALUE = 2 * (ROOT + STEP * _MAX_STEPS)
+MOST_READ = 200  # that are read
+_MAX_VALUE = 2 * (ROOT + STEP * MOST_READ)
 _BEGIN = b"\x01"
 _1601 = 11_644_473_600  # seconds from the beginning of FILETIME to that of Unix
 
@@ -32,7 +32,7 @@ def read(value: str) -> str:
         data = base64.b64decode(letters + "=" * (-len(letters) % 4), validate=True)
     except (binascii.Error, ValueError):
         return ""
-    whole = len(data) >= ROOT and (len(data) - ROOT) % STEP == 0
+    whole = ROOT <= len(data) <= ROOT + STEP * MOST_READ and (len(data) - ROOT) % STEP == 0
     return data.hex() if whole and data.startswith(_BEGIN) and len(set(data[6:ROOT])) > 1 else ""
 
 

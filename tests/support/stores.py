@@ -89,6 +89,5 @@ def _session() -> Session:
 
 # What is undone has used up ids all the same.
 _FIRST_IDS = """
-SELECT setval(sequence.oid::regclass, 1, false) FROM pg_class AS sequence
-WHERE relkind = 'S' AND pg_sequence_last_value(sequence.oid) IS NOT NULL
+SELECT setval(seqrelid::regclass, 1, false) FROM pg_sequence WHERE pg_sequence_last_value(seqrelid) IS NOT NULL
 """

@@ -39,7 +39,7 @@ T = TypeVar("T")
 BATCH = 64
 READERS = 2
 LANES = 2  # for what is decided about lists; each has those whose id, divided by this, leaves its number
-OLDEST = 140000  # the version of the server
+OLDEST = 130000  # the version of the server
 TRIES = 5  # of what met another's transaction in the wrong order
 PAUSE = 0.02  # seconds before that, longer each time
 COLLECT = 0.02  # seconds; other hosts hear of our commits at most so often
@@ -243,7 +243,7 @@ def _look_at_server(queries: Mapping[str, str], session: Session) -> None:
     if found.encoding != "UTF8":
         raise ConfigError(f"[store] url: the database is in {found.encoding}; make it anew with ENCODING 'UTF8'")
     if found.number < OLDEST:
-        raise ConfigError(f"[store] url: PostgreSQL {found.version} is too old; 14 or later is needed")
+        raise ConfigError(f"[store] url: PostgreSQL {found.version} is too old; 13 or later is needed")
     if not (found.fsync and found.full_page_writes):
         what = "PostgreSQL runs with fsync or full_page_writes off: a crash may cost what it has taken."
         log.event("database_unsafe", logging.WARNING, what=what)
