@@ -9,6 +9,7 @@ from collections.abc import Awaitable, Callable, Collection, Coroutine, Mapping,
 from contextlib import AsyncExitStack
 from datetime import UTC, datetime
 from pathlib import Path
+from typing import TypeVar
 
 from mailforum import alike, log
 from mailforum.chores import Chores, Indexing
@@ -33,6 +34,8 @@ from mailforum.web import Pages, listen
 logger = logging.getLogger("mailforum")
 
 STOP = 10.0  # seconds that work under way may take when we stop, all of it together
+T = TypeVar("T")
+
 WAIT = 60.0  # seconds for which a database that cannot be reached is waited for at a start
 AGAIN = 1.0  # seconds between two tries
 
@@ -102,8 +105,8 @@ class Service:
         """Build from the inside out: what is started last is stopped first."""
         if isinstance(self.config.database, Path):
             self._held.append(self._stack.enter_context(alone(self.config.database)))
-        self.core = await self._open()
-        await self._count_start()
+        self.core = await self._patiently(self._open)
+        await self._patiently(self._count_start)
         await self._join()
         self.health = Health(self.core.db, self._clock, self.config, self.core.intake.room, self._parts)
         await self._listen_web(self.config.web.health, health_only=True)
@@ -114,12 +117,15 @@ class Service:
         log.event("ready", logging.INFO, roles=some, **{n: ",".join(at) or None for n, at in self.addresses.items()})
 
     async def _open(self) -> Core:
-        """Open the database. One on another host may be about to start, or to fail over: it is waited for."""
+        core = open_core(self.config, self._clock, reserve=self.config.store.reserve, served=True)
+        return await self._stack.enter_async_context(core)
+
+    async def _patiently(self, attempt: Callable[[], Awaitable[T]]) -> T:
+        """Try until the database lets us. One on another host may be about to start, or to fail over."""
         until, said = self._clock.monotonic() + WAIT, False
         while True:
             try:
-                core = open_core(self.config, self._clock, reserve=self.config.store.reserve, served=True)
-                return await self._stack.enter_async_context(core)
+                return await attempt()
             except Deferred as error:
                 if isinstance(self.config.database, Path) or self._clock.monotonic() > until:
                     raise
@@ -135,6 +141,7 @@ class Service:
         self.host = alike.host_of(self.core, self.roles)
         if self.host:
             await self._stack.enter_async_context(self.host)
+            self.core.ids.as_host(self.host.id)
             alike.warn(alike.marks_of(self.config), self.host)
 
     async def _start_deliver(self) -> None:
@@ -200,10 +207,13 @@ class Service:
 
     def _parts(self) -> Parts:
         return Parts(
+            roles=self.roles,
+            hosts=len(self.host.living) if self.host else None,
             clients=self.server.connections if self.server else None,
             connections=self.worker.connections if self.worker else None,
             relay_down=self.worker.down_for if self.worker else None,
             resting=self.worker.resting if self.worker else None,
+            in_hand=self.worker.in_hand if self.worker else None,
             digest_lag=self.chores.digest_lag if self.chores else None,
         )
 

@@ -156,7 +156,7 @@ class Indexing:
         try:
             if not await self._core.db.lead(CLOCK):
                 return 0
-            self._renewed = self._renewed or await self._renew()
+            await self._renew()
             return await search.index_some(self._core.db)
         except Deferred as error:
             logger.error("full-text search has to wait: %s", error.reason)
@@ -164,15 +164,18 @@ class Indexing:
             logger.exception("posts cannot be put into the index of full-text search")
         return None
 
-    async def _renew(self) -> bool:
-        """Have the index made anew if an older mailforum has made it by other rules.
+    async def _renew(self) -> None:
+        """Have the index made anew if an older mailforum has made it by other rules; later on as well, if it is on
+        another host and goes on doing so.
 
         Where an import was killed, merging is still left for later; that ends here.
         """
-        await self._core.db.write(lambda tx: index.merge_from(tx, index.MERGE), ())
-        if await self._core.db.read(search.is_old) and await self._core.db.write(search.renew):
+        db = self._core.db
+        if not self._renewed:
+            await db.write(lambda tx: index.merge_from(tx, index.MERGE), ())
+        if await db.peek(search.is_behind if self._renewed else search.is_old) and await db.write(search.renew):
             log.event("reindexing", why="the rules by which words are compared have changed")
-        return True
+        self._renewed = True
 
 
 async def _wait(event: asyncio.Event, seconds: float) -> None:

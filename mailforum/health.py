@@ -49,13 +49,16 @@ class Parts:
     """What the running parts say of themselves; None for those that are not this process's.
 
     Times are seconds. `digest_lag` is how long ago all digests that were due had been cut, which is
-    looked after three times a minute, by one process of all.
+    looked after three times a minute, by one process of all. `hosts` are all processes that serve.
     """
 
+    roles: tuple[str, ...] = ()
+    hosts: int | None = None
     clients: int | None = None
     connections: int | None = None
     relay_down: float | None = None
     resting: int | None = None
+    in_hand: int | None = None
     digest_lag: float | None = None
 
 
@@ -121,7 +124,19 @@ class Health:
         return ""
 
     async def status(self) -> str:
-        """Say in one line how we are. Raises MailforumError if the database does not answer."""
+        """Say in one line how we are. Raises MailforumError if the database, a file, does not answer.
+
+        One on a server is waited for: to be started again does not bring it back.
+        """
+        if isinstance(self._config.database, Path):
+            return await self._status()
+        try:
+            async with asyncio.timeout(PATIENCE):
+                return await self._status()
+        except (MailforumError, TimeoutError):
+            return "waiting for the database"
+
+    async def _status(self) -> str:
         await self._db.read(stats.alive)
         (numbers, _), parts = await self._numbers.get(), self._parts()
         text = f"{numbers.waiting} to be sent"
@@ -160,13 +175,16 @@ class Health:
         parts = self._parts()
         lag, down = parts.digest_lag, parts.relay_down
         found = [
+            (parts.hosts, one("hosts", "gauge", "Processes that serve this database", parts.hosts or 0)),
             (lag, one("digest_lag_seconds", "gauge", "How long ago all digests that were due had been cut", lag or 0)),
             (parts.clients, one("clients", "gauge", "Connections of clients that bring mail", parts.clients or 0)),
             (parts.connections, one("connections", "gauge", "Connections to the relay", parts.connections or 0)),
             (down, one("relay_down_seconds", "gauge", "For how long the relay has been down; 0: it is not", down or 0)),
+            (parts.in_hand, one("in_hand", "gauge", "Deliveries this process has in hand", parts.in_hand or 0)),
             (parts.resting, one("resting_destinations", "gauge", "Destinations left alone", parts.resting or 0)),
         ]
-        return [metric for value, metric in found if value is not None]
+        roles = by("roles", "gauge", "What this process does", "role", dict.fromkeys(parts.roles, 1))
+        return [roles, *(metric for value, metric in found if value is not None)]
 
     def _of_machine(self, size: int) -> list[Metric]:
         uptime, free = self._clock.monotonic() - self._started, shutil.disk_usage(self._config.folder).free

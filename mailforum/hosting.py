@@ -20,7 +20,7 @@ from dataclasses import dataclass
 
 from mailforum import __version__, log
 from mailforum.clock import Clock
-from mailforum.errors import Deferred
+from mailforum.errors import ConfigError, Deferred
 from mailforum.store import hosts
 from mailforum.store.claims import Claimant
 from mailforum.store.database import Database, Tx
@@ -141,6 +141,10 @@ class Host:
             if self._clock.monotonic() - self._cleared_at > FORGET:
                 self._cleared_at = self._clock.monotonic()
                 await self._db.write(hosts.forget, lists=())
+        except ConfigError as error:
+            if not self._newest:
+                raise
+            logger.error("this host cannot go on: %s", error)
         except Deferred as error:
             logger.error("the hosts cannot be looked after: %s", error.reason)
         except Exception:

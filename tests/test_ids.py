@@ -36,3 +36,12 @@ def test_no_id_is_given_twice_at_the_same_moment_and_none_after_a_restart() -> N
 
 def test_what_is_no_id_is_told_apart() -> None:
     assert not any(map(ids.is_id, ("", "48.3", "123", "<1@example.org>", "DC2ZFQ8X9MCB", "dc2zfq8x9mcu", "x" * 13)))
+
+
+def test_hosts_that_are_busy_in_the_same_moment_give_different_ids() -> None:
+    hosts = [ids.Ids(lambda: 1e9, 1234) for _ in range(3)]
+    for number, host in enumerate(hosts, 255):
+        host.as_host(number)
+    given = [host.new() for _ in range(4096) for host in hosts]
+    assert len(set(given)) == 3 * 4096
+    assert min(given) >= ids.first(1e9) and max(given) < ids.first(1e9 + 1 / 256)

@@ -82,6 +82,8 @@ async def test_a_process_has_the_parts_of_its_roles_and_speaks_of_no_others(tmp_
             await until(service, "/metrics", status=200, has=f"mailforum_{min(measured, default='deliveries')}")
             found = (await page(service, "/metrics"))[1]
             assert {name for name in every if f"\nmailforum_{name} " in found} == measured
+            assert "\nmailforum_hosts 1\n" in found
+            assert f'mailforum_roles{{role="{role}"}} 1\n' in found and found.count("mailforum_roles{") == 1
             assert (await page(service, "/leave/" + "a" * 26))[0] == 404  # that is for the role web, elsewhere
             service.reload(service.config)
 

@@ -259,9 +259,7 @@ def _repaired(args: argparse.Namespace, config: Config) -> Findings:
 @contextmanager
 def _nobody_serves(args: argparse.Namespace) -> Generator[None]:
     """Raise ConfigError where a process serves the database."""
-    from mailforum.store import hosts
-
-    if living := run_core(args, lambda core: core.db.read(hosts.living)):
+    if living := run_core(args, lambda core: core.db.read(lambda tx: hosts.serving(core, tx))):
         names = ", ".join(dict.fromkeys(one.name for one in living))
         raise ConfigError(f"{names} serves it; stop all that do (`mailforum hosts`)")
     yield
@@ -299,7 +297,7 @@ def _wrong(tx: Tx) -> Findings:
 
 
 def _database(core: Core, tx: Tx) -> Findings:
-    from mailforum.store import lists, queue
+    from mailforum.store import lists, queue, stats
 
     wrong = list(_wrong(tx))
     yield from wrong
@@ -308,7 +306,7 @@ def _database(core: Core, tx: Tx) -> Findings:
     for mlist in lists.every(tx):
         if not lists.in_charge(tx, mlist.id) and not core.site.admin:
             yield Finding("warning", f"{mlist.address}: nobody is in charge; `mailforum member add … --role owner`")
-    counts = queue.stats(tx)
+    counts = stats.states(tx)
     if counts["deferred"][0] or counts["failed"][0]:
         yield Finding("warning", f"queue: {counts['deferred'][0]} deferred, {counts['failed'][0]} failed (`queue ls`)")
     if paused := queue.paused(tx):

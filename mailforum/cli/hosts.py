@@ -14,6 +14,7 @@ from mailforum.errors import UsageError
 if TYPE_CHECKING:
     from mailforum.alike import Marks
     from mailforum.core import Core
+    from mailforum.store.database import Tx
     from mailforum.store.hosts import Living
     from mailforum.store.server import Settings
 
@@ -43,16 +44,27 @@ def show_hosts(args: argparse.Namespace) -> None:
 
         if isinstance(core.config.database, Path):
             raise UsageError("a database file is served by one process on its own machine; hosts go with PostgreSQL")
-        ours = marks_of(core.config)
-        return [_row(one, ours) for one in await core.db.read(hosts.living)]
+        ours, lease = marks_of(core.config), core.config.store.lease
+        return [_row(one, ours, lease) for one in await core.db.read(hosts.living)]
 
     rows = run_core(args, look)
     if not args.json:
         rows = [row | {"differs": ", ".join(row["differs"])} for row in rows]  # type: ignore[arg-type]
-    emit(args, rows, ("host", "id", "roles", "version", "since", "seen_seconds_ago", "differs"))
+    emit(args, rows, ("host", "id", "roles", "version", "since", "seen_seconds_ago", "state", "differs"))
 
 
-def _row(one: Living, ours: Marks) -> dict[str, object]:
+def serving(core: Core, tx: Tx) -> list[Living]:
+    """Return the processes that serve, without those that nobody has heard of for as long as a lease."""
+    from mailforum.store import hosts
+
+    return [one for one in hosts.living(tx) if _is_heard_of(one, core.config.store.lease)]
+
+
+def _is_heard_of(one: Living, lease: float) -> bool:
+    return one.now - one.seen_at <= lease
+
+
+def _row(one: Living, ours: Marks, lease: float) -> dict[str, object]:
     from mailforum import alike
 
     return {
@@ -63,6 +75,7 @@ def _row(one: Living, ours: Marks) -> dict[str, object]:
         "since": when(one.started_at),
         "seen": when(one.seen_at),
         "seen_seconds_ago": max(0, round(one.now - one.seen_at)),
+        "state": "serves" if _is_heard_of(one, lease) else "silent",
         "differs": [each.what for each in alike.differences(ours, alike.from_text(one.keys))],
     }
 
@@ -70,12 +83,12 @@ def _row(one: Living, ours: Marks) -> dict[str, object]:
 async def look_at_server(core: Core) -> list[Finding]:
     """Return what there is to say of the server, its clock, and the processes that serve."""
     from mailforum.alike import marks_of
-    from mailforum.store import hosts, server
+    from mailforum.store import server
 
     asked = core.clock.now()
     settings = await core.db.read(server.settings)
     answered = core.clock.now()
-    living = await core.db.read(hosts.living)
+    living = await core.db.read(lambda tx: serving(core, tx))
     skew = settings.now - (asked + answered) / 2
     found = [*_settings(settings), *_clock(skew, (answered - asked) / 2), *_places(settings, living)]
     return [*found, *_hosts(living, marks_of(core.config))]

@@ -317,15 +317,12 @@ def print_completion(args: argparse.Namespace) -> None:
 def back_up(args: argparse.Namespace) -> int:
     """Write a consistent copy of the database to a new file that only we may read; 1 if it is damaged."""
     path, config = Path(args.file), load_config(args)
-    if not isinstance(config.database, Path):
-        how = "its own tools make backups of it (pg_dump, pg_basebackup), `mailforum store copy` makes a file of it"
-        raise UsageError(f"the database is a PostgreSQL: {how}")
     try:
         os.close(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600))
     except FileExistsError:
         raise UsageError(f"{path} is there already; a backup overwrites nothing") from None
     try:
-        with progress("pages copied") as advance:
+        with progress("pages copied" if isinstance(config.database, Path) else "rows copied") as advance:
             wrong = run_core(args, lambda core: core.db.backup(path, core.clock.now(), advance))
     except BaseException:
         path.unlink(missing_ok=True)

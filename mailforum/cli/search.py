@@ -28,7 +28,7 @@ from mailforum.errors import Deferred, UsageError
 if TYPE_CHECKING:
     from mailforum.core import Core
     from mailforum.forum.search import Found, Hit
-    from mailforum.store.search import Query
+    from mailforum.store.match import Query
 
 _PHRASE = re.compile(r"(-?(?:[A-Za-z]++:)?)(.*)", re.DOTALL)
 AT_ONCE = 2000  # posts that a search puts into the index itself, where no server has done so

@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 import sys
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, NamedTuple
 
@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from mailforum.core import Core
     from mailforum.options import Config
     from mailforum.store.database import Tx
+    from mailforum.store.hosts import Living
     from mailforum.store.stats import Failing, Numbers, OfList
 
 MOST = 20  # lists and destinations that are named
@@ -42,20 +43,21 @@ def add(verbs: Commands) -> None:
 
 def show_stats(args: argparse.Namespace) -> None:
     """Print how many deliveries are in which state, and what those that wait wait for."""
-    row, domains, lists = read(args, _stats)
+    row, domains, lists, hosts = read(args, _stats)
     if args.json:
-        print(as_json(row | {"domains": domains, "lists": lists}))
+        print(as_json(row | {"domains": domains, "lists": lists} | ({"hosts": hosts} if hosts else {})))
         return
     show(args, row)
     for rows, columns in (
         (domains, ("domain", "waiting", "deferred", "oldest_seconds")),
         (lists, ("list", "waiting", "oldest_seconds")),
+        (hosts, ("host", "name", "in_hand")),
     ):
         if rows:
             print("", *table(rows, columns), sep="\n")
 
 
-def _stats(core: Core, tx: Tx) -> tuple[Row, list[Row], list[Row]]:
+def _stats(core: Core, tx: Tx) -> tuple[Row, list[Row], list[Row], list[Row]]:
     from mailforum.store import stats
 
     now, (numbers, waiting) = core.clock.now(), stats.look(tx)
@@ -77,7 +79,8 @@ def _stats(core: Core, tx: Tx) -> tuple[Row, list[Row], list[Row]]:
         {"list": one.address or None, "waiting": one.waiting, "oldest_seconds": _age(one.oldest, now)}
         for one in waiting[:MOST]
     ]
-    return row, domains, lists
+    hosts: list[Row] = [{"host": one.id, "name": one.name, "in_hand": one.in_hand} for one in stats.in_hand(tx)]
+    return row, domains, lists, hosts
 
 
 def _age(since: float | None, now: float) -> int | None:
@@ -88,13 +91,17 @@ def _age(since: float | None, now: float) -> int | None:
 
 
 class Picture(NamedTuple):
-    """How everything stands at one moment. `counted` is what the server counts, None if it cannot be asked."""
+    """How everything stands at one moment. `counted` is what the server counts, None if it cannot be asked.
+
+    `hosts` are the processes that serve, where these are several and `counted` is of one of them.
+    """
 
     at: float
     numbers: Numbers
     lists: list[OfList]
     failing: list[Failing]
     counted: Mapping[str, float] | None
+    hosts: Sequence[Living] = ()
 
 
 def show_top(args: argparse.Namespace) -> None:
@@ -111,16 +118,17 @@ async def _look(core: Core) -> Picture:
     """Look at the queue, and ask the server for its counters."""
     import asyncio
 
-    from mailforum.store import stats
+    from mailforum.store import hosts, stats
 
-    now = core.clock.now()
-
-    def unit(tx: Tx) -> tuple[Numbers, list[OfList], list[Failing]]:
-        numbers, waiting = stats.look(tx)
-        return numbers, waiting[:MOST], stats.failing(tx, now - RECENT)[:MOST]
-
+    now, several = core.clock.now(), not core.config.store.url.file
     counted = await asyncio.to_thread(_counters, core.config)
-    return Picture(now, *await core.db.read(unit), counted)
+
+    def unit(tx: Tx) -> Picture:
+        numbers, waiting = stats.look(tx)
+        failing = stats.failing(tx, now - RECENT)[:MOST]
+        return Picture(now, numbers, waiting[:MOST], failing, counted, hosts.living(tx) if several else ())
+
+    return await core.db.read(unit)
 
 
 def _counters(config: Config) -> dict[str, float] | None:
@@ -128,7 +136,7 @@ def _counters(config: Config) -> dict[str, float] | None:
     import http.client
     import re
 
-    for address in config.web.listen:
+    for address in (*config.web.health, *config.web.listen):
         host = {"0.0.0.0": "127.0.0.1", "::": "::1"}.get(address.host, address.host)  # noqa: S104
         connection = http.client.HTTPConnection(host, address.port, timeout=1)
         try:
@@ -150,6 +158,8 @@ def draw(domain: str, now: Picture, before: Picture | None, width: int = 100) ->
     yield f"  queue   {_queue(now)}"
     yield f"  rates   {_rates(now, before)}"
     yield f"  server  {_server(now.counted)}"
+    if now.hosts:
+        yield "  hosts   " + ", ".join(f"{one.name} ({' '.join(one.roles)})" for one in now.hosts)
     yield f"  beside  {_beside(now.numbers)}"
     lists: list[Row] = [
         {"busiest_lists": one.address or "(the site)", "waiting": one.waiting, "oldest": _span(now.at - one.oldest)}
@@ -205,11 +215,12 @@ def _rates(now: Picture, before: Picture | None) -> str:
 
 def _server(counted: Mapping[str, float] | None) -> str:
     if counted is None:
-        return "cannot be asked: it does not run, or [web] listen is empty"
+        return "cannot be asked: none runs here, or [web] listen and health are empty"
     down = counted.get("relay_down_seconds", 0)
     relay = f"the relay is down for {_span(down)}" if down else "the relay takes mail"
     return (
         f"up for {_span(counted.get('uptime_seconds', 0))}, {relay}; "
+        f"{counted.get('in_hand', 0):,.0f} in hand, "
         f"{counted.get('connections', 0):.0f} connections out, {counted.get('clients', 0):.0f} in"
     )
 

@@ -5,15 +5,19 @@ Where hosts share it, what is taken is claimed, and what is not sent in spite of
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Callable, Iterable, Mapping
 from typing import Protocol
 
+from mailforum import log
 from mailforum.errors import Deferred
 from mailforum.hosting import Host
 from mailforum.store import claims, queue
 from mailforum.store.database import Database, Tx
 from mailforum.store.queue import LANES, Part, Run, Taken
 from mailforum.units import Place
+
+logger = logging.getLogger("mailforum")
 
 BEGIN_AGAIN = 2.0  # seconds after which hosts look from the beginning, for what others have let go
 
@@ -31,6 +35,10 @@ class Source(Protocol):
 
     @property
     def places(self) -> tuple[Place, ...]: ...
+
+    async def recovered(self) -> bool:
+        """Name what an earlier process may have sent; False if the database does not let us yet."""
+        ...
 
     def renewed(self) -> bool:
         """Say whether we have become another host, or none, since this was asked last: nothing in hand is ours."""
@@ -72,6 +80,17 @@ class Alone:
         self._db = db
         self.part = part
 
+    async def recovered(self) -> bool:
+        try:
+            for delivery in await self._db.read(lambda tx: queue.in_flight(tx, self.part)):
+                log.uncertain(mail=delivery.mail, delivery=delivery.id, mailing=delivery.mailing_id, rcpt=delivery.rcpt)
+            # Only now: a kill in between must not leave them without a line.
+            await self._db.write(lambda tx: queue.land(tx, self.part), ())
+        except Deferred as error:
+            logger.error("the queue cannot be read: %s", error.reason)
+            return False
+        return True
+
     def renewed(self) -> bool:
         return False
 
@@ -111,6 +130,9 @@ class Shared:
     @property
     def places(self) -> tuple[Place, ...]:
         return self._host.places
+
+    async def recovered(self) -> bool:
+        return True  # hosts that come and go see to that (store/hosts.py)
 
     def renewed(self) -> bool:
         if self._host.id == self.part.index:

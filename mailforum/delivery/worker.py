@@ -95,7 +95,7 @@ class Worker:
 
     async def run(self) -> None:
         """Send until `stop` is called. Starts with what an earlier process may have sent."""
-        while not self._stopping and not await self._recovered():
+        while not self._stopping and not await self._source.recovered():
             await self._clock.sleep(LOOK)
         self._db.on_commit(self.look)
         fanning = [asyncio.create_task(self._fan_out())] if self._source.part.index == 0 else []
@@ -106,19 +106,6 @@ class Worker:
         await asyncio.gather(*fanning, *self._lanes, return_exceptions=True)
         self._hand.take_back()
         self._jobs.close()
-
-    async def _recovered(self) -> bool:
-        """Name what an earlier process may have sent; False if the database does not let us yet."""
-        try:
-            part = self._source.part
-            for delivery in await self._db.read(lambda tx: queue.in_flight(tx, part)):
-                log.uncertain(mail=delivery.mail, delivery=delivery.id, mailing=delivery.mailing_id, rcpt=delivery.rcpt)
-            # Only now: a kill in between must not leave them without a line.
-            await self._db.write(lambda tx: queue.land(tx, part), ())
-        except Deferred as error:
-            logger.error("the queue cannot be read: %s", error.reason)
-            return False
-        return True
 
     def _look_around(self) -> None:
         """Time has passed: who stood aside may go now, and where all connections are busy more are opened."""
@@ -146,6 +133,11 @@ class Worker:
     def down_for(self) -> float:
         """For how many seconds the relay has taken nothing, being down or refusing all; 0: it takes mail."""
         return self._clock.monotonic() - self._down_at if self._down_at is not None else 0.0
+
+    @property
+    def in_hand(self) -> int:
+        """How many deliveries are taken in hand and not sent yet."""
+        return self._hand.size + self._hand.under_way
 
     @property
     def resting(self) -> int:

@@ -19,7 +19,7 @@ from datetime import date
 
 from mailforum.errors import UsageError
 from mailforum.mail import fold
-from mailforum.store.search import Query, Term
+from mailforum.store.match import Query, Term
 
 MAX_LENGTH = 1000  # characters
 MAX_TOKENS = 40

@@ -24,15 +24,16 @@ from mailforum.mail.snippet import Snippet
 from mailforum.model import MailingList, Post
 from mailforum.store import posts, search, upkeep
 from mailforum.store.database import Database, Tx
-from mailforum.store.search import Query, Words
+from mailforum.store.match import EACH, WITH_FILE, Query
+from mailforum.store.search import Words
 
 # To be raised whenever `words_of` returns something else for any mail: the index is then made anew, as what is in
 # it can only be taken out with the very same tokens. Unicode's tables come with Python.
 RULES = f"1 {unicodedata.unidata_version}"
-NONE = Words("", "", "", search.EACH)
+NONE = Words("", "", "", EACH)
 MAX_READ = 2 * 1024**2  # bytes of a post that are read: the names of files behind them are not found
 MAX_TEXT = 200_000  # characters of a post that can be found
-STEP_BYTES = 4 * 1024**2
+STEP_BYTES = 512 * 1024  # nobody waits for the words of posts, but others wait until they are written
 _SHOWN = 512 * 1024  # bytes of a post in which a snippet is looked for
 _SHORT = 10  # lines: a longer signature is none
 _WHOLE_QUOTES = 1_000_000
@@ -79,9 +80,9 @@ def _words(msg: Message, parts: tuple[Part, ...] | None) -> Words:
     try:
         found = _body(msg, parts)
         text, files = _own(msg, found.text[:MAX_TEXT]), [attached.filename for attached in found.attachments]
-        flags = [search.EACH, *([search.WITH_FILE] if files else [])]
+        flags = [EACH, *([WITH_FILE] if files else [])]
     except Exception:
-        text, files, flags = "", [], [search.EACH]
+        text, files, flags = "", [], [EACH]
     author = f"{msg.author.name} {msg.author.address}" if msg.author else msg.text("From")
     return Words(
         fold.fold(subjects.base(msg.subject)),
@@ -118,7 +119,7 @@ async def index_some(db: Database) -> int:
     if not await db.peek(search.is_waiting):
         return 0
     found = await db.read(_next_words)
-    return await db.write(found.add)
+    return await db.write(found.add, ())
 
 
 async def catch_up(db: Database, most: int) -> int:
@@ -143,6 +144,7 @@ class _Next(NamedTuple):
 
     def add(self, tx: Tx) -> int:
         """Put them in, unless a text may have been forgotten meanwhile; return how many."""
+        search.hold(tx)
         return add(tx, self.words) if upkeep.forgotten(tx) == self.forgotten else 0
 
 
@@ -163,7 +165,7 @@ def _words_of_post(tx: Tx, post_id: int) -> Words:
 
 def add(tx: Tx, found: Mapping[int, Words]) -> int:
     """Put posts (ids) into the index; return how many. None if other rules made it: they wait until it is made anew."""
-    if is_old(tx):
+    if search.hold(tx) not in ("", RULES):
         return 0
     search.set_rules(tx, RULES)
     return search.add(tx, found)
@@ -174,9 +176,18 @@ def is_old(tx: Tx) -> bool:
     return search.rules(tx) not in ("", RULES)
 
 
+def is_behind(tx: Tx) -> bool:
+    """Say whether it was made by older rules than ours, as by a host that has not been upgraded yet."""
+    return is_old(tx) and _version(search.rules(tx)) < _version(RULES)
+
+
+def _version(rules: str) -> list[int]:
+    return [int(number) for number in re.findall(r"\d+", rules)]
+
+
 def renew(tx: Tx) -> bool:
     """Have the index made anew if it was made by other rules than ours; say whether that was so."""
-    old = is_old(tx)
+    old = search.hold(tx) not in ("", RULES)
     if old:
         search.start_anew(tx, RULES)
     return old
@@ -184,8 +195,12 @@ def renew(tx: Tx) -> bool:
 
 def forget(tx: Tx, ids: Iterable[int]) -> None:
     """Take posts (ids) out of the index before their text changes, or they go."""
-    renew(tx)
-    search.remove(tx, _words_of(tx, search.indexed(tx, ids)))
+    if search.knows_words(tx):
+        search.hold(tx)
+        search.remove(tx, dict.fromkeys(search.indexed(tx, ids)))
+    else:
+        renew(tx)
+        search.remove(tx, _words_of(tx, search.indexed(tx, ids)))
 
 
 def forget_some(tx: Tx, list_id: int) -> bool:

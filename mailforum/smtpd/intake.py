@@ -78,7 +78,7 @@ class Intake:
             msgid = msg.message_id
             _log_received(envelope, msg, raw)
             await _read(_refuse_unreadable, msg, len(raw))
-            digest = _digest(envelope, raw) if await self.db.peek(store.keeps_aside) else b""
+            digest = await _read(partial(_digest, envelope), raw, len(raw))
             about = dispatch.decides_about(envelope.routes, msg)
             outcomes = await self.db.write(partial(self._handle_all, envelope, msg, raw, digest), about)
         except Deferred:
@@ -97,8 +97,7 @@ class Intake:
         now = self.clock.now()
         mails = [Incoming(self.site, envelope, way, msg, raw, now) for way in envelope.routes]
         outcomes = tuple(_handle(tx, mail) for mail in mails)
-        if digest:
-            store.unshunt_digest(tx, digest)
+        store.unshunt_digest(tx, digest)
         if not envelope.lmtp and any(outcome.code == 250 for outcome in outcomes):
             outcomes = tuple(_told_by_mail(tx, mail, outcome) for mail, outcome in zip(mails, outcomes, strict=True))
         for mail, outcome in zip(mails, outcomes, strict=True):

@@ -59,7 +59,7 @@ def take(
     taken = queue.begin_taking(tx)
     claims = _Claims(tx, taken, who, dict(progress.reached), elsewhere)
     free = {"now": now, "living": json.dumps(who.living), "newest": who.newest}
-    oldest = runs = _runs(tx, "queue.free_runs", free | {"since": progress.since, "runs": STEPS})
+    oldest = runs = _runs(tx, "queue.free_runs", free | {"since": progress.since, "runs": min(STEPS, want)})
     turn = max(TURN, want // 5)
     while runs and len(taken.due) < want and claims.seen < want * MOST:
         runs = claims.turns(runs, turn, want - len(taken.due))

@@ -59,6 +59,12 @@ class Start:
     copied_at: float | None
 
 
+def closed(tx: Tx) -> str | None:
+    """Return why nobody may work with this database: it was moved elsewhere, or is a copy that is not whole."""
+    row = tx.one("fence.closed")
+    return row["closed"] if row else None
+
+
 def start(tx: Tx, beside: int | None, *, many_hosts: bool = False) -> Start:
     """Count a start; `beside` is what the marker says. To be written into the marker afterwards.
 

@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from typing import NamedTuple
 
 from mailforum import log
+from mailforum.errors import ConfigError
 from mailforum.store import queue
 from mailforum.store.database import Tx
 
@@ -46,8 +47,13 @@ def register(tx: Tx, name: str, roles: Sequence[str], version: str, keys: str) -
     """Become a host; return its id.
 
     To be written as a decision about anything: so hosts come one after the other, and who sees one has seen
-    all with smaller ids (`queue.Claimant.newest`).
+    all with smaller ids (`queue.Claimant.newest`). Raises ConfigError when the schema has become one that
+    this program does not know: a migration either sees the host, or was done before.
     """
+    tx.one("host.wait_for_schema")
+    row = tx.one("host.schema")
+    if row and row["runs_with"] > row["knows"]:
+        raise ConfigError(f"the database was made by a newer mailforum (schema {row['number']}); please upgrade")
     _name_what_was_under_way(tx)
     return tx.insert("host.register", name=name, roles=",".join(roles), version=version, keys=keys)
 

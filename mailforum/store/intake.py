@@ -195,4 +195,4 @@ def keeps_aside(tx: Tx) -> bool:
 
 def unshunt_digest(tx: Tx, digest: bytes) -> None:
     """Let go of a mail kept aside that has now been handled after all."""
-    tx.run("intake.unshunt_digest", digest=digest)
+    tx.put("intake.unshunt_digest", digest=digest)

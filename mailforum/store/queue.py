@@ -2,8 +2,7 @@
 
 A delivery is queued, then taken in hand by a worker, then settled: sent, failed, or deferred with the
 time of its next attempt. What is in hand only the worker knows (with several hosts it is written down: claims.py);
-what may be on its way is written down before it is (`settle`), and `in_flight` at start-up returns what a crash
-left there.
+what may be on its way is written down before it is (`settle`), and `in_flight` returns what a crash left there.
 
 Deliveries of one mailing that are due at the same time are a *run*; runs take turns.
 """
@@ -398,11 +397,3 @@ def paused(tx: Tx) -> int:
 def drop(tx: Tx, now: float, delivery_id: int) -> bool:
     """Give up a delivery that waits; say whether there was one."""
     return tx.run("queue.drop", id=delivery_id, now=now) > 0
-
-
-def stats(tx: Tx) -> dict[str, tuple[int, float | None]]:
-    """Return for every state how many deliveries are in it and when the oldest was queued."""
-    counts: dict[str, tuple[int, float | None]] = {state.value: (0, None) for state in State}
-    for row in tx.all("queue.stats"):
-        counts[row["state"]] = (row["deliveries"], row["oldest"])
-    return counts

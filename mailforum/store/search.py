@@ -1,4 +1,6 @@
-"""The full-text index: FTS5, which keeps tokens and no text.
+"""The full-text index: it keeps tokens and no text.
+
+In SQLite it is FTS5, in PostgreSQL a tsvector for each post, made of our tokens alone (docs/decisions/0015 and 0020).
 
 An entry's number says of which list and of which day its post is: so what is asked of one list, or of some
 months, is one stretch of the index, and it is read from the newest on. That bounds every search: of a word
@@ -8,11 +10,16 @@ that a million posts have, the newest are looked at, and no others.
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
-from typing import Literal, NamedTuple
+from typing import NamedTuple
 
 from mailforum.store.database import Tx
+from mailforum.store.match import EACH as EACH
+from mailforum.store.match import WITH_FILE as WITH_FILE
+from mailforum.store.match import Query as Query
+from mailforum.store.match import Term as Term
+from mailforum.store.match import asked, lexemes
 
 DAY = 2**13  # entries of one day; if there are more posts, they count for the next
 LIST = 2**30  # entries of a list: 131,072 days
@@ -25,9 +32,7 @@ MERGE = 4  # FTS5's own
 # once, which is up to the whole index, and everybody who writes would wait.
 MERGE_LATE = 8
 
-# What stands in `files` beside the names of files; no word can be that.
-EACH = "\ue000"
-WITH_FILE = "\ue001"
+_BETWEEN = re.compile("[^0-9a-z\x80-\U0010ffff]+")
 
 
 class Words(NamedTuple):
@@ -37,29 +42,6 @@ class Words(NamedTuple):
     author: str
     text: str
     files: str
-
-
-class Term(NamedTuple):
-    """Tokens that must stand one behind the other, in one field or in any; with `prefix` the last may go on."""
-
-    tokens: tuple[str, ...]
-    prefix: bool = False
-    field: Literal["", "subject", "author"] = ""
-
-
-@dataclass(frozen=True, slots=True)
-class Query:
-    """What is looked for: one of each group in `every`, and none of `none`.
-
-    `since` and `until` are days since 1970, both included; `threads` are numbers of threads, any of them.
-    """
-
-    every: tuple[tuple[Term, ...], ...] = ()
-    none: tuple[Term, ...] = ()
-    since: int | None = None
-    until: int | None = None
-    threads: tuple[int, ...] = ()
-    attachment: bool | None = None
 
 
 class Ranked(NamedTuple):
@@ -97,12 +79,20 @@ def count_waiting(tx: Tx) -> int:
     return int(row["n"])
 
 
+def hold(tx: Tx) -> str:
+    """Have nobody else change the index, but for posts that are to wait, until this transaction ends; return by
+    which rules its tokens were made. To be called before anything is read that a change depends on."""
+    row = tx.one("search.hold")
+    return row["rules"] if row else ""
+
+
 def add(tx: Tx, words: Mapping[int, Words]) -> int:
-    """Put posts (ids) in, those of them that wait for it; return how many."""
+    """Put posts (ids) in, those of them that wait for it; return how many. The index is held (`hold`)."""
     rows = tx.all("search.still_waiting", ids=json.dumps(list(words)))  # in order: FTS5 is fast then
     for row in rows:
         entry = _free(tx, row["list_id"], int(row["date"] // 86400))
-        tx.run("search.add", entry=entry, **words[row["id"]]._asdict())
+        fields = words[row["id"]]._asdict()
+        tx.run("search.add", entry=entry, **{name: _BETWEEN.sub(" ", text).strip() for name, text in fields.items()})
         tx.run("search.mark", entry=entry, post_id=row["id"])
     return len(rows)
 
@@ -138,10 +128,18 @@ def indexed_of_list(tx: Tx, list_id: int) -> list[int]:
     return [row["post_id"] for row in tx.all("search.entries_of_list", first=first, last=first + LIST - 1, limit=SOME)]
 
 
-def remove(tx: Tx, words: Mapping[int, Words]) -> None:
-    """Take posts out. `words` are the very same that were put in: FTS5 does not know them."""
+def knows_words(tx: Tx) -> bool:
+    """Say whether a post can be taken out without saying which its words are. FTS5 does not know them."""
+    row = tx.one("search.knows_words")
+    assert row is not None
+    return bool(row["known"])
+
+
+def remove(tx: Tx, words: Mapping[int, Words | None]) -> None:
+    """Take posts out. `words` are the very same that were put in, or None where the index `knows_words`."""
     for row in tx.all("search.entries", ids=json.dumps(list(words))):
-        tx.run("search.remove", entry=row["entry"], **words[row["post_id"]]._asdict())
+        found = words[row["post_id"]]
+        tx.run("search.remove", entry=row["entry"], **(found._asdict() if found else {}))
         tx.run("search.unexpect", post_id=row["post_id"])
 
 
@@ -158,6 +156,7 @@ def set_rules(tx: Tx, rules: str) -> None:
 
 def start_anew(tx: Tx, rules: str) -> None:
     """Empty the index; all posts are to be put in, by other rules."""
+    hold(tx)
     for query in ("clear", "expect_none", "expect_all"):
         tx.run(f"search.{query}")
     set_rules(tx, rules)
@@ -170,11 +169,11 @@ def find(tx: Tx, list_id: int, query: Query, threads: Sequence[int] | None = Non
     name before one of the text; what is equally good, or cannot be told apart, stands by date, the newest first.
     """
     first, last = _stretch(list_id, query)
-    match = _match(query.every, query.none, query.attachment)
-    if threads is None:
-        found = _entries(tx, "newest", match=match, first=first, last=last)
+    words = asked(query.groups, query.without, list_id) if query.groups or query.without else {}
+    if threads is not None:
+        found = list(_among(tx, words, first, last, json.dumps(list(threads))))
     else:
-        found = list(_among(tx, match, first, last, json.dumps(list(threads))))
+        found = _entries(tx, "newest" if words else "newest_of_all", first=first, last=last, **words)
     ranked = Ranked(found[:WINDOW], more=len(found) > WINDOW)
     scores = {} if newest else _scores(tx, query, ranked)
     return ranked._replace(entries=sorted(ranked.entries, key=lambda entry: (scores.get(entry, 0.0), -entry)))
@@ -191,57 +190,52 @@ def _entries(tx: Tx, name: str, **params: object) -> list[int]:
     return [row["entry"] for row in tx.all(f"search.{name}", limit=WINDOW + 1, **params)]
 
 
-def _among(tx: Tx, match: str, first: int, last: int, threads: str) -> Iterator[int]:
+def _among(tx: Tx, words: dict[str, object], first: int, last: int, threads: str) -> Iterator[int]:
     """Yield what is found in some threads. Their posts are close together, mostly: each stretch on its own."""
     own = [row["entry"] for row in tx.all("search.of_threads", threads=threads) if first <= row["entry"] <= last]
+    if not words:
+        yield from own
+        return
     start = 0
     for end in range(1, len(own) + 1):
         if end == len(own) or own[end - 1] - own[end] > FAR:
             stretch = {"first": own[end - 1], "last": own[start]}
-            yield from _entries(tx, "newest_of_threads", match=match, threads=threads, **stretch)
+            yield from _entries(tx, "newest_of_threads", threads=threads, **words, **stretch)
             start = end
 
 
 def _scores(tx: Tx, query: Query, found: Ranked) -> dict[int, float]:
     """Return how well each entry fits, less being better; nothing where no word tells them apart."""
     entries = found.entries
-    telling = [group for group in query.every if all(_is_telling(tx, term) for term in group)]
+    if len(entries) < 2:
+        return {}
+    counts = {term: _rarest(tx, term) for group in query.every for term in group}
+    telling = [group for group in query.every if all(counts[term] <= COMMON for term in group)]
     if not telling and not found.more:
         telling = [group for group in query.every if any(term.prefix for term in group)]
-    if not telling or len(entries) < 2:
+    if not telling:
         return {}
-    rows = tx.all("search.scores", match=_match(telling), first=min(entries), last=max(entries), limit=4 * WINDOW)
-    return {row["entry"]: row["score"] for row in rows}
+    posts = {term: count if count <= COMMON else len(entries) for term, count in counts.items()}
+    terms = [[lexemes(term), posts[term]] for group in telling for term in group]
+    stretch = {"first": min(entries), "last": max(entries), "limit": 4 * WINDOW}
+    which = {"entries": json.dumps(entries), "terms": json.dumps(terms)}
+    return {row["entry"]: row["score"] for row in tx.all("search.scores", **asked(telling), **stretch, **which)}
 
 
-def _is_telling(tx: Tx, term: Term) -> bool:
-    """Say whether a term is so rare that counting it is worth while, and fast: one of its tokens is.
+def _rarest(tx: Tx, term: Term) -> int:
+    """Return how many posts have the rarest of a term's tokens: if that is more than COMMON, counting it is neither
+    worth while nor fast.
 
     The beginning of a word is not counted: FTS5 reads all that begins so, each time.
     """
     whole = term.tokens[: -1 if term.prefix else None]
-    return any(_count(tx, Term((token,), field=term.field)) <= COMMON for token in whole)
+    return min((_count(tx, Term((token,), field=term.field)) for token in whole), default=COMMON + 1)
 
 
 def _count(tx: Tx, term: Term) -> int:
-    row = tx.one("search.posts_with", match=_quoted(term), limit=COMMON + 1)
+    row = tx.one("search.posts_with", **asked([(term,)]), limit=COMMON + 1)
     assert row is not None
     return int(row["n"])
-
-
-def _match(every: Iterable[tuple[Term, ...]], none: Sequence[Term] = (), attachment: bool | None = None) -> str:
-    """Write a query for FTS5. Tokens have no quotes in them, and all are quoted: no word is a command."""
-    groups = [" OR ".join(map(_quoted, group)) for group in every]
-    without = list(map(_quoted, none))
-    if attachment is not None:
-        (groups if attachment else without).append(f'"{WITH_FILE}"')
-    text = " AND ".join(f"({group})" for group in groups) or f'"{EACH}"'
-    return f"({text}) NOT ({' OR '.join(without)})" if without else text
-
-
-def _quoted(term: Term) -> str:
-    field = f"{term.field} : " if term.field else ""
-    return f'{field}"{" ".join(term.tokens)}"{" *" if term.prefix else ""}'
 
 
 def posts(tx: Tx, entries: Sequence[int]) -> list[int]:

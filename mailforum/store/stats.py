@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from mailforum.model import State
 from mailforum.store import queue
 from mailforum.store.database import Tx
 
@@ -54,6 +55,15 @@ class OfDomain:
     waiting: int
     deferred: int
     oldest: float
+
+
+@dataclass(frozen=True, slots=True)
+class OfHost:
+    """What a host has in hand."""
+
+    id: int
+    name: str
+    in_hand: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -123,6 +133,19 @@ def by_domain(tx: Tx, limit: int) -> list[OfDomain]:
     """Return the destinations with the most that waits; looks at each delivery that does."""
     rows = tx.all("stats.domains", limit=limit)
     return [OfDomain(row["domain"], row["waiting"], row["deferred"], row["oldest"]) for row in rows]
+
+
+def states(tx: Tx) -> dict[str, tuple[int, float | None]]:
+    """Return for every state how many deliveries are in it and when the oldest was queued."""
+    counts: dict[str, tuple[int, float | None]] = {state.value: (0, None) for state in State}
+    for row in tx.all("stats.states"):
+        counts[row["state"]] = (row["deliveries"], row["oldest"])
+    return counts
+
+
+def in_hand(tx: Tx) -> list[OfHost]:
+    """Return how much each of several hosts has in hand; looks at each delivery that waits."""
+    return [OfHost(row["id"], row["name"], row["deliveries"]) for row in tx.all("stats.in_hand")]
 
 
 def failing(tx: Tx, since: float) -> list[Failing]:

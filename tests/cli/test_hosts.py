@@ -10,6 +10,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import psycopg
 import pytest
 
 from mailforum import alike, config
@@ -44,6 +45,12 @@ async def serving(forum: Forum, *roles: str) -> AsyncIterator[Service]:
         yield service
 
 
+def age_hosts(url: str, seconds: float) -> None:
+    """Have all hosts seem not to have been heard of for so long."""
+    with psycopg.connect(url) as connection:
+        connection.execute("UPDATE host SET seen_at = extract(epoch FROM clock_timestamp()) - %s", [seconds])
+
+
 async def rows(forum: Forum) -> list[dict[str, Any]]:
     return await asyncio.to_thread(forum.rows, "hosts")
 
@@ -68,6 +75,17 @@ async def test_who_serves_is_shown_with_roles_and_who_has_stopped_is_not(tmp_pat
         assert "serves it; stop all that do" in refused
     assert await rows(one) == []
     assert await found(one) == ["ok:      hosts: nobody serves"]
+
+
+async def test_a_host_that_was_killed_is_no_hindrance_when_its_lease_has_ended(tmp_path: Path, url: str) -> None:
+    one = host(tmp_path / "one", url, store_lease='"1h"')
+    async with serving(one) as service:
+        await asyncio.to_thread(age_hosts, url, 3599)
+        assert [row["state"] for row in await rows(one)] == ["serves"]
+        await asyncio.to_thread(age_hosts, url, 3601)
+        assert [row["state"] for row in await rows(one)] == ["silent"]
+        assert await found(one) == ["ok:      hosts: nobody serves"]
+        assert not service.failed
 
 
 async def test_what_hosts_do_not_have_the_same_is_named(

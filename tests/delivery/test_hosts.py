@@ -9,7 +9,7 @@ from typing import TypeVar
 
 import pytest
 
-from mailforum.store import claims
+from mailforum.store import claims, stats
 from mailforum.store.database import Database, Tx, Unit
 from mailforum.store.queue import LANES
 from mailforum.store.trouble import Unavailable
@@ -54,6 +54,27 @@ async def test_each_delivery_is_sent_by_one_of_them_and_both_do_their_part(tmp_p
         assert len({mail.connection for mail in sink.mails}) == 4
 
 
+async def test_who_begins_to_send_names_nothing_that_others_have_under_way(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    gate = Gate()
+    async with hosts(tmp_path, gate.sink, 2, delivery_connections="2") as (first, second):
+        with caplog.at_level(logging.INFO, "mailforum"):
+            await first.post(members(2))
+            first.start()
+            await until(lambda: gate.waiting == 2)
+            second.start()
+            await until(lambda: second.worker._source._began_at)  # type: ignore[attr-defined]  # it has looked
+            assert not events(caplog, "uncertain")
+            rows = await first.db.read(lambda tx: tx.all("queue.in_flight", first=0, last=2**40))
+            assert len(rows) == 2
+            in_hand = await first.db.read(stats.in_hand)
+            assert [(one.name, one.in_hand) for one in in_hand] == [("host0", 2), ("host1", 0)]
+            assert (first.worker.in_hand, second.worker.in_hand) == (2, 0)
+            gate.open.set()
+            await done(first)
+
+
 class Gate:
     """A relay that keeps each connection waiting at its first dot until it is opened."""
 
@@ -80,9 +101,10 @@ async def test_who_was_taken_for_dead_sends_nothing_more_than_what_was_under_way
             await stalled.forget()
             await other.host.beat()
             await other.host.beat()
+            other.start()
+            await until(lambda: gate.waiting == 6)
             gate.open.set()
             await until(lambda: events(caplog, "fenced"))
-            other.start()
             await done(other)
             assert stalled.host.id == 0
             named = {str(event["rcpt"]) for event in events(caplog, "uncertain")}

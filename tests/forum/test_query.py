@@ -2,8 +2,8 @@
 
 import contextlib
 import re
-import sqlite3
 import time
+from collections.abc import Iterator
 
 import pytest
 from hypothesis import given
@@ -12,7 +12,9 @@ from hypothesis import strategies as st
 from mailforum.errors import UsageError
 from mailforum.forum.query import MAX_LENGTH, parse
 from mailforum.store import search
-from mailforum.store.search import Query, Term
+from mailforum.store.database import Tx
+from mailforum.store.match import Query, Term
+from tests.support.stores import STORES, transaction
 
 
 def words(*texts: str, field: str = "") -> tuple[tuple[Term, ...], ...]:
@@ -78,11 +80,10 @@ def test_what_cannot_be_meant_is_said_in_one_sentence(text: str, said: str) -> N
         parse(text)
 
 
-@pytest.fixture(scope="module")
-def index() -> sqlite3.Connection:
-    connection = sqlite3.connect(":memory:")
-    connection.execute("CREATE VIRTUAL TABLE full_text USING fts5(subject, author, text, files, content='')")
-    return connection
+@pytest.fixture(scope="module", params=STORES)
+def tx(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Tx]:
+    with transaction(request.param, tmp_path_factory.mktemp(request.param)) as found:
+        yield found
 
 
 SOUP = st.lists(
@@ -94,14 +95,13 @@ SOUP = st.lists(
 
 
 @given(text=SOUP.map(" ".join) | st.text() | SOUP.map("".join))
-def test_nothing_that_is_typed_is_an_error_of_the_index(index: sqlite3.Connection, text: str) -> None:
+def test_nothing_that_is_typed_is_an_error_of_the_index(tx: Tx, text: str) -> None:
     try:
         wanted = parse(text)
     except UsageError as error:
         assert "\n" not in str(error) or "\n" in text
         return
-    match = search._match(wanted.every, wanted.none, wanted.attachment)
-    index.execute("SELECT rowid FROM full_text WHERE full_text MATCH ?", (match,)).fetchall()
+    assert search.find(tx, 1, wanted).entries == []
 
 
 def test_a_query_of_any_kind_is_read_at_once() -> None:

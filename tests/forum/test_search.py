@@ -6,7 +6,9 @@ import contextlib
 from collections.abc import AsyncIterator, Iterable
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
+import psycopg
 import pytest
 
 from mailforum.errors import Refused
@@ -21,7 +23,7 @@ from mailforum.store import lists
 from mailforum.store import search as index
 from mailforum.store.connection import connect
 from mailforum.store.database import Database, Tx
-from mailforum.store.sqlite import open_sqlite
+from mailforum.store.opening import is_server, open_database
 from tests.support.archive import letters
 from tests.support.clock import ShiftedClock
 
@@ -33,7 +35,7 @@ DAY = 86400.0
 class Forum:
     """A database with one list."""
 
-    path: Path
+    store: str
     db: Database
     mlist: MailingList
 
@@ -56,32 +58,51 @@ class Forum:
         mails = [Mail(str(number), raw) for number, raw in enumerate(raws)]
         await archive.take_in(self.db, self.mlist, mails, ShiftedClock())
 
+    def rows(self, name: str) -> list[tuple[Any, ...]]:
+        """Return what statements find that only tests need."""
+        if is_server(self.store):
+            with psycopg.connect(self.store) as server:
+                return server.execute(POSTGRES[name]).fetchall()
+        with contextlib.closing(connect(Path(self.store.removeprefix("sqlite:")))) as file:
+            *before, last = SQLITE[name].split(";")
+            for statement in before:
+                file.execute(statement)
+            return [tuple(row) for row in file.execute(last).fetchall()]
+
     def tokens(self) -> list[tuple[int, str, str, int]]:
         """Return all that is in the index: (post, word, field, where)."""
-        with contextlib.closing(connect(self.path)) as connection:
-            connection.execute("INSERT INTO full_text (full_text) VALUES ('integrity-check')")
-            connection.execute("CREATE VIRTUAL TABLE temp.word USING fts5vocab(main, full_text, instance)")
-            rows = connection.execute(
-                'SELECT post_id, term, col, "offset" FROM word LEFT JOIN indexed ON entry = doc ORDER BY 1, 2, 3, 4'
-            )
-            return [tuple(row) for row in rows]
+        return self.rows("tokens")
 
     def healthy(self) -> bool:
-        with contextlib.closing(connect(self.path)) as connection:
-            entries = {row[0] for row in connection.execute("SELECT entry FROM indexed WHERE entry NOT NULL")}
-            return entries == {row[0] for row in connection.execute("SELECT id FROM full_text_docsize")}
+        return self.rows("astray") == []
+
+
+SQLITE = {
+    "tokens": """INSERT INTO full_text (full_text) VALUES ('integrity-check');
+        CREATE VIRTUAL TABLE temp.word USING fts5vocab(main, full_text, instance);
+        SELECT post_id, term, col, "offset" FROM word LEFT JOIN indexed ON entry = doc ORDER BY 1, 2, 3, 4""",
+    "astray": """SELECT id FROM full_text_docsize WHERE id NOT IN (SELECT entry FROM indexed WHERE entry NOT NULL)
+        UNION SELECT entry FROM indexed WHERE entry NOT IN (SELECT id FROM full_text_docsize)""",
+    "lose": "DELETE FROM body WHERE post_id = 1",
+}
+POSTGRES = {
+    "tokens": """SELECT post_id, lexeme, weight, place
+        FROM full_text LEFT JOIN indexed USING (entry), unnest(words), unnest(positions, weights) AS at (place, weight)
+        ORDER BY post_id, lexeme COLLATE "C", weight, place""",
+    "astray": "SELECT entry FROM full_text FULL JOIN indexed USING (entry) WHERE words IS NULL OR post_id IS NULL",
+    "lose": "DELETE FROM body WHERE post_id = 1 RETURNING 1",
+}
 
 
 @pytest.fixture
-async def forum(tmp_path: Path) -> AsyncIterator[Forum]:
-    db = await open_sqlite(tmp_path / "test.db")
-    try:
-        list_id = await db.write(lambda tx: lists.add(tx, "pmo@lists.example.org", "", ListSettings(), NOW))
-        mlist = await db.read(lambda tx: lists.by_id(tx, list_id or 0))
-        assert mlist
-        yield Forum(tmp_path / "test.db", db, mlist)
-    finally:
-        await db.close()
+async def forum(store: str) -> AsyncIterator[Forum]:
+    db = await open_database(store)
+    list_id = await db.write(lambda tx: lists.add(tx, "pmo@lists.example.org", "", ListSettings(), NOW))
+    mlist = await db.read(lambda tx: lists.by_id(tx, list_id or 0))
+    assert mlist
+    forum = Forum(store, db, mlist)
+    yield forum
+    await forum.db.close()
 
 
 @pytest.mark.parametrize(
@@ -288,18 +309,14 @@ async def test_the_index_is_made_anew_where_words_are_folded_by_other_rules(
 async def test_a_kill_between_a_post_and_its_index_loses_nothing(forum: Forum) -> None:
     label = await forum.post("budget")
     await forum.db.close()  # nothing of it has been indexed
-    again = await open_sqlite(forum.path)
-    try:
-        assert await Forum(forum.path, again, forum.mlist).found("budget") == [label]
-    finally:
-        await again.close()
+    forum.db = await open_database(forum.store)
+    assert await forum.found("budget") == [label]
 
 
 async def test_a_post_whose_bytes_are_lost_stands_in_nobodys_way(forum: Forum) -> None:
     lost = await forum.post("budget", fields="Subject: lost")
     label = await forum.post("budget")
-    with contextlib.closing(connect(forum.path)) as connection:
-        connection.execute("DELETE FROM body WHERE post_id = 1")
+    forum.rows("lose")
     assert await forum.found("budget") == [label]
     assert await forum.found("since:2000") == [label, lost]
 

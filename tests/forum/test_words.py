@@ -9,7 +9,7 @@ import pytest
 
 from mailforum.forum import search
 from mailforum.mail import message, subject
-from mailforum.store.search import EACH, WITH_FILE
+from mailforum.store.match import EACH, WITH_FILE
 
 HTML = "<style>p {}</style><p>Caf&eacute; <b>au</b> lait</p><blockquote>quoted</blockquote><a href='http://x.example/'>link</a>"
 MAILS = {

@@ -25,7 +25,7 @@ from tests.support.stores import STORES, transaction
 from tests.support.threading import keep
 
 # How the driver sends a value (store/postgres), for each type that the server takes a parameter for.
-SENT = {16: 16, 17: 17, 20: 20, 23: 20, 701: 701, 25: 0, 114: 0}
+SENT = {16: 16, 17: 17, 20: 20, 23: 20, 701: 701, 25: 0, 114: 0, 3615: 0}
 PARAMETER = re.compile(r"%%|%\((\w+)\)s")
 
 

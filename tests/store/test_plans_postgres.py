@@ -30,6 +30,8 @@ SELECT 1 + thread % 20, thread, thread || '.' || n, above, above, 2, '<' || n ||
 FROM (SELECT n, 1 + (n - 1) % {THREADS} AS thread, CASE WHEN n > {THREADS} THEN n - {THREADS} END AS above
       FROM generate_series(1, {POSTS}) AS n) AS given;
 INSERT INTO body (post_id, raw) SELECT id, 'x' FROM post;
+INSERT INTO indexed (post_id, entry) SELECT id, CASE WHEN id % 100 > 0 THEN list_id * 1073741824 + id END FROM post;
+INSERT INTO full_text (entry, length, words) SELECT entry, 2, 'a:1 b:2' FROM indexed WHERE entry IS NOT NULL;
 INSERT INTO message_id (list_id, msgid, post_id) SELECT list_id, message_id, id FROM post;
 INSERT INTO message_id (list_id, msgid)
 SELECT 1 + n % 20, '<ghost' || n || '@example.org>' FROM generate_series(1, {THREADS}) AS n;
@@ -58,12 +60,12 @@ SET session_replication_role = origin;
 ANALYZE
 """
 LARGE = re.compile(
-    r"(attempt|body|bounce|delivery|event|failing|full_text|indexed|mailing|member|message_id|post|reference|seen|thread)"
+    r"(attempt|body|bounce|delivery|event|failing|full_text|indexed(?!_by)|mailing|member|message_id|post|reference|seen|thread)"
 )
 # What somebody asks for by hand, and once in a while: it may look at all of a table.
 BY_HAND = re.compile(
-    r"health\.|trace\.(mails_of_message_id|posts|bounces)|intake\.seen_count|list\.(counts|delete_posts)"
-    r"|bounce\.forget_failing|queue\.(of_state|stats|pause|resume|drop_paused|retry_all)|stats\.(waiting|finished|in_trouble|domains)"
+    r"health\.|search\.expect_(none|all)|trace\.(mails_of_message_id|posts|bounces)|intake\.seen_count|list\.(counts|delete_posts)"
+    r"|bounce\.forget_failing|queue\.(of_state|stats|pause|resume|drop_paused|retry_all)|stats\.(waiting|finished|in_trouble|domains|states|in_hand)"
 )
 # An index that holds only what is looked for is read as a whole: it is short.
 SHORT = re.compile(r"mailing_fanning|thread_merged|post_knot|delivery_(deferred|failed)|indexed_waiting")

@@ -253,6 +253,18 @@ async def test_one_host_leads_and_another_when_it_has_gone(url: str) -> None:
     await two.close()
 
 
+async def test_who_leads_and_stands_still_leads_no_more(url: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("mailforum.store.postgres.session.LEADS", 200)
+    one, two = await open_database(url), await open_database(url)
+    assert await one.lead("digests")
+    async with asyncio.timeout(10):
+        while not await two.lead("digests"):
+            await asyncio.sleep(0.02)
+    assert not await one.lead("digests")
+    await one.close()
+    await two.close()
+
+
 async def test_a_database_in_another_encoding_is_refused() -> None:
     with database_url() as url:
         server = cluster()

@@ -23,7 +23,7 @@ from mailforum.delivery.views import date_text
 from mailforum.forum import digests, order
 from mailforum.model import MailingList, Mode, Post, State
 from mailforum.settings import ListSettings
-from mailforum.store import lists, queue
+from mailforum.store import lists, stats
 from mailforum.store import posts as post_rows
 from mailforum.store.database import Tx
 
@@ -146,8 +146,8 @@ class Play:
         """Wait until everything has gone out."""
         deadline = time.monotonic() + PATIENCE
         while time.monotonic() < deadline:
-            stats = await self._core.db.read(queue.stats)
-            if not stats[State.QUEUED][0] and not stats[State.DEFERRED][0]:
+            states = await self._core.db.read(stats.states)
+            if not states[State.QUEUED][0] and not states[State.DEFERRED][0]:
                 return
             await asyncio.sleep(LOOK)
         raise NotArrived(f"there is still mail in the queue after {PATIENCE:.0f} seconds")

@@ -18,6 +18,7 @@ _SITE = 0x6D61696C_00000000  # what a list-less decision takes alone; + id: a li
 _JOB = 0x6D61696D_00000000  # + a hash of its name: a job that one process does
 MIGRATING = 0x6D61696E_00000000
 
+LEADS = 60_000  # ms; whoever leads asks whether it does more often than that
 LARGE = 4 * 1024**2  # bytes; libpq keeps the room for the largest value that it has sent
 
 # The server as well must soon notice that a host was cut off, or stands still in a transaction: others wait for
@@ -120,8 +121,15 @@ class Session:
                 self.simple("ROLLBACK")
 
     def lead(self, job: int) -> bool:
-        """Take a lock that is held until the session ends; False if another session has it."""
-        result = self.simple(f"SELECT pg_try_advisory_lock({_JOB + job})")
+        """Take a lock that is held until the session ends; False if another session has it.
+
+        It also ends, from version 14 on, when nothing was asked for so long (LEADS): of a host that stands still the
+        connection stays.
+        """
+        result = self.simple(
+            f"SELECT set_config(name, '{LEADS}', false) FROM pg_settings WHERE name = 'idle_session_timeout';"  # noqa: S608
+            f"SELECT pg_try_advisory_lock({_JOB + job})"
+        )
         return result.get_value(0, 0) == b"t"
 
     def close(self) -> None:

@@ -187,6 +187,3 @@ SELECT count(*) AS n FROM delivery WHERE done_at IS NULL AND due_at >= :paused
 
 -- name: backlog
 SELECT count(*) AS n FROM (SELECT 1 FROM delivery WHERE done_at IS NULL LIMIT :limit) AS waiting
-
--- name: stats
-SELECT state, count(*) AS deliveries, min(created_at) AS oldest FROM delivery GROUP BY state

@@ -37,3 +37,6 @@ FROM delivery WHERE done_at IS NULL GROUP BY 1 ORDER BY waiting DESC, domain LIM
 SELECT at, enhanced, reply, (SELECT lower(substr(rcpt, length(rtrim(rcpt, replace(rcpt, '@', ''))) + 1))
                              FROM delivery WHERE delivery.id = attempt.delivery_id) AS domain
 FROM attempt WHERE id > (SELECT coalesce(max(id), 0) FROM attempt) - :most AND at >= :since ORDER BY id
+
+-- name: states
+SELECT state, count(*) AS deliveries, min(created_at) AS oldest FROM delivery GROUP BY state

@@ -36,3 +36,16 @@ UPDATE thread SET last_label = (
     SELECT max(CAST(split_part(label, '.', 2) AS BIGINT)) FROM post
     WHERE post.list_id = thread.list_id AND label > thread.number || '.' AND label < thread.number || '/')
 WHERE id IN (SELECT value FROM number_each(:ids))
+
+-- name: unindexed
+SELECT 0 AS id, n || ' entries of full-text search are not those of the posts' AS what FROM (
+    SELECT (SELECT count(*) FROM full_text WHERE NOT EXISTS (SELECT FROM indexed WHERE indexed.entry = full_text.entry))
+         + (SELECT count(*) FROM indexed
+            WHERE entry IS NOT NULL AND NOT EXISTS (SELECT FROM full_text WHERE full_text.entry = indexed.entry)) AS n) AS found
+WHERE n > 0
+
+-- name: lost_words
+SELECT 0 AS id, 'full-text search has lost words of ' || n || ' posts' AS what FROM (
+    SELECT abs((SELECT count(entry) FROM indexed)
+             - (SELECT count(*) FROM full_text WHERE words @@ CAST(U&'''\E000''' AS TSQUERY))) AS n) AS found
+WHERE n > 0

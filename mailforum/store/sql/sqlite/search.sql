@@ -1,58 +1,19 @@
--- name: expect
-INSERT INTO indexed (post_id, entry) VALUES (:post_id, NULL) ON CONFLICT (post_id) DO NOTHING
-
--- name: waiting
-SELECT post_id, size FROM indexed JOIN post ON post.id = post_id
-WHERE entry IS NULL ORDER BY post_id DESC LIMIT :limit
-
--- name: any_waiting
-SELECT post_id FROM indexed WHERE entry IS NULL LIMIT 1
-
--- name: count_waiting
-SELECT count(*) AS n FROM indexed WHERE entry IS NULL
-
--- name: still_waiting
-SELECT post.id, post.list_id, post.date FROM number_each(:ids) AS given
-JOIN indexed ON indexed.post_id = given.value AND entry IS NULL JOIN post ON post.id = indexed.post_id
-ORDER BY post.list_id, post.date, post.id
-
--- name: last
-SELECT max(entry) AS entry FROM indexed WHERE entry BETWEEN :first AND :last
-
 -- name: add
 INSERT INTO full_text (rowid, subject, author, text, files) VALUES (:entry, :subject, :author, :text, :files)
-
--- name: mark
-UPDATE indexed SET entry = :entry WHERE post_id = :post_id
-
--- name: entries
-SELECT post_id, entry FROM indexed
-WHERE post_id IN (SELECT value FROM number_each(:ids)) AND entry IS NOT NULL ORDER BY entry
-
--- name: entries_of_list
-SELECT post_id FROM indexed WHERE entry BETWEEN :first AND :last ORDER BY entry LIMIT :limit
 
 -- name: remove
 INSERT INTO full_text (full_text, rowid, subject, author, text, files)
 VALUES ('delete', :entry, :subject, :author, :text, :files)
 
--- name: unexpect
-DELETE FROM indexed WHERE post_id = :post_id
-
--- name: rules
-SELECT rules FROM indexed_by
-
--- name: set_rules
-UPDATE indexed_by SET rules = :rules WHERE rules <> :rules
-
 -- name: clear
 INSERT INTO full_text (full_text) VALUES ('delete-all')
 
--- name: expect_none
-DELETE FROM indexed
+-- name: hold
+-- Whoever writes is alone.
+SELECT rules FROM indexed_by
 
--- name: expect_all
-INSERT INTO indexed (post_id, entry) SELECT id, NULL FROM post
+-- name: knows_words
+SELECT FALSE AS known
 
 -- name: newest
 SELECT rowid AS entry FROM full_text
@@ -65,19 +26,12 @@ WHERE full_text MATCH :match AND rowid BETWEEN :first AND :last
                  WHERE post.thread_id IN (SELECT value FROM number_each(:threads)))
 ORDER BY rowid DESC LIMIT :limit
 
--- name: of_threads
-SELECT entry FROM post JOIN indexed ON indexed.post_id = post.id
-WHERE post.thread_id IN (SELECT value FROM number_each(:threads)) AND entry IS NOT NULL ORDER BY entry DESC
-
 -- name: posts_with
 SELECT count(*) AS n FROM (SELECT 1 FROM full_text WHERE full_text MATCH :match LIMIT :limit)
 
 -- name: scores
 SELECT rowid AS entry, bm25(full_text, 6.0, 3.0, 1.0, 2.0) AS score FROM full_text
 WHERE full_text MATCH :match AND rowid BETWEEN :first AND :last ORDER BY rowid DESC LIMIT :limit
-
--- name: posts
-SELECT entry, post_id FROM indexed WHERE entry IN (SELECT value FROM number_each(:entries))
 
 -- name: merge_from
 INSERT INTO full_text (full_text, rank) VALUES ('automerge', :parts)

@@ -249,7 +249,7 @@ CREATE TABLE delivery (
     claim BIGINT NOT NULL DEFAULT 0
 ) WITH (fillfactor = 50, autovacuum_vacuum_scale_factor = 0.02, autovacuum_analyze_scale_factor = 0.02);
 CREATE INDEX delivery_pending ON delivery (due_at, mailing_id, id) WHERE done_at IS NULL;
-CREATE INDEX delivery_mailing ON delivery (mailing_id);
+CREATE INDEX delivery_mailing ON delivery (mailing_id, id);
 CREATE INDEX delivery_deferred ON delivery (created_at) WHERE state = 'deferred';
 CREATE INDEX delivery_failed ON delivery (done_at) WHERE state = 'failed';
 
@@ -385,8 +385,70 @@ CREATE TABLE indexed (
     post_id BIGINT PRIMARY KEY REFERENCES post ON DELETE CASCADE,
     entry BIGINT UNIQUE
 );
+CREATE INDEX indexed_waiting ON indexed (post_id) WHERE entry IS NULL;
 CREATE TABLE indexed_by (rules TEXT COLLATE "C" NOT NULL);
 INSERT INTO indexed_by (rules) VALUES ('');
+
+-- Full-text search (docs/decisions/0020-search-on-postgresql.md): our tokens as lexemes, and where they stand. Of the
+-- lexemes no statistics are kept: what is looked for is to be looked up in the index, also if most posts have it.
+CREATE TABLE full_text (
+    entry BIGINT PRIMARY KEY,
+    length BIGINT NOT NULL,                 -- tokens
+    words TSVECTOR NOT NULL,
+    whole TEXT COLLATE "C"                  -- all tokens in their order, where a tsvector has no room for all places
+);
+ALTER TABLE full_text ALTER COLUMN words SET STATISTICS 0;
+CREATE INDEX full_text_words ON full_text USING gin (words) WITH (gin_pending_list_limit = 1024);
+
+-- Tokens as a tsvector reads them, each with its place. The longest that it takes has 2,046 bytes.
+CREATE FUNCTION placed(tokens TEXT[], before BIGINT, weight TEXT, mark TEXT) RETURNS TEXT
+LANGUAGE sql IMMUTABLE PARALLEL SAFE AS $$
+SELECT string_agg('''' || mark || left(token, 500) || ''':' || before + place || weight, ' ')
+FROM unnest(tokens) WITH ORDINALITY AS given (token, place)
+$$;
+
+-- What stands in full_text for a post. The words of subject and author stand there a second time with a mark (see
+-- store/match.py), so that those who ask for a field are answered by the index. No phrase goes from one field to the
+-- next. A tsvector has room for one megabyte, for 16,382 places, and for 255 of one word.
+CREATE FUNCTION searched(subject TEXT, author TEXT, files TEXT, body TEXT, OUT length BIGINT, OUT words TSVECTOR, OUT whole TEXT)
+LANGUAGE plpgsql IMMUTABLE PARALLEL SAFE AS $$
+DECLARE
+    subjects TEXT[] := string_to_array(subject, ' ');
+    authors TEXT[] := string_to_array(author, ' ');
+    names TEXT[] := string_to_array(files, ' ');
+    texts TEXT[] := string_to_array(body, ' ');
+    second BIGINT := cardinality(subjects) + 1;
+    third BIGINT := second + cardinality(authors) + 1;
+    fourth BIGINT := third + cardinality(names) + 1;
+BEGIN
+    length := fourth + cardinality(texts) - 3;
+    WHILE words IS NULL LOOP
+        BEGIN
+            words := concat_ws(' ',
+                placed(subjects, 0, 'A', ''), placed(subjects, 0, 'A', U&'\E010'),
+                placed(authors, second, 'B', ''), placed(authors, second, 'B', U&'\E011'),
+                placed(names, third, 'C', ''), placed(texts, fourth, 'D', ''));
+        EXCEPTION WHEN program_limit_exceeded THEN
+            subjects := subjects[:cardinality(subjects) / 2 + 1];
+            authors := authors[:cardinality(authors) / 2 + 1];
+            names := names[cardinality(names) / 2 + 1:];
+            texts := texts[:cardinality(texts) / 2];
+        END;
+    END LOOP;
+    IF length > 16000 OR length > 255 AND EXISTS (SELECT FROM unnest(words) AS word WHERE cardinality(word.positions) > 255) THEN
+        whole := concat(' ', subject, E' \n ', U&'\E010' || replace(subject, ' ', U&' \E010'), E' \n ', author, E' \n ',
+            U&'\E011' || replace(author, ' ', U&' \E011'), E' \n ', files, E' \n ', body, ' ');
+    END IF;
+END
+$$;
+
+-- Whether a text of words has one of each group (JSON: a list of lists) and none of some.
+CREATE FUNCTION has_words(whole TEXT, groups TEXT, without TEXT) RETURNS BOOLEAN LANGUAGE sql IMMUTABLE PARALLEL SAFE AS $$
+SELECT NOT EXISTS (
+    SELECT FROM json_array_elements(CAST(groups AS JSON)) AS one
+    WHERE NOT EXISTS (SELECT FROM json_array_elements_text(one.value) AS word WHERE position(word.value IN whole) > 0))
+AND NOT EXISTS (SELECT FROM json_array_elements_text(CAST(without AS JSON)) AS word WHERE position(word.value IN whole) > 0)
+$$;
 
 -- The processes that serve. Times are those of this database's clock. Who was not seen for a while is deleted by any
 -- other; with that, its claims are none any more.
