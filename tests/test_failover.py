@@ -127,14 +127,14 @@ async def test_postgres_ends_in_every_way_and_nothing_is_lost_or_sent_twice(tmp_
     async with play(tmp_path, database.url(database.create())) as game:
         writing = [asyncio.create_task(game.author(seed).write(game.stop)) for seed in range(2)]
         for times, how in enumerate(ways, 1):
-            await game.sent(60)
+            await game.sent(25)
             await asyncio.to_thread(database.end, how)
             refused = game.server.log.count("code=451")
             await game.server.logged("code=451", refused + 2)  # senders hear it
             assert game.server.process
             assert game.server.process.returncode is None
             await asyncio.to_thread(database.begin)
-            await game.sent(60)
+            await game.sent(25)
             assert game.server.log.count("event=ready") == 1, f"it was started again the {times}th time"
         await game.come_to_rest(*writing)
         game.check()
@@ -173,13 +173,13 @@ class LosingWay(Way):
 @pytest.mark.timeout(180)
 async def test_a_commit_whose_answer_is_lost_is_neither_lost_nor_made_twice(tmp_path: Path, database: Failing) -> None:
     url = database.url(database.create())
-    way = LosingWay(url, random.Random(5), 0.05)
+    way = LosingWay(url, random.Random(5), 0.1)
     await way.open()
     try:
         async with play(tmp_path, url, way.url) as game:
             writing = asyncio.create_task(game.author(3).write(game.stop))
             async with asyncio.timeout(60):
-                while way.lost < 40:
+                while way.lost < 12:
                     await asyncio.sleep(0.05)
             way.share = 0.0
             await game.come_to_rest(writing)
