@@ -3,7 +3,7 @@ PYTHON ?= python3
 VENV ?= .venv
 BIN := $(VENV)/bin
 
-.PHONY: help run test check format bench chaos hosts soak fuzz wheel clean
+.PHONY: help run test check format bench bench-pg chaos hosts soak fuzz wheel clean
 
 help: ## what can be made
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | expand -t 10
@@ -26,6 +26,9 @@ format: $(VENV)/.ready-dev ## put the code into shape
 
 bench: $(VENV)/.ready-dev ## measure speed on this machine, as a table
 	$(BIN)/python -m tests.bench
+
+bench-pg: $(VENV)/.ready-dev ## the same on PostgreSQL, beside SQLite
+	$(BIN)/python -m tests.bench.postgres
 
 chaos: $(VENV)/.ready-dev ## kill the server at every stage while mail flows; nothing may be lost (CHAOS="--kills 1000")
 	$(BIN)/python -m tests.chaos $(CHAOS)

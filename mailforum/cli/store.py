@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 from typing import TYPE_CHECKING
 
-from mailforum.cli.common import Commands, emit, load_config, note, progress, with_json
+from mailforum.cli.common import Commands, emit, load_config, note, progress, with_json, write
 from mailforum.errors import UsageError
 
 if TYPE_CHECKING:
@@ -34,6 +34,10 @@ def add(commands: Commands) -> None:
     again = verbs.add_parser("reopen", help="have a database served again that was moved")
     again.add_argument("url", metavar="URL", nargs="?", help="sqlite:FILE or postgresql://… (else the site's own)")
     again.set_defaults(run=reopen)
+    restored = verbs.add_parser(
+        "restored", help="say that it was put back to an earlier state: the next start is careful"
+    )
+    restored.set_defaults(run=mark_restored)
 
 
 def bring_up_to_date(args: argparse.Namespace) -> None:
@@ -53,6 +57,7 @@ def copy_database(args: argparse.Namespace) -> int:
     import time
 
     from mailforum.store.move.between import copy
+    from mailforum.units import DatabaseUrl
 
     source, target = _url(args.source), _url(args.target)
     with progress("rows copied") as advance:
@@ -61,7 +66,7 @@ def copy_database(args: argparse.Namespace) -> int:
     for place in moved.changed:
         note(f"a text with a NUL, which PostgreSQL cannot hold, has U+FFFD in its place: {place}")
     for delivery in moved.uncertain:
-        note(f"delivery {delivery} was on its way when {args.source} ended, and may be sent twice")
+        note(f"delivery {delivery} was on its way when {DatabaseUrl(args.source)} ended, and may be sent twice")
     for fault in moved.faults():
         note(fault)
     if moved.faults():
@@ -77,6 +82,14 @@ def reopen(args: argparse.Namespace) -> None:
 
     opened = reopen(_url(args.url) if args.url else load_config(args).database)
     print("it can be served again; see that nobody serves the other" if opened else "it is open")
+
+
+def mark_restored(args: argparse.Namespace) -> None:
+    """Have the next start take the database for a copy that was put back."""
+    from mailforum.store import fence
+
+    write(args, lambda core, tx: fence.mark(tx, core.clock.now()))
+    print("the next start pauses what waits: it may have been sent already")
 
 
 def _url(text: str) -> str:

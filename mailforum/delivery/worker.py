@@ -40,6 +40,7 @@ from mailforum.store import queue
 from mailforum.store.database import Database
 from mailforum.store.hosts import Rest
 from mailforum.store.queue import WHOLE, Part
+from mailforum.store.trouble import Unavailable
 from mailforum.units import Place
 
 logger = logging.getLogger("mailforum")
@@ -98,7 +99,7 @@ class Worker:
         while not self._stopping and not await self._source.recovered():
             await self._clock.sleep(LOOK)
         self._db.on_commit(self.look)
-        fanning = [asyncio.create_task(self._fan_out())] if self._source.part.index == 0 else []
+        fanning = [asyncio.create_task(self._fan_out())] if self._source.fans_out else []
         while not self._stopping:
             self._look.clear()
             if not await self._fill() and not await _comes(self._look, LOOK):
@@ -173,7 +174,7 @@ class Worker:
             elsewhere, host = self._is_elsewhere if self._options.limits else None, self._source.host
             taken = await self._source.take(now, due, self._hand.reached, want, elsewhere)
         except Deferred as error:  # the database is locked or full
-            logger.error("the queue cannot be read: %s", error.reason)
+            logger.debug("the queue cannot be read: %s", error.reason)  # the database has said so, not each second
             return False
         if self._source.host != host:  # who claimed that was buried meanwhile, and it is free again
             return True
@@ -322,7 +323,7 @@ class Worker:
         while not self._stopping:
             try:
                 return await self._jobs.job(task, self._hand.ready)
-            except Deferred:  # the database says so itself; none of that is an attempt
+            except Unavailable:  # that is not the task's fault
                 await self._clock.sleep(LOOK)
             except Exception as error:
                 logger.error("a mail cannot be made", exc_info=error)

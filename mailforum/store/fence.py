@@ -65,6 +65,11 @@ def closed(tx: Tx) -> str | None:
     return row["closed"] if row else None
 
 
+def mark(tx: Tx, now: float) -> None:
+    """Say that the database was put back to a state of the past."""
+    tx.run("fence.mark", now=now)
+
+
 def start(tx: Tx, beside: int | None, *, many_hosts: bool = False) -> Start:
     """Count a start; `beside` is what the marker says. To be written into the marker afterwards.
 

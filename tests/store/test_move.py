@@ -22,7 +22,7 @@ from mailforum.store.move.moving import Moved
 from mailforum.store.move.rows import Sum
 from mailforum.store.opening import file_of, is_server, open_database
 from mailforum.store.postgres.session import connect
-from mailforum.store.schema import steps
+from mailforum.store.schema import step, steps
 from tests.support.postgres import database_url
 
 SITE = """
@@ -71,7 +71,7 @@ async def site(tmp_path: Path) -> str:
 
 @pytest.fixture
 def server() -> Iterator[str]:
-    with database_url(empty=True) as url:
+    with database_url() as url:
         yield url
 
 
@@ -184,13 +184,13 @@ async def test_killed_after_each_step_it_goes_on_where_it_was(
     killed = 0
     while True:
         try:
-            moved = between.copy(source, target, killed_at(1 + killed % 3))
+            moved = between.copy(source, target, killed_at(1 + 2 * (killed % 4)))
             break
         except Killed:
             killed += 1
             with pytest.raises(UsageError, match="give `mailforum store copy` once more"):
                 between.reopen(target)
-    assert killed > 20
+    assert killed > 8
     assert sums(moved) == expected
 
 
@@ -295,6 +295,8 @@ async def test_a_site_that_is_served_is_not_moved_but_may_be_rehearsed(site: str
         session.simple("UPDATE fence SET copied_at = NULL")
     with pytest.raises(UsageError, match="being served by mx2"):
         between.copy(server, f"sqlite:{tmp_path / 'back.db'}", ignore)
+    with pytest.raises(UsageError, match="being served by mx2"):
+        between.copy(site, server, ignore)
     assert await closed_of(server) is None
 
 
@@ -337,3 +339,11 @@ def test_portions_fit_into_memory(monkeypatch: pytest.MonkeyPatch) -> None:
     large = [(number, b"x" * (rows.BYTES // 3)) for number in range(7)]
     assert [len(batch.rows) for batch in rows.batches(iter(large))] == [3, 3, 1]
     assert rows.summed(large) == Sum().plus([form for batch in rows.batches(iter(large)) for form in batch.forms])
+
+
+async def test_a_target_that_is_of_a_newer_program_is_not_taken(site: str, tmp_path: Path) -> None:
+    newer = step(f"{steps()[-1].number + 1:04}_later.sql", "CREATE TABLE extra (id INTEGER);")
+    await (await open_database(tmp_path / "new.db", known=(*steps(), newer))).close()
+    with pytest.raises(UsageError, match="is ahead of"):
+        between.copy(site, tmp_path / "new.db", ignore)
+    assert await closed_of(site) is None

@@ -12,7 +12,7 @@ from mailforum.store.postgres.session import Session, connect
 from mailforum.store.postgres.statements import parsed
 from tests.support.postgres import database_url
 
-POSTS, THREADS, DELIVERIES = 20_000, 4_000, 50_000
+POSTS, THREADS, DELIVERIES = 10_000, 2_000, 20_000
 # Twenty lists, whose posts and members come in turn; a tenth of the deliveries still waits.
 FILL = f"""
 SET session_replication_role = replica;

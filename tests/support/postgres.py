@@ -57,7 +57,9 @@ _GUARD = 'folder=$1; shift; "$@" >"$folder/log" 2>&1 </dev/null & read _; kill -
 class Cluster:
     """A server and its folder, which has the data, the socket and the log."""
 
-    def __init__(self, programs: Path) -> None:
+    def __init__(self, programs: Path, **settings: str) -> None:
+        """`settings` go before those that make it quick and nothing else."""
+        self._settings = _SETTINGS | settings
         self._numbers = itertools.count(1)
         self._who = _unprivileged()
         self.folder = Path(tempfile.mkdtemp(prefix="mailforum-postgres-", dir="/tmp"))
@@ -100,7 +102,7 @@ class Cluster:
 
     def _start(self) -> subprocess.Popen[bytes]:
         server = [self._programs / "postgres", "-D", self.folder / "data", "-k", self.folder]
-        settings = [word for name, value in _SETTINGS.items() for word in ("-c", f"{name}={value}")]
+        settings = [word for name, value in self._settings.items() for word in ("-c", f"{name}={value}")]
         command = ["sh", "-c", _GUARD, "sh", self.folder, *server, *settings]
         return subprocess.Popen(command, stdin=subprocess.PIPE, cwd="/", start_new_session=True, **self._who)
 

@@ -116,6 +116,11 @@ class _Move:
 
     def _begun(self) -> str:
         """Return of what a copy was begun in the target; "" for none. Raises UsageError if it has something else."""
+        number = self._target.schema().number
+        if number > self._number:
+            raise UsageError(f"{self._target.name} is ahead of {self._source.name} (schema {number}); take a new one")
+        if number and (hosts := self._target.served_by()):
+            raise UsageError(f"{self._target.name} is being served by {', '.join(hosts)}; stop that first")
         if self._target.has("copying"):
             return str(self._target.run("SELECT origin FROM copying")[0][0])
         for table in self._tables:

@@ -44,7 +44,7 @@ class Lane:
         return self._run(job)
 
     def _look_after(self, session: Session) -> None:
-        if session.lost or session.ending or session.spent:
+        if session.lost or session.ending or session.spent or session.statements.large:
             self._session = None
             session.close()
         else:

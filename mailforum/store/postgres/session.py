@@ -19,8 +19,6 @@ _JOB = 0x6D61696D_00000000  # + a hash of its name: a job that one process does
 MIGRATING = 0x6D61696E_00000000
 
 LEADS = 60_000  # ms; whoever leads asks whether it does more often than that
-LARGE = 4 * 1024**2  # bytes; libpq keeps the room for the largest value that it has sent
-
 # The server as well must soon notice that a host was cut off, or stands still in a transaction: others wait for
 # the locks that it holds.
 _SET = """

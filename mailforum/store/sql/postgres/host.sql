@@ -1,3 +1,12 @@
+-- name: be_the_only_one
+SELECT pg_advisory_xact_lock(:lock) AS locked
+
+-- name: wait_for_the_only_one
+SELECT pg_advisory_xact_lock_shared(:lock) AS locked
+
+-- name: newest
+SELECT coalesce(pg_sequence_last_value(CAST(pg_get_serial_sequence('host', 'id') AS REGCLASS)), 0) AS id
+
 -- name: wait_for_schema
 -- A migration takes it alone (store/postgres/session.py, MIGRATING).
 SELECT pg_advisory_xact_lock_shared(7881696744042397696)
