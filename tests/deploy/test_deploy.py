@@ -124,7 +124,7 @@ def test_docker_understands_the_compose_file_and_its_addresses_are_those_of_hapr
     found = dict(re.findall(r"^  (\w+):$(?:\n    .*)*?\n        ipv4_address: (\S+)$", done.stdout, re.MULTILINE))
     assert found == {"haproxy": "10.0.0.5", "one": "10.0.0.11", "two": "10.0.0.12"}
     without = run("docker", "stack", "config", "-c", COMPOSE)
-    assert "the domain of the lists" in without.stderr
+    assert "is missing a value" in without.stderr
 
 
 def test_what_the_compose_file_sets_and_mounts_is_there() -> None:
