@@ -21,11 +21,17 @@ class Way:
         self._port = free_port()
         self._server: asyncio.Server | None = None
         self._under_way: set[asyncio.Task[None]] = set()
+        self._flowing = asyncio.Event()
+        self._flowing.set()
         self.url = f"postgresql://{parts.username}@127.0.0.1:{self._port}{parts.path}"
 
     async def open(self) -> None:
         """Let connections through."""
         self._server = await asyncio.start_server(self._through, "127.0.0.1", self._port)
+
+    def silence(self) -> None:
+        """Let nothing through any more, as a server that stands still: connections stay, and new ones are made."""
+        self._flowing.clear()
 
     async def cut(self) -> None:
         """End all connections, and refuse new ones."""
@@ -45,12 +51,13 @@ class Way:
         assert task
         self._under_way.add(task)
         try:
+            await self._flowing.wait()
             back, forth = await asyncio.open_unix_connection(self._socket)
             try:
                 await asyncio.wait(
                     [
-                        asyncio.create_task(_copy(reader, forth)),
-                        asyncio.create_task(_copy(back, writer, self.passes)),
+                        asyncio.create_task(self._copy(reader, forth)),
+                        asyncio.create_task(self._copy(back, writer, self.passes)),
                     ],
                     return_when=asyncio.FIRST_COMPLETED,
                 )
@@ -62,14 +69,14 @@ class Way:
             self._under_way.discard(task)
             writer.close()
 
-
-async def _copy(
-    reader: asyncio.StreamReader, writer: asyncio.StreamWriter, passes: Callable[[bytes], bool] = bool
-) -> None:
-    with contextlib.suppress(OSError):
-        while (data := await reader.read(65536)) and passes(data):
-            writer.write(data)
-            await writer.drain()
+    async def _copy(
+        self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter, passes: Callable[[bytes], bool] = bool
+    ) -> None:
+        with contextlib.suppress(OSError):
+            while (data := await reader.read(65536)) and passes(data):
+                await self._flowing.wait()
+                writer.write(data)
+                await writer.drain()
 
 
 @contextlib.asynccontextmanager

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import contextlib
+import os
+import socket
 from collections.abc import Collection
 from typing import Any
 
@@ -129,6 +131,11 @@ class Session:
             f"SELECT pg_try_advisory_lock({_JOB + job})"
         )
         return result.get_value(0, 0) == b"t"
+
+    def tear(self) -> None:
+        """End the connection for whoever waits at it in another thread; never raises."""
+        with contextlib.suppress(OSError, psycopg.Error), socket.socket(fileno=os.dup(self.pgconn.socket)) as own:
+            own.shutdown(socket.SHUT_RDWR)
 
     def close(self) -> None:
         """Close the connection; never raises."""
