@@ -87,7 +87,6 @@ class PostgresDatabase:
         self._full_until = float("-inf")
         self._closing = False
         self._me = secrets.token_hex(8)
-        self._leads: set[str] = set()
         self._callbacks: list[Callable[[], None]] = []
         self._listener = Listener(url, self._me, self._call_back)
         self._telling: asyncio.Task[None] | None = None
