@@ -202,7 +202,7 @@ class PostgresDatabase:
 
     async def tidy(self) -> int:
         if self._waiting:  # until no older program runs; not on a lane, where mail would have to wait as well
-            with contextlib.suppress(Deferred):
+            with contextlib.suppress(Deferred, ConfigError):
                 self._waiting = await asyncio.to_thread(
                     migrate.bring_up_to_date, self._url, finish=False, known=self._known
                 )
