@@ -195,11 +195,11 @@ class Service:
         It is also the first thing that is written: a database that cannot be written is not served.
         """
         file, now = self.config.database, self._clock.now()
-        alone = isinstance(file, Path)
+        many_hosts = not isinstance(file, Path)
         marker = fence.Marker.of(file) if isinstance(file, Path) else fence.Marker.within(self.config.folder)
 
         def count(tx: Tx) -> tuple[fence.Start, int]:
-            start = fence.start(tx, marker.read(), many_hosts=not alone)
+            start = fence.start(tx, marker.read(), many_hosts=many_hosts)
             return start, restore.pause(tx, now) if start.restored and not self._resend else 0
 
         try:

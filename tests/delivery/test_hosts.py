@@ -11,6 +11,7 @@ import pytest
 
 from mailforum.store import claims, stats
 from mailforum.store.database import Database, Tx, Unit
+from mailforum.store.hosts import Rest, rest
 from mailforum.store.queue import LANES
 from mailforum.store.trouble import Unavailable
 from tests.support.hosts import Sender, beat, hosts
@@ -281,3 +282,12 @@ async def test_a_breaker_that_one_has_opened_all_have(tmp_path: Path, caplog: py
         await sink.wait(10)
         await until(lambda: copies(sink)["m0@good.example.com"])
         assert not [line for _, line in sink.lines[before:] if "@bad.example.com" in line]
+
+
+async def test_a_relay_that_refuses_all_that_one_brings_is_left_alone_by_all(tmp_path: Path) -> None:
+    async with hosts(tmp_path, Sink(), 2) as (first, second):
+        for sender in (second, first):
+            await first.db.write(lambda tx: rest(tx, [Rest("", "5.7.1 listed", 60.0)]), ())
+            await sender.host.look()
+            assert sender.worker.down_for > 0
+            assert sender.worker.pace.resting(sender.clock.monotonic())

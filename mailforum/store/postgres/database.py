@@ -202,9 +202,11 @@ class PostgresDatabase:
         return time.monotonic() > self._full_until
 
     async def tidy(self) -> int:
-        if self._waiting:  # until no older program runs
-            with contextlib.suppress(psycopg.Error):
-                await self._migrate()
+        if self._waiting:  # until no older program runs; not on a lane, where mail would have to wait as well
+            with contextlib.suppress(Deferred):
+                self._waiting = await asyncio.to_thread(
+                    migrate.bring_up_to_date, self._url, finish=False, known=self._known
+                )
         return 0
 
     async def backup(self, path: Path, now: float, advance: Callable[[int, int], None]) -> list[str]:
