@@ -27,14 +27,17 @@ from mailforum.store import fence
 from mailforum.store.database import Tx
 from mailforum.store.lock import alone
 from mailforum.store.queue import Part
+from mailforum.store.trouble import Unavailable
 from mailforum.units import Address
 from mailforum.web import Pages, listen
 
 logger = logging.getLogger("mailforum")
 
+ROLES = ("smtp", "deliver", "clock", "web")
 STOP = 10.0  # seconds that work under way may take when we stop, all of it together
 WAIT = 60.0  # seconds for which a database that cannot be reached is waited for at a start
 AGAIN = 1.0  # seconds between two tries
+PASSING = {"GONE", "STOPPED", "READONLY"}  # why it cannot be used: it restarts, or another takes its place
 
 
 class Stopped(MailforumError):
@@ -100,6 +103,8 @@ class Service:
 
     async def _start(self) -> None:
         """Build from the inside out: what is started last is stopped first."""
+        if not self.config.folder.is_dir():
+            raise ConfigError(f"[store] folder: there is no folder {self.config.folder}")
         if isinstance(self.config.database, Path):
             self._held.append(self._stack.enter_context(alone(self.config.database)))
         self.core = await self._open()
@@ -115,16 +120,17 @@ class Service:
 
     async def _open(self) -> Core:
         """Open the database. One on another host may be about to start, or to fail over: it is waited for."""
-        until, said = self._clock.monotonic() + WAIT, False
+        wait = 0.0 if isinstance(self.config.database, Path) else WAIT
+        until, said = self._clock.monotonic() + wait, False
         while True:
             try:
                 core = open_core(self.config, self._clock, reserve=self.config.store.reserve, served=True)
                 return await self._stack.enter_async_context(core)
-            except Deferred as error:
-                if isinstance(self.config.database, Path) or self._clock.monotonic() > until:
+            except Unavailable as error:
+                if error.kind not in PASSING or self._clock.monotonic() >= until:
                     raise
                 if not said:
-                    log.event("waiting", logging.WARNING, what=error.reason, seconds=WAIT)
+                    log.event("waiting", logging.WARNING, what=error.reason, seconds=wait)
                     said = True
             with contextlib.suppress(TimeoutError):
                 await asyncio.wait_for(self._stop.wait(), AGAIN)
@@ -263,7 +269,8 @@ class Service:
         Raises ConfigError and changes nothing if they cannot be used. Addresses, the database and the
         site's own data need a restart.
         """
-        preparer, keys, marks = preparer_of(self.core.site, config), token_keys(config), alike.marks_of(config)
+        preparer, keys = preparer_of(self.core.site, config), token_keys(config)
+        marks = alike.marks_of(config) if self.host else {}
         if self.server:
             self.server.reload()
         self.core.site.signer.use(keys)
@@ -278,14 +285,13 @@ class Service:
 
 ALL_OF_A_FILE = "a database file is served by one process that does everything: --role needs PostgreSQL ([store] url)"
 
-# Who takes mail in comes last: what is started last is stopped first.
+# In the order in which they start: what is started last is stopped first, and that is who takes mail in.
 _STARTS: Mapping[str, Callable[[Service], Awaitable[None]]] = {
     "deliver": Service._start_deliver,
     "clock": Service._start_clock,
     "web": Service._start_web,
     "smtp": Service._start_smtp,
 }
-ROLES = tuple(_STARTS)
 
 
 def _only_at_start(old: Config, new: Config) -> list[str]:

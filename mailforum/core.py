@@ -26,6 +26,7 @@ from mailforum.mail.token import Signer, load_keys, new_key
 from mailforum.options import Config
 from mailforum.smtpd.backlog import Backlog
 from mailforum.smtpd.intake import Intake
+from mailforum.store import fence
 from mailforum.store.database import Database
 from mailforum.store.opening import BUSY_SECONDS, open_database
 from mailforum.store.queue import Part
@@ -61,6 +62,8 @@ async def open_core(
     db = await open_database(config.database, patience=patience, reserve=reserve, served=served)
     backlog = Backlog(db, clock, config.limits.queue_size)
     try:
+        if closed := await db.read(fence.closed):
+            raise ConfigError(f"{config.database_name}: {closed}")
         intake = Intake(db, site, clock, lambda: _has_room(db, config), backlog)
         yield Core(config, db, site, clock, intake, Ids(clock.now, secrets.randbits(20)))
     finally:

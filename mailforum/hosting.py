@@ -20,7 +20,7 @@ from dataclasses import dataclass
 
 from mailforum import __version__, log
 from mailforum.clock import Clock
-from mailforum.errors import Deferred
+from mailforum.errors import ConfigError, Deferred
 from mailforum.store import hosts
 from mailforum.store.claims import Claimant
 from mailforum.store.database import Database, Tx
@@ -61,7 +61,7 @@ class Host:
         self._name, self._roles, self._keys = name, tuple(roles), keys
         self._shown = ""
         self._lease = lease
-        self._newest = 0  # the largest id that was ever seen
+        self._newest = 0  # the largest id that has ever been given
         self._views: list[_View] = []
         self._rests: dict[str, float] = {}
         self._adopt: Callable[[Rest], None] = lambda rest: None
@@ -127,12 +127,12 @@ class Host:
     async def beat(self) -> None:
         """Look who is there, say that we have, and bury who is not heard of; become a new host if we are none."""
         try:
-            host = self.id or await self._db.write(self._register)
-            living = await self._db.read(hosts.living)
+            host = self.id or await self._db.write(self._register, lists=())
+            living, newest = await self._db.write(hosts.look, lists=())
             if not living or not await self._db.write(lambda tx: hosts.renew(tx, host, living[0].now), lists=()):
                 self.lost(host)
                 return
-            self._see(host, living)
+            self._see(host, living, newest)
             if self._shown != self._keys:
                 keys = self._keys
                 await self._db.write(lambda tx: hosts.show(tx, host, keys), lists=())
@@ -141,8 +141,12 @@ class Host:
             if self._clock.monotonic() - self._cleared_at > FORGET:
                 self._cleared_at = self._clock.monotonic()
                 await self._db.write(hosts.forget, lists=())
+        except ConfigError as error:
+            if not self._newest:
+                raise
+            logger.error("this host cannot go on: %s", error)
         except Deferred as error:
-            logger.error("the hosts cannot be looked after: %s", error.reason)
+            logger.debug("the hosts cannot be looked after: %s", error.reason)  # the database has said so
         except Exception:
             logger.exception("the hosts cannot be looked after")
 
@@ -156,14 +160,13 @@ class Host:
     def _register(self, tx: Tx) -> int:
         return hosts.register(tx, self._name, self._roles, __version__, self._keys)
 
-    def _see(self, host: int, living: Sequence[Living]) -> None:
+    def _see(self, host: int, living: Sequence[Living], newest: int) -> None:
         """Take notice of who is there, and of what all of them know by now."""
         if host != self.id:
-            if self._newest:
+            if self._newest:  # we were one before
                 log.event("host_back", logging.WARNING, host=host, what="claims and sends again")
             self._views = [_View((), 0.0)]  # no part of anything, until all others know of us
-        self.id, self.living = host, tuple(living)
-        self._newest = max([self._newest, *(one.id for one in living)])
+        self.id, self.living, self._newest = host, tuple(living), newest
         delivering = [one for one in living if DELIVER in one.roles]
         ids = tuple(one.id for one in delivering)
         if self._views[-1].ids != ids:

@@ -250,12 +250,10 @@ class DatabaseUrl(str):
         return self.full.removeprefix("sqlite:") if self.full.startswith("sqlite:") else ""
 
     def connecting(self, password: str = "") -> str:
-        """Return what libpq is given: with that password, if it is one, and of several hosts the one that can be
-        written to, unless the URL says which."""
-        more = [f"password={quote(password, safe='')}"] if password else []
-        if "," in self.full.partition("?")[0] and "target_session_attrs=" not in self.full:
-            more.append("target_session_attrs=read-write")
-        return self.full + ("&" if "?" in self.full else "?") * bool(more) + "&".join(more)
+        """Return what libpq is given: with that password, if it is one. It is for nobody's eyes."""
+        if not password:
+            return self.full
+        return f"{self.full}{'&' if '?' in self.full else '?'}password={quote(password, safe='')}"
 
 
 def _without_value(pair: str) -> str:

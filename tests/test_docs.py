@@ -276,6 +276,7 @@ KNOWN = {
         "mailforum/forum/options.py",
         "mailforum/mail/jsonl.py",
         "mailforum/store/lists.py",
+        "mailforum/store/move/rows.py",
     },
     "argcomplete": {"mailforum/cli/operate.py"},
     "psycopg": {str(file.relative_to(ROOT)) for file in ROOT.glob("mailforum/store/postgres/*.py")},

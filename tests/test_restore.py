@@ -7,6 +7,7 @@ import json
 import logging
 import re
 import shutil
+import sqlite3
 from collections import Counter
 from pathlib import Path
 
@@ -14,7 +15,7 @@ import pytest
 
 from mailforum.store import queue
 from tests.support.sink import Sink
-from tests.support.site import Site, running_site
+from tests.support.site import Site, run_cli, running_site
 
 POST = b"From: ada@example.org\r\nSubject: Hello\r\nMessage-ID: <%d@example.org>\r\n\r\nHello, all.\r\n"
 MEMBERS = ("m1@example.com", "m2@example.com")
@@ -228,9 +229,19 @@ async def test_ids_that_were_given_after_the_copy_are_not_given_again(tmp_path: 
 
 
 def _ids(folder: Path) -> list[tuple[int]]:
-    import sqlite3
-
     with sqlite3.connect(folder / "mailforum.db") as connection:
         rows = connection.execute("SELECT id FROM post").fetchall()
     connection.close()
     return rows
+
+
+async def test_an_admin_can_say_that_a_database_was_put_back(tmp_path: Path) -> None:
+    copy = await waiting_copy(tmp_path)
+    with sqlite3.connect(copy) as connection:
+        connection.execute("UPDATE fence SET copied_at = NULL")
+    connection.close()
+    put_back(copy, tmp_path)  # as if it had been put back by means that leave no trace
+    words = ["--config", str(tmp_path / "mailforum.toml"), "store", "restored"]
+    assert (await asyncio.to_thread(run_cli, words)).code == 0
+    async with running_site(tmp_path) as site:
+        assert await paused(site) == 2

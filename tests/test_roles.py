@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import re
 import signal
 import urllib.error
 import urllib.request
@@ -14,11 +15,13 @@ import pytest
 
 from mailforum import app, chores, config
 from mailforum.app import Service
+from mailforum.cli import operate
 from mailforum.errors import ConfigError, Deferred
 from tests.support.forward import NOWHERE, way_to
 from tests.support.postgres import database_url
 from tests.support.process import Server
-from tests.support.site import run_cli, write_config
+from tests.support.sink import Sink
+from tests.support.site import DOMAIN, _send, run_cli, write_config
 
 
 @pytest.fixture
@@ -64,6 +67,11 @@ def test_a_role_that_there_is_not_is_named(tmp_path: Path) -> None:
     file = write_config(tmp_path, "maildir:outbox")
     answer = run_cli(["--config", str(file), "serve", "--role", "smtp", "--role", "clock,postman"])
     assert answer.err == "mailforum: there is no role `postman`; there are smtp, deliver, clock, web, and all\n"
+
+
+def test_the_command_knows_the_roles_that_there_are() -> None:
+    assert operate.ROLES == app.ROLES
+    assert set(app._STARTS) == set(app.ROLES)
 
 
 async def test_a_process_has_the_parts_of_its_roles_and_speaks_of_no_others(tmp_path: Path, url: str) -> None:
@@ -160,3 +168,37 @@ async def test_all_roles_live_through_a_time_without_the_server(
                 while (service.chores.digest_lag or 60) > 1:
                     await asyncio.sleep(0.01)
             assert not service.failed
+
+
+# -- together
+
+
+async def test_a_mail_comes_in_at_one_process_leaves_by_another_and_its_button_works_at_a_third(
+    tmp_path: Path, url: str
+) -> None:
+    async with contextlib.AsyncExitStack() as stack:
+        sink = await stack.enter_async_context(Sink())
+        options = {"delivery_relay": f'"{sink.url}"', "web_url": '"https://lists.example.test"'}
+        smtp, web, _ = [
+            await stack.enter_async_context(serving(tmp_path / role, url, role, **options))
+            for role in ("smtp", "web", "deliver")
+        ]
+        for words in (["list", "create", "pmo"], ["member", "add", "pmo", "ada@example.org", "--no-welcome"]):
+            done = await asyncio.to_thread(run_cli, ["--config", str(tmp_path / "web" / "mailforum.toml"), *words])
+            assert done.code == 0, done
+        where = (smtp.addresses["smtp"][0].host, smtp.addresses["smtp"][0].port)
+        mail = b"From: ada@example.org\r\nSubject: Hello\r\nMessage-ID: <1@example.org>\r\n\r\nHello, all.\r\n"
+        answer = await asyncio.to_thread(_send, where, "ada@example.org", [f"pmo@{DOMAIN}"], mail)
+        assert answer.startswith("250")
+        await sink.wait(1)
+        (button,) = re.findall(rb"<https://lists\.example\.test(/leave/\w+)>", sink.mails[0].data)
+        at = web.addresses["web"][1]
+
+        def press() -> int:
+            request = urllib.request.Request(f"http://{at}{button.decode()}", b"List-Unsubscribe=One-Click")
+            with urllib.request.urlopen(request, timeout=20) as page:
+                return int(page.status)
+
+        assert await asyncio.to_thread(press) == 200
+        await sink.wait(2)  # the goodbye
+        assert sink.mails[1].rcpts == ("ada@example.org",)

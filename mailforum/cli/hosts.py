@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 from mailforum.cli.common import Commands, emit, run_core, when, with_json
 from mailforum.cli.finding import Finding, Findings
+from mailforum.cli.operate import ROLES
 from mailforum.errors import UsageError
 
 if TYPE_CHECKING:
@@ -60,6 +61,11 @@ def serving(core: Core, tx: Tx) -> list[Living]:
     return [one for one in hosts.living(tx) if _is_heard_of(one, core.config.store.lease)]
 
 
+def as_shown(roles: Sequence[str]) -> str:
+    """Write roles as `--role` takes them."""
+    return "all" if set(roles) == set(ROLES) else ",".join(roles)
+
+
 def _is_heard_of(one: Living, lease: float) -> bool:
     return one.now - one.seen_at <= lease
 
@@ -70,7 +76,7 @@ def _row(one: Living, ours: Marks, lease: float) -> dict[str, object]:
     return {
         "host": one.name,
         "id": one.id,
-        "roles": ",".join(one.roles),
+        "roles": as_shown(one.roles),
         "version": one.version,
         "since": when(one.started_at),
         "seen": when(one.seen_at),
@@ -147,5 +153,5 @@ def _compared(one: Living, ours: Marks) -> Findings:
         ("warning", [each.what for each in found if not each.grave]),
     ):
         if names:
-            what = f"{one.name} ({', '.join(one.roles)}) has not the same as this configuration: {', '.join(names)}"
+            what = f"{one.name} ({as_shown(one.roles)}) has not the same as this configuration: {', '.join(names)}"
             yield Finding(level, f"host: {what}")  # type: ignore[arg-type]

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from mailforum import __version__
-from mailforum.cli.common import Commands, config_path, load_config, note, progress, run_core
+from mailforum.cli.common import Commands, completes, config_path, load_config, note, progress, run_core
 from mailforum.errors import ConfigError, MailforumError, UsageError
 
 if TYPE_CHECKING:
@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from mailforum.app import Service
     from mailforum.options import Config
 
+ROLES = ("smtp", "deliver", "clock", "web")
 SPARE_FILES = 64  # for the database, the log, the web and what a library opens for a moment
 FALLBACK_DOMAIN = "lists.example.org"
 _M_MMAP_THRESHOLD = -3  # malloc.h
@@ -41,13 +42,14 @@ def add(commands: Commands) -> None:
     serve.add_argument(
         "--resend", action="store_true", help="on a database from a backup: send what waits in it, perhaps once more"
     )
-    serve.add_argument(
+    role = serve.add_argument(
         "--role",
         metavar="ROLE",
         action="append",
         default=[],
-        help="what this process does, with PostgreSQL: smtp, deliver, clock, web, several with a comma, or all",
+        help=f"what this process does, with PostgreSQL: {', '.join(ROLES)}, several with a comma, or all",
     )
+    completes(role, lambda prefix, **_: (*ROLES, "all"))
     serve.add_argument("--part", type=int, default=0, help=argparse.SUPPRESS)  # a further process that sends
     serve.set_defaults(run=run_server)
     config = commands.add_parser("config", help="print the configuration in force")
@@ -147,11 +149,9 @@ def run_server(args: argparse.Namespace) -> int:
 
 def _roles(words: list[str]) -> set[str]:
     """Read `--role`, given any number of times. Raises UsageError."""
-    from mailforum.app import ROLES
-
     roles = {role for word in words or ["all"] for role in word.replace(" ", "").split(",")}
     if unknown := roles - {*ROLES, "all"}:
-        raise UsageError(f"there is no role `{min(unknown)}`; there are smtp, deliver, clock, web, and all")
+        raise UsageError(f"there is no role `{min(unknown)}`; there are {', '.join(ROLES)}, and all")
     return set(ROLES) if "all" in roles else roles
 
 
@@ -267,8 +267,6 @@ async def _send_a_part(args: argparse.Namespace, config: Config) -> int:
 
 
 def _ready(service: Service) -> str:
-    from mailforum.app import ROLES
-
     names = {"smtp": "SMTP", "lmtp": "LMTP", "web": "HTTP"}
     said = [f"{names[name]} on {', '.join(at)}" for name, at in service.addresses.items() if at]
     if service.roles != ROLES:
@@ -317,15 +315,12 @@ def print_completion(args: argparse.Namespace) -> None:
 def back_up(args: argparse.Namespace) -> int:
     """Write a consistent copy of the database to a new file that only we may read; 1 if it is damaged."""
     path, config = Path(args.file), load_config(args)
-    if not isinstance(config.database, Path):
-        how = "its own tools make backups of it (pg_dump, pg_basebackup), `mailforum store copy` makes a file of it"
-        raise UsageError(f"the database is a PostgreSQL: {how}")
     try:
         os.close(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600))
     except FileExistsError:
         raise UsageError(f"{path} is there already; a backup overwrites nothing") from None
     try:
-        with progress("pages copied") as advance:
+        with progress("pages copied" if isinstance(config.database, Path) else "rows copied") as advance:
             wrong = run_core(args, lambda core: core.db.backup(path, core.clock.now(), advance))
     except BaseException:
         path.unlink(missing_ok=True)

@@ -10,6 +10,7 @@ from contextlib import contextmanager
 from typing import TYPE_CHECKING, NamedTuple
 
 from mailforum.cli.common import Commands, as_json, read, run_core, safe, show, table, told, when, with_json
+from mailforum.cli.hosts import as_shown
 from mailforum.errors import Deferred
 
 if TYPE_CHECKING:
@@ -159,7 +160,7 @@ def draw(domain: str, now: Picture, before: Picture | None, width: int = 100) ->
     yield f"  rates   {_rates(now, before)}"
     yield f"  server  {_server(now.counted)}"
     if now.hosts:
-        yield "  hosts   " + ", ".join(f"{one.name} ({' '.join(one.roles)})" for one in now.hosts)
+        yield "  hosts   " + ", ".join(f"{one.name} ({as_shown(one.roles)})" for one in now.hosts)
     yield f"  beside  {_beside(now.numbers)}"
     lists: list[Row] = [
         {"busiest_lists": one.address or "(the site)", "waiting": one.waiting, "oldest": _span(now.at - one.oldest)}

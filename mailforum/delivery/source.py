@@ -34,6 +34,11 @@ class Source(Protocol):
         ...
 
     @property
+    def fans_out(self) -> bool:
+        """Whether it is for us to go on with fan-outs."""
+        ...
+
+    @property
     def places(self) -> tuple[Place, ...]: ...
 
     async def recovered(self) -> bool:
@@ -79,6 +84,7 @@ class Alone:
     def __init__(self, db: Database, part: Part) -> None:
         self._db = db
         self.part = part
+        self.fans_out = part.index == 0
 
     async def recovered(self) -> bool:
         try:
@@ -87,7 +93,7 @@ class Alone:
             # Only now: a kill in between must not leave them without a line.
             await self._db.write(lambda tx: queue.land(tx, self.part), ())
         except Deferred as error:
-            logger.error("the queue cannot be read: %s", error.reason)
+            logger.debug("the queue cannot be read: %s", error.reason)  # the database has said so, not each second
             return False
         return True
 
@@ -115,6 +121,8 @@ class Alone:
 
 class Shared:
     """A queue that hosts share; `host` is which of them we are."""
+
+    fans_out = True
 
     def __init__(self, db: Database, host: Host) -> None:
         self._db = db

@@ -40,6 +40,7 @@ from mailforum.store import queue
 from mailforum.store.database import Database
 from mailforum.store.hosts import Rest
 from mailforum.store.queue import WHOLE, Part
+from mailforum.store.trouble import Unavailable
 from mailforum.units import Place
 
 logger = logging.getLogger("mailforum")
@@ -98,7 +99,7 @@ class Worker:
         while not self._stopping and not await self._source.recovered():
             await self._clock.sleep(LOOK)
         self._db.on_commit(self.look)
-        fanning = [asyncio.create_task(self._fan_out())] if self._source.part.index == 0 else []
+        fanning = [asyncio.create_task(self._fan_out())] if self._source.fans_out else []
         while not self._stopping:
             self._look.clear()
             if not await self._fill() and not await _comes(self._look, LOOK):
@@ -175,7 +176,7 @@ class Worker:
             if taken.gone:
                 await self._db.write(lambda tx: queue.withdraw(tx, taken.gone), ())
         except Deferred as error:  # the database is locked or full
-            logger.error("the queue cannot be read: %s", error.reason)
+            logger.debug("the queue cannot be read: %s", error.reason)  # the database has said so, not each second
             return False
         if taken.fanning:
             self._fan.set()
@@ -309,13 +310,19 @@ class Worker:
             future.cancel()
 
     async def job(self, task: Task) -> Job | None:
-        """Make the mail of a task; None if that failed, and is written down."""
-        try:
-            return await self._jobs.job(task, self._hand.ready)
-        except Exception as error:
-            logger.error("a mail cannot be made", exc_info=error)
-            await self.postpone(task, f"the mail could not be made: {type(error).__name__}")
-            return None
+        """Make the mail of a task; None if that failed, and is written down. While nothing can be read, it waits."""
+        while True:
+            try:
+                return await self._jobs.job(task, self._hand.ready)
+            except Unavailable as error:  # that is not the task's fault
+                logger.error("the queue cannot be read: %s", error.reason)
+                if self._stopping:
+                    return None
+                await self._clock.sleep(LOOK)
+            except Exception as error:
+                logger.error("a mail cannot be made", exc_info=error)
+                await self.postpone(task, f"the mail could not be made: {type(error).__name__}")
+                return None
 
     async def postpone(self, task: Task, why: str) -> None:
         """Have a task that a fault of ours has met tried again later, as if the relay had put it off."""

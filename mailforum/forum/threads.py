@@ -257,5 +257,5 @@ def regroup(tx: Tx, list_id: int, some: Sequence[int], now: float) -> None:
 def open_for(tx: Tx, list_id: int, post_id: int, title: str, now: float) -> None:
     """Give a post that has lost its thread one of its own."""
     thread_id, _ = branches.begin(tx, list_id, now, title)
-    tx.run("thread.hang", id=post_id, parent_id=None, how=How.NONE, claim_id=None, knot=False)
     tx.run("thread.move", posts=json.dumps([post_id]), thread_id=thread_id)
+    tx.run("thread.hang", id=post_id, parent_id=None, how=How.NONE, claim_id=None, knot=False)

@@ -21,10 +21,10 @@ MOST = 10  # times what is wanted are looked at, where most is for others to sen
 
 
 class Claimant(NamedTuple):
-    """Who claims. `living` are the ids of the hosts that it has last seen, `newest` is the largest it has ever seen.
+    """Who claims. `living` are the ids of the hosts that there were when it looked last, `newest` is the largest
+    that had been given by then (`hosts.look`).
 
-    A claim by a host that it has not seen yet counts. One by a host that it has seen and that is gone does not: an
-    id is never given twice.
+    A claim by a host that has come since counts. One by a host that had gone does not: no id is given twice.
     """
 
     host: int

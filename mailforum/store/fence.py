@@ -59,6 +59,17 @@ class Start:
     copied_at: float | None
 
 
+def closed(tx: Tx) -> str | None:
+    """Return why nobody may work with this database: it was moved elsewhere, or is a copy that is not whole."""
+    row = tx.one("fence.closed")
+    return row["closed"] if row else None
+
+
+def mark(tx: Tx, now: float) -> None:
+    """Say that the database was put back to a state of the past."""
+    tx.run("fence.mark", now=now)
+
+
 def start(tx: Tx, beside: int | None, *, many_hosts: bool = False) -> Start:
     """Count a start; `beside` is what the marker says. To be written into the marker afterwards.
 

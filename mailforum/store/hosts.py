@@ -13,8 +13,11 @@ from dataclasses import dataclass
 from typing import NamedTuple
 
 from mailforum import log
+from mailforum.errors import ConfigError
 from mailforum.store import queue
 from mailforum.store.database import Tx
+
+_COMING = 0x6D61696F_00000000  # the number of an advisory lock
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,11 +46,16 @@ class Buried(NamedTuple):
 
 
 def register(tx: Tx, name: str, roles: Sequence[str], version: str, keys: str) -> int:
-    """Become a host; return its id.
+    """Become a host; return its id. Hosts come one after the other.
 
-    To be written as a decision about anything: so hosts come one after the other, and who sees one has seen
-    all with smaller ids (`queue.Claimant.newest`).
+    Raises ConfigError when the schema has become one that this program does not know: a migration either sees
+    the host, or was done before.
     """
+    tx.one("host.wait_for_schema")
+    row = tx.one("host.schema")
+    if row and row["runs_with"] > row["knows"]:
+        raise ConfigError(f"the database was made by a newer mailforum (schema {row['number']}); please upgrade")
+    tx.one("host.be_the_only_one", lock=_COMING)
     _name_what_was_under_way(tx)
     return tx.insert("host.register", name=name, roles=",".join(roles), version=version, keys=keys)
 
@@ -60,6 +68,17 @@ def renew(tx: Tx, host: int, now: float) -> bool:
 def show(tx: Tx, host: int, keys: str) -> None:
     """Have a host show other keys."""
     tx.run("host.show", id=host, keys=keys)
+
+
+def look(tx: Tx) -> tuple[list[Living], int]:
+    """Return the hosts in the order in which they came, and the largest id that was ever given.
+
+    Whoever has an id up to that one and is not among them has gone for good: nobody is just coming.
+    """
+    tx.one("host.wait_for_the_only_one", lock=_COMING)
+    newest = tx.one("host.newest")
+    assert newest is not None
+    return living(tx), newest["id"]
 
 
 def living(tx: Tx) -> list[Living]:

@@ -27,7 +27,8 @@ def file_of(url: str | Path) -> Path:
 
 
 @contextmanager
-def _psycopg_is_here() -> Iterator[None]:
+def psycopg_is_here() -> Iterator[None]:
+    """Import within what needs psycopg. Raises ConfigError where that is not installed."""
     try:
         yield
     except ImportError as error:
@@ -51,7 +52,7 @@ async def open_database(
     """
     if not is_server(url):
         return await open_sqlite(file_of(url), patience=patience, reserve=reserve, served=served, known=known)
-    with _psycopg_is_here():
+    with psycopg_is_here():
         from mailforum.store.postgres.database import open_postgres
     return await open_postgres(str(url), patience=patience, known=known)
 
@@ -63,7 +64,7 @@ def missing(url: str | Path, *, known: Sequence[Step] = ()) -> tuple[Step, ...]:
     """
     if not is_server(url):
         return schema.missing(known or schema.steps("sqlite"), migrate.look(file_of(url)))
-    with _psycopg_is_here():
+    with psycopg_is_here():
         from mailforum.store.postgres import migrate as postgres
     return schema.missing(known or schema.steps("postgres"), postgres.look(str(url)))
 
@@ -75,6 +76,6 @@ def bring_up_to_date(url: str | Path, *, finish: bool = False, known: Sequence[S
     """
     if not is_server(url):
         return migrate.bring_up_to_date(file_of(url), finish, known)
-    with _psycopg_is_here():
+    with psycopg_is_here():
         from mailforum.store.postgres import migrate as postgres
     return postgres.bring_up_to_date(str(url), finish, known)

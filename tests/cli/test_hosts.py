@@ -65,7 +65,7 @@ async def test_who_serves_is_shown_with_roles_and_who_has_stopped_is_not(tmp_pat
     one = host(tmp_path / "one", url)
     async with serving(one, "smtp", "web"), serving(one, "deliver"):
         first, second = await rows(one)
-        assert (first["roles"], second["roles"]) == ("web,smtp", "deliver")
+        assert (first["roles"], second["roles"]) == ("smtp,web", "deliver")
         assert first["seen_seconds_ago"] < 10 and first["differs"] == []
         assert await found(one) == [
             "warning: hosts: no process has the role clock: no digest is made",
@@ -74,7 +74,7 @@ async def test_who_serves_is_shown_with_roles_and_who_has_stopped_is_not(tmp_pat
         refused = (await asyncio.to_thread(one.run, "check", "--repair", code=1)).out
         assert "serves it; stop all that do" in refused
     assert await rows(one) == []
-    assert await found(one) == ["ok:      hosts: nobody serves"]
+    assert await found(one, "--repair") == ["ok:      hosts: nobody serves"]
 
 
 async def test_a_host_that_was_killed_is_no_hindrance_when_its_lease_has_ended(tmp_path: Path, url: str) -> None:
@@ -175,8 +175,9 @@ def test_too_few_connections_for_all_processes_are_found() -> None:
 async def test_the_tests_own_server_is_found_to_sync_nothing(tmp_path: Path, url: str) -> None:
     one = host(tmp_path / "one", url)
     answer = await asyncio.to_thread(one.run, "check", code=1)
-    errors = [line for line in answer.out.splitlines() if line.startswith("error:   server")]
+    errors = [line for line in answer.out.splitlines() if line.startswith("error:")]
     assert errors == ["error:   server: fsync is off: a power cut loses mail that was answered with 250"]
+    assert f"ok:      database: {url}" in answer.out
 
 
 def test_no_command_shows_the_password(tmp_path: Path) -> None:
@@ -193,13 +194,7 @@ def test_no_command_shows_the_password(tmp_path: Path) -> None:
         assert "Traceback" not in answer.err
 
 
-# -- commands that are for a file, or begin with a server
-
-
-def test_a_backup_of_a_server_is_for_its_own_tools(tmp_path: Path) -> None:
-    one = host(tmp_path / "one", "postgresql://db/forum")
-    assert one.fails("backup", str(tmp_path / "copy")).startswith("the database is a PostgreSQL")
-    assert not (tmp_path / "copy").exists()
+# -- a site that begins with a server
 
 
 def test_init_writes_the_password_into_a_file_of_its_own(tmp_path: Path) -> None:
@@ -221,6 +216,11 @@ def test_init_refuses_an_address_that_is_none(tmp_path: Path) -> None:
     assert not (tmp_path / "site").exists()
 
 
+def test_a_folder_that_is_not_there_is_one_clear_line(tmp_path: Path) -> None:
+    one = host(tmp_path / "one", "postgresql://db/forum", store_folder='"gone"')
+    assert one.fails("serve") == f"[store] folder: there is no folder {one.folder / 'gone'}"
+
+
 def test_a_second_host_does_not_make_a_key_of_its_own(tmp_path: Path) -> None:
     one = host(tmp_path / "one", "postgresql://db/forum")
     (one.folder / "secret.key").unlink()
@@ -233,6 +233,6 @@ def test_of_findings_the_error_comes_before_the_warning() -> None:
     theirs = {"[dkim] keys": ("b",), "[limits] same_text": ("b",)}
     one = Living(1, "mx2", ("smtp", "web"), "1", alike.to_text(theirs), 0.0, 0.0, 0.0)
     assert list(hosts._compared(one, ours)) == [
-        Finding("error", "host: mx2 (smtp, web) has not the same as this configuration: [dkim] keys"),
-        Finding("warning", "host: mx2 (smtp, web) has not the same as this configuration: [limits] same_text"),
+        Finding("error", "host: mx2 (smtp,web) has not the same as this configuration: [dkim] keys"),
+        Finding("warning", "host: mx2 (smtp,web) has not the same as this configuration: [limits] same_text"),
     ]

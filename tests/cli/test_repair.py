@@ -14,12 +14,13 @@ from tests.cli.conftest import Forum
 from tests.support.disk import damage
 from tests.support.site import run_cli
 
-# What is done by hand; what `check` says of it; what the table says when it is put right.
+# What is done by hand; what `check` says of it; what the table says when it is put right. For both databases
+# (tests/store/test_health.py).
 FAULTS: dict[str, tuple[str, str, str, object]] = {
     "a post without its body": (
         "DELETE FROM body WHERE post_id = 1",
         "post 1.1 of pmo@lists.example.test has no body",
-        "SELECT count(*) FROM body WHERE CAST(raw AS TEXT) LIKE '%[The text of this post is lost.]%'",
+        "SELECT count(*) FROM body WHERE post_id = 1 AND length(raw) < 400",  # a note, not what was there
         1,
     ),
     "a body without its post": (
@@ -88,8 +89,8 @@ FAULTS: dict[str, tuple[str, str, str, object]] = {
     "a mailing whose post is gone": (
         "UPDATE mailing SET ref_id = 99 WHERE id = 1",
         "mailing 1 waits to be sent, but its post is gone",
-        "SELECT group_concat(DISTINCT state || ' ' || reply) FROM delivery WHERE mailing_id = 1",
-        "failed what it carries is gone",
+        "SELECT count(*) FROM delivery WHERE mailing_id = 1 AND state = 'failed' AND reply = 'what it carries is gone'",
+        2,
     ),
     "a mailing whose digest is gone": (
         "UPDATE mailing SET kind = 'digest', ref_id = 99 WHERE id = 1",
@@ -165,7 +166,7 @@ FAULTS: dict[str, tuple[str, str, str, object]] = {
     ),
     "a member who is on the list twice": (
         "INSERT INTO member (list_id, address, key, name, role, mode, status, own_posts, joined_at)"
-        " VALUES (1, 'Ada@example.org', 'Ada@example.org', '', 'member', 'each', 'active', 1, 1)",
+        " VALUES (1, 'Ada@example.org', 'Ada@example.org', '', 'member', 'each', 'active', TRUE, 1)",
         "Ada@example.org on pmo@lists.example.test is kept under another address",
         "SELECT count(*) FROM member",
         2,

@@ -37,10 +37,11 @@ class Served:
 
 
 @asynccontextmanager
-async def served(folder: Path, sink: Sink) -> AsyncIterator[Served]:
+async def served(folder: Path, sink: Sink, store: str = "sqlite:mailforum.db") -> AsyncIterator[Served]:
     port = free_port()
     async with sink:
         options = {"smtp_listen": f'["127.0.0.1:{port}"]', "smtp_lmtp": "[]", "web_listen": "[]"}
+        options |= {"store_url": f'"{store}"', "store_lease": '"2s"'}
         file = write_config(folder, sink.url, **options, delivery_processes="2")
         (folder / "members").write_text("\n".join(MEMBERS))
         for words in (
@@ -72,8 +73,8 @@ async def until_gone(pid: int) -> None:
             await asyncio.sleep(0.02)
 
 
-async def test_two_processes_send_each_delivery_once_and_both_do_their_part(tmp_path: Path) -> None:
-    async with served(tmp_path, Sink()) as site:
+async def test_two_processes_send_each_delivery_once_and_both_do_their_part(tmp_path: Path, store: str) -> None:
+    async with served(tmp_path, Sink(), store) as site:
         await site.post(1)
         await site.sink.wait(300, 30)
         assert copies(site.sink) == Counter(MEMBERS)
@@ -84,11 +85,13 @@ async def test_two_processes_send_each_delivery_once_and_both_do_their_part(tmp_
     assert (tmp_path / "log").read_text().count("event=sent ") == 300
 
 
-async def test_a_sender_that_is_killed_is_started_again_and_repeats_only_what_was_on_its_way(tmp_path: Path) -> None:
+async def test_a_sender_that_is_killed_is_started_again_and_repeats_only_what_was_on_its_way(
+    tmp_path: Path, store: str
+) -> None:
     async def dot(_: Mail) -> None:
         await asyncio.sleep(0.01)
 
-    async with served(tmp_path, Sink(dot=dot)) as site:
+    async with served(tmp_path, Sink(dot=dot), store) as site:
         await site.post(1)
         await site.sink.wait(100, 30)
         (sender,) = site.senders

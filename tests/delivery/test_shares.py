@@ -65,7 +65,7 @@ class Town:
         self.now += 1
         living = [Living(one, str(one), ("deliver",), "", "", 0.0, seen, self.now) for one, seen in self.rows.items()]
         if number in self.rows:
-            self.hosts[number]._see(number, living)
+            self.hosts[number]._see(number, living, max(self.hosts))
             self.rows[number] = self.now
 
     def used(self, limit: Limit) -> tuple[int, float]:

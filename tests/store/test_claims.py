@@ -143,6 +143,40 @@ async def test_who_has_just_come_is_not_taken_for_dead_by_who_has_not_seen_it_ye
     assert await pair.take(1, 10) == []
 
 
+async def test_what_a_host_had_in_hand_that_nobody_has_ever_seen_is_free(pair: Pair) -> None:
+    await pair.queue(10)
+    third = Host(pair.dbs[0], SystemClock(), "c", ["deliver"])
+    await third.beat()
+    who = third.claimant
+    await pair.dbs[0].claim(lambda tx: claims.take(tx, 9.0, who, 10))
+    await pair.dbs[0].write(lambda tx: hosts.leave(tx, third.id), ())
+    await pair.hosts[1].beat()
+    assert len(await pair.take(1, 10)) == 10
+
+
+async def test_who_looks_waits_for_who_is_about_to_come(pair: Pair) -> None:
+    loop, looking = asyncio.get_running_loop(), []
+
+    async def look() -> tuple[set[int], int]:
+        living, newest = await pair.dbs[1].write(hosts.look, ())
+        return {one.id for one in living}, newest
+
+    async def comes(tx: Tx) -> None:
+        looking.append(asyncio.create_task(look()))
+        await asyncio.wait(looking, timeout=0.1)
+        assert not looking[0].done()
+
+    def register(tx: Tx) -> int:
+        found = hosts.register(tx, "c", ["deliver"], "1", "")
+        asyncio.run_coroutine_threadsafe(comes(tx), loop).result()
+        return found
+
+    new = await pair.dbs[0].write(register, ())
+    living, newest = await looking[0]
+    assert new in living
+    assert newest == new
+
+
 async def test_who_was_lost_writes_down_what_it_has_sent_and_nothing_else(pair: Pair) -> None:
     await pair.queue(3)
     one, two, three = await pair.take(0, 3)

@@ -39,6 +39,27 @@ def test_a_copy_is_known(
         assert fence.start(tx, start.served).restored is False, "the next start is a restart"
 
 
+@pytest.mark.parametrize(
+    ("served", "copied_at", "beside", "restored"),
+    [
+        (3, None, None, False),  # a host that has never served it
+        (3, None, 2, False),  # others have started since
+        (3, None, 4, True),  # an older copy, or a standby that had not heard of our last start
+        (3, 1e9, 3, True),  # a backup
+    ],
+)
+def test_a_copy_is_known_where_many_hosts_serve(
+    tmp_path: Path, served: int, copied_at: float | None, beside: int | None, restored: bool
+) -> None:
+    migrate(tmp_path / "test.db")
+    with contextlib.closing(connect(tmp_path / "test.db")) as connection:
+        tx = SqliteTx(connection, queries())
+        connection.execute("UPDATE fence SET served = ?, copied_at = ?", (served, copied_at))
+        assert fence.start(tx, beside, many_hosts=True).restored is restored
+        if restored:  # and no host that has started a little later than this one takes it for one again
+            assert fence.start(tx, (beside or 0) + 100, many_hosts=True).restored is False
+
+
 def test_the_marker_is_read_as_it_was_written_and_nonsense_is_none(tmp_path: Path) -> None:
     marker = fence.Marker.of(tmp_path / "test.db")
     assert marker.read() is None

@@ -1,3 +1,20 @@
+-- name: be_the_only_one
+SELECT pg_advisory_xact_lock(:lock) AS locked
+
+-- name: wait_for_the_only_one
+SELECT pg_advisory_xact_lock_shared(:lock) AS locked
+
+-- name: newest
+SELECT coalesce(pg_sequence_last_value(CAST(pg_get_serial_sequence('host', 'id') AS REGCLASS)), 0) AS id
+
+-- name: wait_for_schema
+-- A migration takes it alone (store/postgres/session.py, MIGRATING).
+SELECT pg_advisory_xact_lock_shared(7881696744042397696)
+
+-- name: schema
+SELECT max(number) AS number, max(runs_with) AS runs_with, CAST(current_setting('mailforum.knows') AS BIGINT) AS knows
+FROM migration
+
 -- name: register
 INSERT INTO host (name, roles, version, keys, started_at, seen_at)
 SELECT :name, :roles, :version, :keys, now, now FROM (SELECT extract(epoch FROM clock_timestamp()) AS now) AS clock
