@@ -140,6 +140,7 @@ def _judged(config: Config) -> Iterator[tuple[str, str, bool, str]]:
     yield "dns", "servers", all(map(_is_ip, config.dns.servers)), "expected IP addresses"
     kept = not config.store.keep_bodies or config.store.keep_bodies >= config.delivery.give_up
     yield "store", "keep_bodies", kept, "expected 0, or at least as long as [delivery] give_up: retries need the text"
+    yield "store", "lease", config.store.lease >= 1, "expected at least a second"
     yield "smtp", "tls_cert", bool(smtp.tls_cert) == bool(smtp.tls_key), "tls_cert and tls_key go together"
     relay = "expected smtp://host:port, lmtp://host:port or maildir:FOLDER; name and password are options of their own"
     yield "delivery", "relay", _like(_RELAY, config.delivery.relay), relay

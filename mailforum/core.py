@@ -6,7 +6,7 @@ import contextlib
 import os
 import secrets
 import shutil
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from functools import cache
@@ -30,6 +30,7 @@ from mailforum.store import fence
 from mailforum.store.database import Database
 from mailforum.store.opening import BUSY_SECONDS, open_database
 from mailforum.store.queue import Part
+from mailforum.store.schema import Step
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,14 +53,15 @@ async def open_core(
     patience: float = BUSY_SECONDS,
     reserve: int = 0,
     served: bool = False,
+    known: Sequence[Step] = (),
 ) -> AsyncIterator[Core]:
     """Open the database and build what stands on it. Raises ConfigError or Deferred if that fails.
 
-    `patience`, `reserve` and `served` are as for `open_database`.
+    `patience`, `reserve`, `served` and `known` are as for `open_database`.
     """
     clock = clock or SystemClock()
     site = site_of(config)
-    db = await open_database(config.database, patience=patience, reserve=reserve, served=served)
+    db = await open_database(config.database, patience=patience, reserve=reserve, served=served, known=known)
     backlog = Backlog(db, clock, config.limits.queue_size)
     try:
         if closed := await db.read(fence.closed):

@@ -33,6 +33,7 @@ DELIVER = "deliver"
 BEATS = 10  # in a lease
 LOOK = 1.0  # seconds between looks at what others have found out
 AGAIN = 1.0  # seconds before what the database did not let us do is tried again
+LEAVE = 5.0  # seconds for saying good-bye
 FORGET = 600.0  # seconds between clearings
 
 
@@ -83,8 +84,9 @@ class Host:
             task.cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)
         if self.id:
-            with contextlib.suppress(Deferred):  # then the lease ends
-                await self._db.write(lambda tx: hosts.leave(tx, self.id), lists=())
+            with contextlib.suppress(Deferred, TimeoutError):  # then the lease ends
+                async with asyncio.timeout(LEAVE):
+                    await self._db.write(lambda tx: hosts.leave(tx, self.id), lists=())
 
     # -- what others ask
 

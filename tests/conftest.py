@@ -20,13 +20,21 @@ settings.load_profile("mailforum")
 
 
 @pytest.fixture
-async def site(tmp_path: Path) -> AsyncIterator[Site]:
+async def site(store: str, tmp_path: Path) -> AsyncIterator[Site]:
     """A running service with a sink for a relay."""
-    async with running_site(tmp_path) as running:
+    async with running_site(tmp_path, store_url=f'"{store}"') as running:
         yield running
 
 
-@pytest.fixture(params=STORES)
+def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
+    """A test with a `store`, or a `site` on one, runs on each. Where databases are all one, a file has
+    `STORES = ["sqlite"]` in it, or a test that takes long is marked with `stores.one_store`."""
+    if "store" in metafunc.fixturenames:
+        some = getattr(metafunc.function, "STORES", None) or getattr(metafunc.module, "STORES", STORES)
+        metafunc.parametrize("store", some, indirect=True)
+
+
+@pytest.fixture
 def store(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[str]:
     """A new database, of each kind, as `open_database` finds it."""
     with new_store(request.param, tmp_path) as url:

@@ -7,6 +7,8 @@ from pathlib import Path
 from tests.support import archive
 from tests.support.site import Site
 
+STORES = ["sqlite"]
+
 COUNT = 250
 
 

@@ -60,6 +60,7 @@ def test_what_config_prints_can_be_read_again(tmp_path: Path) -> None:
         ('[smtp]\ntls_cert = "cert.pem"', ":2: [smtp] tls_cert: tls_cert and tls_key go together"),
         ("[site]\ndomain = ''", ":2: [site] domain: expected a domain"),
         ("[site]\nadmin = 'me'", ":2: [site] admin: expected an address"),
+        ("[store]\nlease = 0", ":2: [store] lease: expected at least a second"),
         ("[web]\nurl = 'lists.example.org'", ":2: [web] url: expected a web address"),
         ("[store]\nurl = 'mysql://x'", ":2: [store] url: expected sqlite:FILE, or postgresql://user@host/name"),
         (

@@ -25,6 +25,7 @@ from tests.support.disk import SmallDisk, damage, read_only, small_disk
 from tests.support.sink import Mail, Sink
 from tests.support.site import Site, _send, free_port, run_cli, running_site, write_config
 
+STORES = ["sqlite"]
 POST = b"From: ada@example.org\r\nSubject: Hello\r\nMessage-ID: <%d@example.org>\r\n\r\nHello, all.\r\n"
 MEMBERS = ("m1@example.com", "m2@example.com", "m3@example.com")
 

@@ -16,6 +16,8 @@ from tests.support.mails import AUTHOR, mail, ordinary
 from tests.support.sink import Mail, Sink
 from tests.support.site import DOMAIN, Site, running_site
 
+STORES = ["sqlite"]
+
 PMO = f"pmo@{DOMAIN}"
 READER = "bob@example.com"
 SEALED = {"s-mime-signed", "s-mime-opaque", "pgp-signed", "pgp-encrypted", "pgp-inline"}

@@ -13,10 +13,11 @@ from pathlib import Path
 
 import pytest
 
-from mailforum import app, chores, config
+from mailforum import app, chores, config, health, hosting
 from mailforum.app import Service
 from mailforum.cli import operate
 from mailforum.errors import ConfigError, Deferred
+from mailforum.store.postgres import database
 from tests.support.forward import NOWHERE, way_to
 from tests.support.postgres import database_url
 from tests.support.process import Server
@@ -149,6 +150,32 @@ async def test_a_server_that_does_not_come_ends_the_start(tmp_path: Path, monkey
     assert "Connection refused" in caught.value.reason
 
 
+async def test_a_server_that_takes_connections_and_says_nothing_is_no_fault_of_ours(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(app, "WAIT", 0.0)
+    async with way_to(NOWHERE) as way:
+        way.silence()
+        await way.open()
+        with pytest.raises(Deferred, match="451"):
+            async with serving(tmp_path, f"{way.url}?connect_timeout=2"):
+                pass
+
+
+async def test_a_server_that_stands_still_does_not_keep_us_from_stopping(
+    tmp_path: Path, url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for module, name in ((app, "STOP"), (hosting, "LEAVE"), (database, "LET_GO"), (health, "PATIENCE")):
+        monkeypatch.setattr(module, name, 0.2)
+    async with way_to(url) as way, asyncio.timeout(20):
+        await way.open()
+        async with serving(tmp_path, f"{way.url}?connect_timeout=2") as service:
+            await until(service, "/readyz", status=200)
+            way.silence()
+            await until(service, "/healthz", status=503)
+        assert not service.failed
+
+
 async def test_all_roles_live_through_a_time_without_the_server(
     tmp_path: Path, url: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -160,6 +187,7 @@ async def test_all_roles_live_through_a_time_without_the_server(
             await way.cut()
             await until(service, "/healthz", status=503, has="the database does not answer")
             assert (await page(service, "/readyz"))[0] == 503
+            assert await service.health.status() == "waiting for the database"  # and systemd leaves us alone
             service.reload(service.config)
             await way.open()
             await until(service, "/readyz", status=200)

@@ -26,6 +26,8 @@ from tests.support.postfix import Postfix, deployed
 from tests.support.sink import Mail, Sink
 from tests.support.site import Site, run_cli, running_site
 
+STORES = ["sqlite"]
+
 LIST = "pmo@lists.example.test"
 REFUSED_RCPT, REFUSED_MAIL = 24, 26  # swaks' exit codes
 

@@ -72,7 +72,7 @@ def kind_of(error: BaseException) -> str:
 def _kind_of_state(error: BaseException) -> str:
     state = getattr(error, "sqlstate", None)
     if not state:  # not the server's word, but that of whoever could not reach it
-        return "GONE" if type(error).__name__ == "OperationalError" else ""
+        return "GONE" if any(kind.__name__ == "OperationalError" for kind in type(error).__mro__) else ""
     return _STATES.get(state) or _STATES.get(state[:2], "")
 
 

@@ -21,6 +21,8 @@ import time
 from collections.abc import Iterator
 from pathlib import Path
 
+import psycopg
+
 from mailforum import config
 from mailforum.core import open_core
 from mailforum.delivery.sign import new_key
@@ -50,7 +52,8 @@ given_options: dict[str, str] = {}
 class Serving:
     """A running `mailforum serve`: where it listens, what it costs, what it has written down."""
 
-    def __init__(self, process: subprocess.Popen[str], port: int, database: Path, started: float) -> None:
+    def __init__(self, process: subprocess.Popen[str], port: int, database: Path | str, started: float) -> None:
+        """`database` is a SQLite file, or the URL of a PostgreSQL database."""
         self.process, self.port, self.database, self.started = process, port, database, started
 
     @property
@@ -73,6 +76,10 @@ class Serving:
 
     def ask(self, sql: str, *values: object) -> float:
         """Return the one number that a query on the database gives."""
+        if isinstance(self.database, str):
+            with psycopg.connect(self.database) as server:
+                found = server.execute(sql.replace("?", "%s"), values).fetchone()
+                return float((found and found[0]) or 0)
         with contextlib.closing(sqlite3.connect(f"file:{self.database}?mode=ro", uri=True)) as connection:
             return float(connection.execute(sql, values).fetchone()[0] or 0)
 
@@ -136,8 +143,8 @@ def _seconds(pid: int) -> float:
 
 
 @contextlib.contextmanager
-def serving(folder: Path) -> Iterator[Serving]:
-    """Serve what is in `folder` (see `make_site`) until the block ends."""
+def serving(folder: Path, url: str = "") -> Iterator[Serving]:
+    """Serve what is in `folder` (see `make_site`), or on the PostgreSQL at `url`, until the block ends."""
     started = time.monotonic()
     with (folder / "serve.log").open("ab") as log:
         command = [sys.executable, "-m", "mailforum", "--config", str(folder / "mailforum.toml"), "serve"]
@@ -147,7 +154,7 @@ def serving(folder: Path) -> Iterator[Serving]:
         ready = process.stdout.readline()
         match = re.search(r"SMTP on 127\.0\.0\.1:(\d+)", ready)
         assert match, (folder / "serve.log").read_text()
-        yield Serving(process, int(match[1]), folder / "mailforum.db", time.monotonic() - started)
+        yield Serving(process, int(match[1]), url or folder / "mailforum.db", time.monotonic() - started)
     finally:
         process.send_signal(signal.SIGTERM)
         process.wait()

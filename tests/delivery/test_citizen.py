@@ -14,6 +14,8 @@ from mailforum.store.database import Tx
 from tests.support.sink import Mail, Sink
 from tests.support.site import DOMAIN, Site, running_site
 
+STORES = ["sqlite"]
+
 POST = b"From: ada@example.org\r\nSubject: Hello\r\nMessage-ID: <%s@example.org>\r\n\r\nHello, all.\r\n"
 
 

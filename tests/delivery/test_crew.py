@@ -10,7 +10,10 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
 
+import psycopg
+
 from mailforum.delivery.crew import Crew
+from tests.support.postgres import database_url
 from tests.support.sink import Mail, Sink
 from tests.support.site import DOMAIN, _send, free_port, run_cli, write_config
 
@@ -104,6 +107,43 @@ async def test_a_sender_that_is_killed_is_started_again_and_repeats_only_what_wa
     named = re.findall(r"event=uncertain mail=\w+ delivery=\d+ mailing=\d+ rcpt=(\S+)", log)
     assert set(named) >= {rcpt for rcpt, count in copies(site.sink).items() if count > 1}
     assert len(named) <= 16
+
+
+async def test_a_sender_that_stands_still_for_longer_than_its_lease_goes_on_with_nothing_that_others_have(
+    tmp_path: Path,
+) -> None:
+    async def dot(_: Mail) -> None:
+        await asyncio.sleep(0.05)
+
+    log, waiting = tmp_path / "log", "SELECT count(*) FROM in_flight WHERE deliveries <> '[]' AND lane >= 2000"
+    with database_url() as url, psycopg.connect(url, autocommit=True) as looking:
+
+        async def until(query: str, count: int) -> None:
+            async with asyncio.timeout(30):
+                while looking.execute(query).fetchone() < (count,):  # type: ignore[operator]
+                    await asyncio.sleep(0.01)
+
+        async with served(tmp_path, Sink(dot=dot), url) as site:
+            await until("SELECT count(*) FROM host", 2)
+            await asyncio.gather(*(site.post(number) for number in range(3)))
+            await until(waiting, 8)
+            (sender,) = site.senders
+            os.kill(sender, signal.SIGSTOP)
+            await site.sink.wait(900, 30)
+            os.kill(sender, signal.SIGCONT)
+            async with asyncio.timeout(30):
+                while "event=host_back" not in log.read_text():
+                    await asyncio.sleep(0.02)
+            site.process.send_signal(signal.SIGTERM)
+            assert await site.process.wait() == 0
+            await until_gone(sender)
+        assert set(Counter(mail.rcpts[0] for mail in site.sink.mails)) == set(MEMBERS)
+        named = re.findall(r"event=uncertain mail=\w+ delivery=(\d+)", log.read_text())
+        sent = Counter(re.findall(r"event=sent mail=\w+ delivery=(\d+)", log.read_text()))
+        assert len(sent) == 900
+        assert {delivery for delivery, count in sent.items() if count > 1} <= {*named}
+        assert 8 <= len(named) <= 16
+        assert 900 <= len(site.sink.mails) <= 900 + len(named)
 
 
 async def test_the_senders_end_when_the_first_process_is_killed(tmp_path: Path) -> None:

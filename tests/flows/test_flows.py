@@ -12,6 +12,6 @@ FLOWS = sorted(path.parent for path in Path(__file__).parent.glob("*/flow.txt"))
 
 
 @pytest.mark.parametrize("folder", FLOWS, ids=lambda path: path.name)
-async def test_flow(folder: Path, tmp_path: Path) -> None:
-    async with running_site(tmp_path, **IN_ORDER) as site:
+async def test_flow(folder: Path, store: str, tmp_path: Path) -> None:
+    async with running_site(tmp_path, store_url=f'"{store}"', **IN_ORDER) as site:
         await Flow(folder, site).play()

@@ -5,7 +5,6 @@ from __future__ import annotations
 import io
 from collections.abc import AsyncIterator, Iterable, Iterator
 from dataclasses import dataclass
-from pathlib import Path
 from random import Random
 
 import pytest
@@ -19,8 +18,9 @@ from mailforum.settings import ListSettings
 from mailforum.store import intake, lists, queue
 from mailforum.store import posts as rows
 from mailforum.store.database import Database
-from mailforum.store.sqlite import open_sqlite
+from mailforum.store.opening import open_database
 from tests.support import archive as made_up
+from tests.support.stores import one_store
 
 NOW = 1_700_000_000.0
 MAIL = b"From: Ada <ada@example.org>\r\nMessage-ID: <1@example.org>\r\nSubject: Budget\r\n\r\nHello\r\n"
@@ -77,8 +77,8 @@ class Forum:
 
 
 @pytest.fixture
-async def forum(tmp_path: Path) -> AsyncIterator[Forum]:
-    db = await open_sqlite(tmp_path / "mailforum.db")
+async def forum(store: str) -> AsyncIterator[Forum]:
+    db = await open_database(store)
     try:
         made = Forum(db, None)  # type: ignore[arg-type]
         made.mlist = await made.new_list("pmo@lists.example.org")
@@ -124,6 +124,7 @@ async def test_bytes_are_kept_as_smtp_would_have_brought_them(forum: Forum) -> N
     assert await forum.db.read(lambda tx: rows.raw(tx, post.id)) == raw
 
 
+@one_store
 async def test_an_import_that_was_killed_goes_on_without_doubling(forum: Forum) -> None:
     letters = list(made_up.letters(500, seed=4))
     data = made_up.mbox(letters)
@@ -328,6 +329,7 @@ async def test_a_report_names_a_hundred_bad_mails_and_counts_all(forum: Forum) -
     assert (report.bad, len(report.named), report.mails) == (250, 100, 250)
 
 
+@one_store
 async def test_a_full_disk_ends_it_and_keeps_what_is_done(forum: Forum) -> None:
     answers = iter([True, True, False])
     source = (Mail(str(number), mail(number)) for number in range(1000))
@@ -336,6 +338,7 @@ async def test_a_full_disk_ends_it_and_keeps_what_is_done(forum: Forum) -> None:
     assert len(await forum.posts()) == 2 * archive.BATCH
 
 
+@one_store
 async def test_an_archive_is_read_a_batch_at_a_time(forum: Forum) -> None:
     in_hand = 0
 
@@ -359,6 +362,7 @@ def test_batches_of_large_mails_are_small() -> None:
     assert [len(batch) for batch in archive._batches(large)] == [1, 1, 1]
 
 
+@one_store
 async def test_export_import_export_is_a_fixed_point(forum: Forum) -> None:
     await forum.post(b"From ada@example.org\r\n" + mail(0))  # brought by a client with an mbox line of its own
     await forum.take_in(mails(made_up.mbox(made_up.letters(300, seed=5))))
@@ -375,6 +379,7 @@ async def test_export_import_export_is_a_fixed_point(forum: Forum) -> None:
     assert shape(await forum.posts(other))[1:-1] == shape(await forum.posts())[1:-1]
 
 
+@one_store
 async def test_an_archive_in_any_order_makes_the_same_threads(forum: Forum) -> None:
     letters = [letter for letter in made_up.letters(150, seed=6) if b"\r\nMessage-I" in letter.raw]
     letters = list({letter.msgid: letter for letter in letters}.values())

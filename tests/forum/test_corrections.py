@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from contextlib import closing
+from contextlib import ExitStack
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
@@ -20,11 +20,9 @@ from mailforum.model import How, MailingList, Post, Thread
 from mailforum.settings import ListSettings
 from mailforum.store import audit, lists
 from mailforum.store import posts as rows
-from mailforum.store.connection import connect
 from mailforum.store.database import Tx
-from mailforum.store.migrate import migrate
-from mailforum.store.sqlite import SqliteTx, queries
 from mailforum.units import EVER
+from tests.support.stores import transaction, undone
 
 NOW = 1_700_000_000.0
 KIM = By("kim", NOW)
@@ -33,11 +31,8 @@ KIM = By("kim", NOW)
 class Board:
     """A list in a real database, on this thread."""
 
-    def __init__(self, path: Path) -> None:
-        migrate(path)
-        self.connection = connect(path)
-        self.connection.execute("BEGIN")
-        self.tx: Tx = SqliteTx(self.connection, queries())
+    def __init__(self, tx: Tx) -> None:
+        self.tx = tx
         self.mlist: MailingList = lists.by_id(
             self.tx, lists.add(self.tx, "pmo@lists.example.test", "", ListSettings(), 1.0) or 0
         )  # type: ignore[assignment]
@@ -82,10 +77,9 @@ class Board:
 
 
 @pytest.fixture
-def board(tmp_path: Path) -> Iterator[Board]:
-    board = Board(tmp_path / "test.db")
-    with closing(board.connection):
-        yield board
+def board(tx: Tx) -> Iterator[Board]:
+    with undone(tx):
+        yield Board(tx)
 
 
 @pytest.fixture
@@ -283,18 +277,20 @@ NAMES = st.integers(0, 14)
 class Corrections(RuleBasedStateMachine):
     """Mail in any order, and moderators who split, merge and rename as they like."""
 
+    store = "sqlite"
+
     @initialize()
     def begin(self) -> None:
-        self.folder = TemporaryDirectory()
-        self.board = Board(Path(self.folder.name) / "test.db")
+        self.stack = ExitStack()
+        folder = self.stack.enter_context(TemporaryDirectory())
+        self.board = Board(self.stack.enter_context(transaction(self.store, Path(folder))))
         self.posts: dict[str, int] = {}  # labels, and the posts that got them
         self.numbers: set[int] = set()
         self.cut: set[str] = set()
 
     def teardown(self) -> None:
         if hasattr(self, "board"):
-            self.board.connection.close()
-            self.folder.cleanup()
+            self.stack.close()
 
     @rule(name=NAMES, references=st.lists(NAMES, max_size=3))
     def mail(self, name: int, references: list[int]) -> None:
@@ -364,10 +360,9 @@ class Corrections(RuleBasedStateMachine):
         if not hasattr(self, "board"):
             return
         before = self.board.places()
-        self.board.connection.execute("SAVEPOINT anew")
-        threads.regroup_all(self.board.tx, self.board.mlist.id, NOW)
-        after = self.board.places()
-        self.board.connection.execute("ROLLBACK TO anew")
+        with undone(self.board.tx):
+            threads.regroup_all(self.board.tx, self.board.mlist.id, NOW)
+            after = self.board.places()
         assert _partition(after) == _partition(before)
         assert {label: parent for label, (_, parent) in after.items()} == {
             label: parent for label, (_, parent) in before.items()
@@ -381,5 +376,11 @@ def _partition(places: dict[str, tuple[int, str]]) -> set[frozenset[str]]:
     return {frozenset(labels) for labels in by_thread.values()}
 
 
+class CorrectionsOnPostgres(Corrections):
+    store = "postgres"
+
+
 TestCorrections = Corrections.TestCase
 TestCorrections.settings = settings(max_examples=15, stateful_step_count=15, deadline=None)
+TestCorrectionsOnPostgres = CorrectionsOnPostgres.TestCase
+TestCorrectionsOnPostgres.settings = settings(max_examples=5, stateful_step_count=15, deadline=None)

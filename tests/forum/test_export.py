@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import AsyncIterator
-from pathlib import Path
 
 import pytest
 
@@ -12,7 +11,7 @@ from mailforum.model import MailingList, Selection
 from mailforum.settings import ListSettings
 from mailforum.store import lists
 from mailforum.store.database import Database, Tx
-from mailforum.store.sqlite import open_sqlite
+from mailforum.store.opening import open_database
 
 NOW = 1_700_000_000.0
 
@@ -36,8 +35,8 @@ class List:
 
 
 @pytest.fixture
-async def pmo(tmp_path: Path) -> AsyncIterator[List]:
-    db = await open_sqlite(tmp_path / "mailforum.db")
+async def pmo(store: str) -> AsyncIterator[List]:
+    db = await open_database(store)
     try:
         list_id = await db.write(lambda tx: lists.add(tx, "pmo@lists.example.org", "", ListSettings(), NOW))
         mlist = await db.read(lambda tx: lists.by_id(tx, list_id or 0))

@@ -23,7 +23,8 @@ from mailforum.forum.order import tree
 from mailforum.settings import ListSettings
 from mailforum.store import posts as rows
 from mailforum.store.database import Tx
-from tests.forum.test_threads import Forum, forum, tx  # noqa: F401  tx is a fixture
+from mailforum.store.sqlite import SqliteTx
+from tests.forum.test_threads import Forum, forum
 
 GOLDEN = Path(__file__).parents[1] / "golden" / "threads"
 NAMES = sorted(path.stem for path in GOLDEN.glob("*.txt"))
@@ -69,22 +70,22 @@ def _drawn(played: Forum) -> str:
     return "\n".join(drawing for _, drawing in sorted(drawings)) + "\n"
 
 
-def _orders(mails: Sequence[Golden]) -> Iterator[Sequence[Golden]]:
+def _orders(mails: Sequence[Golden], shuffled: int) -> Iterator[Sequence[Golden]]:
     yield mails
     yield mails[::-1]
-    for seed in range(10):
+    for seed in range(shuffled):
         yield Random(seed).sample(mails, len(mails))
 
 
 @pytest.mark.parametrize("name", NAMES)
-def test_the_golden_trees_forward_backward_and_shuffled(tx: Tx, name: str) -> None:  # noqa: F811
+def test_the_golden_trees_forward_backward_and_shuffled(tx: Tx, name: str) -> None:
     settings, mails = _read(GOLDEN / f"{name}.txt")
     accepted = (GOLDEN / f"{name}.tree").read_text().split("or\n")
     drawn = []
-    for order in _orders(mails):
+    for order in _orders(mails, 10 if isinstance(tx, SqliteTx) else 0):  # all that differs is the SQL
         with forum(tx, msgspec.convert(settings, ListSettings, strict=False)) as played:
             for mail in order:
                 played.store(mail.raw, mail.under)
             drawn.append(_drawn(played))
-    assert set(drawn) == set(accepted)
+    assert set(drawn) == set(accepted) if isinstance(tx, SqliteTx) else set(drawn) <= set(accepted)
     assert drawn[0] == accepted[0]

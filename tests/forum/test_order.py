@@ -23,7 +23,8 @@ from mailforum.store import posts as rows
 from mailforum.store.connection import connect
 from mailforum.store.database import Database, Tx
 from mailforum.store.migrate import migrate
-from mailforum.store.sqlite import open_sqlite, queries
+from mailforum.store.opening import open_database
+from mailforum.store.sqlite import queries
 from mailforum.units import Period
 
 T = TypeVar("T")
@@ -181,15 +182,15 @@ async def _all(pages: AsyncGenerator[list[T], None]) -> list[T]:
 
 
 def test_what_is_ordered_in_sql_is_in_the_same_order_as_what_is_ordered_here(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    store: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(order, "PAGE", 7)
     mails = _archive(5, 120)
-    asyncio.run(_compare(tmp_path / "test.db", mails))
+    asyncio.run(_compare(store, mails))
 
 
-async def _compare(path: Path, mails: list[Mail]) -> None:
-    db = await open_sqlite(path)
+async def _compare(store: str, mails: list[Mail]) -> None:
+    db = await open_database(store)
     try:
         mlist = await _stored(db, mails)
         every = await db.read(lambda tx: rows.of_list(tx, mlist.id))

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import sqlite3
 from collections.abc import AsyncIterator
-from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
 from random import Random
@@ -18,7 +16,8 @@ from mailforum.settings import ListSettings
 from mailforum.store import lists
 from mailforum.store import posts as rows
 from mailforum.store.database import Database
-from mailforum.store.sqlite import open_sqlite
+from mailforum.store.opening import open_database
+from tests.support.stores import by_hand, one_store
 from tests.support.stripped import strip
 from tests.support.talk import TROUBLED, discussion
 
@@ -31,7 +30,7 @@ class Forum:
     """A list in a real database."""
 
     db: Database
-    path: Path
+    store: str
     mlist: MailingList
 
     async def take(self, *mails: bytes, under: str = "", imported: bool = False) -> None:
@@ -58,17 +57,16 @@ class Forum:
         return await rethread(self.db, self.mlist, NOW, **how)
 
     def by_hand(self, sql: str) -> None:
-        with closing(sqlite3.connect(self.path, isolation_level=None)) as connection:
-            connection.executescript(sql)
+        by_hand(self.store, sql)
 
 
 @pytest.fixture
-async def forum(tmp_path: Path) -> AsyncIterator[Forum]:
-    database = await open_sqlite(tmp_path / "mailforum.db")
+async def forum(store: str) -> AsyncIterator[Forum]:
+    database = await open_database(store)
     list_id = await database.write(lambda tx: lists.add(tx, "pmo@lists.example.org", "", ListSettings(), 0.0)) or 0
     mlist = await database.read(lambda tx: lists.by_id(tx, list_id))
     assert mlist
-    yield Forum(database, tmp_path / "mailforum.db", mlist)
+    yield Forum(database, store, mlist)
     await database.close()
 
 
@@ -102,7 +100,7 @@ async def test_what_is_known_of_posts_is_found_again_in_their_bytes(forum: Forum
     before = await forum.tree()
     forum.by_hand(
         "DELETE FROM reference; UPDATE post SET parent_id = NULL, how = 0, named_id = NULL, named_how = 0,"
-        " claim_id = NULL, base = '', was = '', lonely = 0"
+        " claim_id = NULL, base = '', was = '', lonely = FALSE"
     )
     assert await forum.rethread()
     found = await forum.tree()
@@ -128,7 +126,7 @@ async def test_who_stands_apart_is_judged_by_subjects_as_they_are_read_now(forum
     await forum.take(mail("a"), mail("b", "a", subject="Lunch"), mail("c", "a", subject="Budget"))
     before = await forum.tree()
     forum.by_hand("UPDATE post SET base = 'lunch' WHERE label = '1.1'")
-    forum.by_hand("UPDATE post SET apart = 0, how = 3, parent_id = 1, thread_id = 1 WHERE message_id LIKE '<b@%'")
+    forum.by_hand("UPDATE post SET apart = FALSE, how = 3, parent_id = 1, thread_id = 1 WHERE message_id LIKE '<b@%'")
     forum.by_hand("UPDATE thread SET merged_into = 1 WHERE number = 2")
     assert await forum.rethread()
     assert await forum.rethread(dry_run=True) == []
@@ -161,7 +159,7 @@ async def test_that_a_post_came_to_our_reply_address_is_not_forgotten(forum: For
 
 async def test_what_moderators_have_decided_stays(forum: Forum) -> None:
     await forum.take(mail("a"), mail("b", "a"), mail("c"))
-    forum.by_hand("UPDATE post SET cut = 1 WHERE id = 2; UPDATE post SET put_under = 1 WHERE id = 3")
+    forum.by_hand("UPDATE post SET cut = TRUE WHERE id = 2; UPDATE post SET put_under = 1 WHERE id = 3")
     assert {one.label: one.new for one in await forum.rethread()} == {
         "1.2": Spot(3, "", How.NONE),
         "2.1": Spot(1, "1.1", How.MODERATOR),
@@ -178,6 +176,7 @@ async def test_posts_whose_text_is_no_longer_kept_stay_where_they_are(forum: For
     assert await forum.tree() == before
 
 
+@one_store
 async def test_another_time_for_subjects_is_as_if_it_had_always_been(forum: Forum) -> None:
     stripped = [strip(talk.raw) if number % 3 else talk.raw for number, talk in enumerate(discussion(120, 3, TROUBLED))]
     await forum.take(*Random(1).sample(stripped, len(stripped)))

@@ -1,8 +1,6 @@
 """From an address to a list and a role."""
 
-import sqlite3
 from collections.abc import Iterator
-from pathlib import Path
 
 import pytest
 
@@ -11,24 +9,19 @@ from mailforum.forum import route
 from mailforum.model import RouteRole
 from mailforum.settings import ListSettings
 from mailforum.store import lists
-from mailforum.store.connection import connect
 from mailforum.store.database import Tx
-from mailforum.store.migrate import migrate
-from mailforum.store.sqlite import SqliteTx, queries
+from tests.support.stores import undone
 
 SITE = "lists.example.test"
 TOKEN = "abcdefghijklmnopqrstuvwxyz"
 
 
-@pytest.fixture
-def tx(tmp_path: Path) -> Iterator[Tx]:
-    migrate(tmp_path / "test.db")
-    connection: sqlite3.Connection = connect(tmp_path / "test.db")
-    transaction = SqliteTx(connection, queries())
-    for name in ("pmo", "x", "x-leave", "low-code", "low"):
-        lists.add(transaction, f"{name}@{SITE}", name, ListSettings(), 1.0)
-    yield transaction
-    connection.close()
+@pytest.fixture(autouse=True)
+def some_lists(tx: Tx) -> Iterator[None]:
+    with undone(tx):
+        for name in ("pmo", "x", "x-leave", "low-code", "low"):
+            lists.add(tx, f"{name}@{SITE}", name, ListSettings(), 1.0)
+        yield
 
 
 @pytest.mark.parametrize(

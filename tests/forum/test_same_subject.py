@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from email.utils import format_datetime
-from pathlib import Path
 from random import Random
 
 import pytest
@@ -17,25 +16,15 @@ from mailforum.forum import posts, same_subject, threads
 from mailforum.mail import plain, subject
 from mailforum.model import How, MailingList, Post
 from mailforum.store import posts as rows
-from mailforum.store.connection import connect
 from mailforum.store.database import Tx
-from mailforum.store.migrate import migrate
-from mailforum.store.sqlite import SqliteTx, queries
+from mailforum.store.sqlite import queries
 from tests.support import threading
+from tests.support.stores import connection_of, on_sqlite
 from tests.support.stripped import DAYS, measure, played, strip, tenth, truth
 from tests.support.talk import TROUBLED, Talk, discussion, patches
 
 START = datetime(2021, 3, 1, tzinfo=UTC).timestamp()
 DAY, HOUR = 86400.0, 3600.0
-
-
-@pytest.fixture(scope="module")
-def tx(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Tx]:
-    path = tmp_path_factory.mktemp("subjects") / "mailforum.db"
-    migrate(path)
-    connection = connect(path)
-    yield SqliteTx(connection, queries())
-    connection.close()
 
 
 @dataclass(frozen=True)
@@ -173,6 +162,7 @@ _FAST = [Letter(1, "Re: Budget", 24), Letter(2, "Budget", 24.1)]
 _SAME_TIME = [Letter(number, "Budget", 24, answers) for number, answers in ((3, ""), (1, ""), (2, "<1@example.org>"))]
 
 
+@on_sqlite
 @given(_archives(), st.sampled_from([2, 100]))
 @example(_FOUND, 100)
 @example([*_FOUND, Letter(6, "Budget", 49)], 100)
@@ -194,6 +184,7 @@ def test_what_is_found_is_what_the_rule_says_in_any_order(tx: Tx, letters: list[
             assert _partition(found) == rule.threads
 
 
+@on_sqlite
 @pytest.mark.parametrize(
     ("talks", "precision", "recall"),
     [
@@ -237,20 +228,20 @@ def _partition(found: Sequence[Post]) -> set[frozenset[str]]:
     return set(map(frozenset, members.values()))
 
 
+@on_sqlite
 def test_looking_for_a_subject_needs_no_scan_of_the_list(tx: Tx) -> None:
-    assert isinstance(tx, SqliteTx)
     values = dict.fromkeys(("list_id", "id", "thread_id", "most"), 1) | {"threads": "[]", "posts": "[]"}
     values |= dict.fromkeys(("date", "since", "until", "first", "last"), 1.0) | {"base": "x", "message_id": "<x@y>"}
     for name, query in queries().items():
         if name.startswith("subject."):
-            plan = [row[3] for row in tx._connection.execute(f"EXPLAIN QUERY PLAN {query}", values)]
+            plan = [row[3] for row in connection_of(tx).execute(f"EXPLAIN QUERY PLAN {query}", values)]
             assert not [step for step in plan if step.startswith("SCAN") and "VIRTUAL" not in step], (name, plan)
             assert not [step for step in plan if step.endswith("(list_id=?)")], (name, plan)
 
 
-def test_a_mail_that_concerns_many_replies_costs_as_much_for_each_as_for_few(tmp_path: Path) -> None:
-    with threading.database(tmp_path) as tx:
-        few, many = (_steps_of_an_earlier_mail(tx, count) for count in (250, 1_000))
+@on_sqlite
+def test_a_mail_that_concerns_many_replies_costs_as_much_for_each_as_for_few(tx: Tx) -> None:
+    few, many = (_steps_of_an_earlier_mail(tx, count) for count in (250, 1_000))
     assert many <= 5 * few, (few, many)
 
 
@@ -266,9 +257,9 @@ def _steps_of_an_earlier_mail(tx: Tx, count: int) -> int:
     with threading.new_list(tx) as mlist:
         for number in range(count):
             _take(tx, mlist, Letter(number, "Re: Budget", 1 + number / 100))
-        threading.connection_of(tx).set_progress_handler(step, 100)
+        connection_of(tx).set_progress_handler(step, 100)
         _take(tx, mlist, Letter(count, "Budget", 0))
-        threading.connection_of(tx).set_progress_handler(None, 100)
+        connection_of(tx).set_progress_handler(None, 100)
         assert len({post.thread for post in rows.of_list(tx, mlist.id)}) == 1
     return steps
 

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-import sqlite3
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator
 from pathlib import Path
 
 import pytest
@@ -11,10 +10,7 @@ import pytest
 from mailforum.chores import tell_what_waits
 from mailforum.mail import message, origin
 from mailforum.store import intake
-from mailforum.store.connection import connect
 from mailforum.store.database import Tx
-from mailforum.store.migrate import migrate
-from mailforum.store.sqlite import SqliteTx, queries
 from tests.support.sink import Mail
 from tests.support.site import Site, running_site
 
@@ -238,14 +234,6 @@ async def test_who_answers_very_much_goes_on_after_a_pause_and_others_do_not_wai
         assert "Taken" in await post("ada@example.org", 60)
         await site.quiet()
         assert len(site.sink.to("ada@example.org")) == 1
-
-
-@pytest.fixture
-def tx(tmp_path: Path) -> Iterator[Tx]:
-    migrate(tmp_path / "test.db")
-    connection: sqlite3.Connection = connect(tmp_path / "test.db")
-    yield SqliteTx(connection, queries())
-    connection.close()
 
 
 def test_a_pace_is_kept_by_whoever_goes_slowly_and_survives_a_clock_that_goes_back(tx: Tx) -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import replace
 from functools import partial
 from itertools import permutations
@@ -25,6 +25,7 @@ from mailforum.store.database import Tx
 from mailforum.store.sqlite import open_sqlite
 from tests.support import threading
 from tests.support.oracle import Tree, by_the_rule
+from tests.support.stores import connection_of, on_postgres, on_sqlite
 
 _IDS = [f"<m{number}@example.org>" for number in range(8)]
 _GHOSTS = [f"<g{number}@example.org>" for number in range(4)]
@@ -32,12 +33,6 @@ _ROOT = "01" + "ab" * 21
 _INDEXES = [_ROOT, _ROOT + "11" * 5, _ROOT + "11" * 5 + "22" * 5, _ROOT + "33" * 5]
 _STRONG = (How.IN_REPLY_TO, How.REFERENCES, How.REFERENCES, How.REFERENCES)
 _BASES = ("budget", "budget of march", "lunch", "")
-
-
-@pytest.fixture(scope="module")
-def tx(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Tx]:
-    with threading.database(tmp_path_factory.mktemp("rule")) as tx:
-        yield tx
 
 
 def mail(name: str, *names: str, how: Sequence[How] = _STRONG, **more: object) -> Newcomer:
@@ -90,6 +85,7 @@ def play(tx: Tx, list_id: int, arrived: Sequence[Newcomer]) -> Tree:
 any_archive = st.one_of(archives(), lost_mails())
 
 
+@on_sqlite
 @given(any_archive)
 @settings(max_examples=120, deadline=None)
 @example([mail("m2", "g0", "m0"), mail("m3", "g0", "m1"), mail("m0"), mail("m1"), mail("m4", "g0")])
@@ -101,6 +97,15 @@ def test_after_each_arrival_the_tree_is_what_the_rule_says(tx: Tx, arrived: list
         for number, newcomer in enumerate(arrived):
             ids.append(threading.keep(tx, mlist.id, newcomer))
             assert threading.stored(tx, mlist.id, ids) == by_the_rule(arrived[: number + 1])
+        assert threading.is_whole(tx, mlist.id)
+
+
+@on_postgres
+@given(any_archive)
+@settings(max_examples=40, deadline=None)
+def test_postgresql_makes_the_same_tree(tx: Tx, arrived: list[Newcomer]) -> None:
+    with threading.new_list(tx) as mlist:
+        assert play(tx, mlist.id, arrived) == by_the_rule(arrived)
         assert threading.is_whole(tx, mlist.id)
 
 
@@ -123,6 +128,7 @@ def unique(arrived: Sequence[Newcomer]) -> list[Newcomer]:
     return kept
 
 
+@on_sqlite
 @given(any_archive, st.randoms(use_true_random=False))
 @settings(max_examples=60, deadline=None)
 def test_any_order_of_arrival_gives_the_same_tree(tx: Tx, arrived: list[Newcomer], random: Random) -> None:
@@ -134,6 +140,7 @@ def test_any_order_of_arrival_gives_the_same_tree(tx: Tx, arrived: list[Newcomer
         assert seen(shuffled, play(tx, mlist.id, shuffled)) == one
 
 
+@on_sqlite
 @given(any_archive, st.lists(st.tuples(st.integers(0, 8), st.integers(0, 8), st.booleans()), max_size=4))
 @settings(max_examples=60, deadline=None)
 def test_what_moderators_decide_counts_whatever_comes_before_and_after(
@@ -165,6 +172,7 @@ def test_what_moderators_decide_counts_whatever_comes_before_and_after(
         assert (threading.stored(tx, mlist.id, ids), [post.thread for post in rows.of_list(tx, mlist.id)]) == before
 
 
+@on_sqlite
 @given(st.data())
 @settings(max_examples=40, deadline=None)
 def test_two_writers_may_take_turns_in_any_way(tx: Tx, data: st.DataObject) -> None:
@@ -225,6 +233,7 @@ def test_who_names_two_threads_is_in_the_one_that_is_named_nearest(tx: Tx, names
     assert found == {names[0] + "c", names[1]}
 
 
+@on_sqlite
 def test_a_ghost_named_in_both_does_not_join_two_threads_unless_it_turns_out_to_be_real(tx: Tx) -> None:
     two = [mail("a"), mail("b"), mail("d", "g", "b"), mail("c", "g", "a")]
     for order in permutations(two):
@@ -244,6 +253,7 @@ def test_answers_to_one_lost_mail_of_which_nothing_is_known_are_one_thread(tx: T
         assert trees(tx, *order) == ({"d": "c"}, {"bcd"})
 
 
+@on_sqlite
 def test_of_two_claims_on_orphans_the_one_of_the_smaller_id_counts_and_no_thread_moves(tx: Tx) -> None:
     posts = [mail("a"), mail("b"), mail("d", "lost", "b"), mail("c", "lost", "a"), mail("o", "lost")]
     for order in permutations(posts):
@@ -257,6 +267,7 @@ def test_a_weak_name_ties_nothing_but_counts_when_it_is_a_post(tx: Tx) -> None:
     assert trees(tx, *apart, mail("lost")) == ({"b": "lost", "c": "lost"}, {"bclost"})
 
 
+@on_sqlite
 def test_a_post_with_a_new_subject_that_quotes_nothing_begins_a_thread_if_the_list_wants_it(tx: Tx) -> None:
     fresh = mail("c", "lost", "a", subject="Lunch", base="lunch", fresh=True)
     others = [mail("a", base="budget"), mail("d", "c"), mail("e", "lost")]
@@ -274,7 +285,7 @@ class Work:
 
     def __init__(self, tx: Tx) -> None:
         self.steps = 0
-        threading.connection_of(tx).set_progress_handler(self._step, 100)
+        connection_of(tx).set_progress_handler(self._step, 100)
 
     def _step(self) -> int:
         self.steps += 1
@@ -290,6 +301,7 @@ def chain(length: int) -> list[Newcomer]:
     return [mail(name, *reversed(names[max(0, at - 9) : at])) for at, name in enumerate(names)]
 
 
+@on_sqlite
 @pytest.mark.parametrize("kind", ["forward", "backward", "shuffled", "answers to one lost mail"])
 def test_four_times_as_many_posts_of_one_thread_are_little_more_than_four_times_the_work(tx: Tx, kind: str) -> None:
     def work(length: int) -> int:
@@ -310,6 +322,7 @@ def test_four_times_as_many_posts_of_one_thread_are_little_more_than_four_times_
     assert many <= few * (4.5 if kind in ("forward", "backward") else 8), (few, many)
 
 
+@on_sqlite
 def test_the_last_answer_to_a_thread_of_a_thousand_is_no_more_work_than_the_second(tx: Tx) -> None:
     with threading.new_list(tx) as mlist:
         play(tx, mlist.id, [mail("a"), mail("b", "a")])

@@ -3,13 +3,11 @@
 from __future__ import annotations
 
 import re
-import sqlite3
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from random import Random
 
-import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
@@ -19,13 +17,12 @@ from mailforum.forum.order import tree
 from mailforum.mail.evidence import Named
 from mailforum.model import How, MailingList, Post
 from mailforum.settings import ListSettings
-from mailforum.store import lists
 from mailforum.store import posts as rows
-from mailforum.store.connection import connect
 from mailforum.store.database import Tx
-from mailforum.store.migrate import migrate
-from mailforum.store.sqlite import SqliteTx, queries
+from mailforum.store.sqlite import queries
 from tests.support import oracle
+from tests.support.stores import connection_of, on_sqlite
+from tests.support.threading import new_list
 
 NOW = 1_700_000_000.0
 
@@ -94,28 +91,11 @@ class Forum:
         }
 
 
-@pytest.fixture(scope="module")
-def tx(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Tx]:
-    path = tmp_path_factory.mktemp("threads") / "mailforum.db"
-    migrate(path)
-    connection = connect(path)
-    yield SqliteTx(connection, queries())
-    connection.close()
-
-
 @contextmanager
 def forum(tx: Tx, options: ListSettings | None = None) -> Iterator[Forum]:
     """A new list, gone afterwards."""
-    assert isinstance(tx, SqliteTx)
-    connection: sqlite3.Connection = tx._connection
-    connection.execute("BEGIN")
-    try:
-        list_id = lists.add(tx, "pmo@lists.example.org", "PMO", options or ListSettings(), 0.0)
-        mlist = lists.by_id(tx, list_id or 0)
-        assert mlist
+    with new_list(tx, options) as mlist:
         yield Forum(tx, mlist)
-    finally:
-        connection.execute("ROLLBACK")
 
 
 def by_the_rule(letters: Sequence[Letter]) -> tuple[list[str | None], set[frozenset[int]]]:
@@ -175,6 +155,7 @@ def test_what_is_stored_is_what_the_rule_says(tx: Tx, letters: list[Letter]) -> 
 
 @given(st.one_of(_archives(), _conversations()), st.randoms(use_true_random=False))
 @settings(max_examples=40)
+@on_sqlite
 def test_any_order_of_arrival_gives_the_same_tree(tx: Tx, letters: list[Letter], random: Random) -> None:
     shuffled = random.sample(letters, len(letters))
     with forum(tx) as one:
@@ -187,6 +168,7 @@ def test_any_order_of_arrival_gives_the_same_tree(tx: Tx, letters: list[Letter],
 
 @given(_archives(), st.randoms(use_true_random=False))
 @settings(max_examples=30)
+@on_sqlite
 def test_of_two_mails_with_one_id_the_first_to_arrive_owns_it(tx: Tx, letters: list[Letter], random: Random) -> None:
     copies = [Letter(one.msgid, tuple(random.sample(_MAILS, 2)), "", 3, "again") for one in letters[:2]]
     arrived = random.sample([*letters, *copies], len(letters) + len(copies))
@@ -280,16 +262,16 @@ def test_a_long_thread_that_arrives_backwards_is_put_together(tx: Tx) -> None:
         assert len(played.partition()) == 1
 
 
+@on_sqlite
 def test_looking_for_neighbours_needs_no_scan_of_the_list(tx: Tx) -> None:
     """A query that reads all ids of a list is not noticed on a small one."""
-    assert isinstance(tx, SqliteTx)
     lists_given = {"msgids", "threads", "posts", "ghosts", "hows"}
     for name, query in queries().items():
         if name.startswith("thread.") and not name.startswith(
             ("thread.by_", "thread.newest", "thread.places", "thread.ghosts", "thread.fresh")
         ):
             values = {one: "[]" if one in lists_given else 1 for one in re.findall(r":(\w+)", query)}
-            plan = [row[3] for row in tx._connection.execute(f"EXPLAIN QUERY PLAN {query}", values)]
+            plan = [row[3] for row in connection_of(tx).execute(f"EXPLAIN QUERY PLAN {query}", values)]
             scanned = [step for step in plan if step.startswith("SCAN") and "VIRTUAL" not in step]
             assert set(scanned) <= {f"SCAN {made}" for made in ("concerned", "above", "below", "near")}, (name, plan)
             assert not [step for step in plan if step.endswith("(list_id=?)")], (name, plan)

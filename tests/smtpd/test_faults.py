@@ -11,6 +11,8 @@ import pytest
 
 from tests.support.site import DOMAIN, Site
 
+STORES = ["sqlite"]
+
 VICTIM = "victim@example.net"
 ANSWERING = (
     "pmo", "pmo-join", "pmo-join-digest", "pmo-leave", "pmo-request", "pmo-help", "pmo-info", "pmo-confirm+x",

@@ -15,6 +15,7 @@ from mailforum.store.database import Database, Tx
 from mailforum.store.opening import is_server, open_database
 from mailforum.store.postgres.session import connect
 from mailforum.store.schema import steps
+from tests.support.stores import by_hand
 
 
 @pytest.fixture
@@ -148,12 +149,7 @@ async def test_a_newer_database_is_refused_with_a_clear_line(store: str) -> None
     await (await open_database(store)).close()
     newer = steps()[-1].number + 1
     taken = f"INSERT INTO migration (number, name, at, runs_with) VALUES ({newer}, '', 1, {newer})"
-    if is_server(store):
-        with contextlib.closing(connect(store)) as session:
-            session.simple(taken)
-    else:
-        with contextlib.closing(sqlite3.connect(store.removeprefix("sqlite:"))) as connection:
-            connection.executescript(f"{taken}; PRAGMA user_version = {newer}")
+    by_hand(store, taken if is_server(store) else f"{taken}; PRAGMA user_version = {newer}")
     with pytest.raises(ConfigError, match="newer mailforum"):
         await open_database(store)
 

@@ -12,7 +12,7 @@ from mailforum.store.postgres.session import Session, connect
 from mailforum.store.postgres.statements import parsed
 from tests.support.postgres import database_url
 
-POSTS, THREADS, DELIVERIES = 20_000, 4_000, 50_000
+POSTS, THREADS, DELIVERIES = 10_000, 2_000, 20_000
 # Twenty lists, whose posts and members come in turn; a tenth of the deliveries still waits.
 FILL = f"""
 SET session_replication_role = replica;
@@ -93,6 +93,14 @@ def test_what_has_no_index_is_said_to_read_all(session: Session) -> None:
     faults = _faults(session)
     session.rollback()
     assert {"thread.waiting", "queue.backlog"} <= faults.keys()
+
+
+def test_a_claim_finds_room_on_its_page_and_touches_no_index(session: Session) -> None:
+    waiting = "SELECT id FROM delivery WHERE done_at IS NULL ORDER BY id LIMIT 100"
+    session.simple(f"BEGIN; UPDATE delivery SET claim = 7 WHERE id IN ({waiting})")
+    touched = session.simple("SELECT pg_stat_get_xact_tuples_hot_updated(CAST('delivery' AS REGCLASS))").get_value(0, 0)
+    session.rollback()
+    assert touched == b"100"
 
 
 def _faults(session: Session) -> dict[str, list[str]]:

@@ -13,7 +13,7 @@ from mailforum.store import intake
 from mailforum.store.database import Database, Tx, Unit
 from mailforum.store.opening import open_database
 from mailforum.store.postgres.session import Session, connect
-from mailforum.store.postgres.statements import AT_ONCE, Statements
+from mailforum.store.postgres.statements import AT_ONCE, LARGE, Statements
 from mailforum.store.postgres.tx import PostgresTx
 from mailforum.store.trouble import Unavailable
 from tests.support.postgres import cluster, database_url
@@ -131,6 +131,29 @@ async def test_a_table_that_has_changed_since_a_statement_was_prepared_disturbs_
         with psycopg.connect(url) as other:
             other.execute(f"ALTER TABLE seen ADD COLUMN more_{scope is None} TEXT")
         assert await db.write(rows, scope) == await db.read(rows) == await db.peek(rows) == 1
+
+
+def connection(tx: Tx) -> int:
+    assert isinstance(tx, PostgresTx)
+    return tx._session.pgconn.backend_pid
+
+
+async def test_a_connection_that_has_carried_a_large_mail_does_not_keep_the_room_for_it(
+    hosts: tuple[Database, Database],
+) -> None:
+    db, _ = hosts
+    mail = b"x" * (LARGE + 1)
+
+    def shunt(tx: Tx) -> int:
+        return intake.shunt(tx, digest=b"a", mail_from="", rcpts=(), reason="", raw=mail, now=0.0)
+
+    before = await db.write(connection)
+    assert await db.write(connection) == before
+    shunted = await db.write(shunt)
+    assert await db.write(connection) != before
+    before = await db.peek(connection)
+    assert await db.peek(lambda tx: intake.shunt_raw(tx, shunted)) == mail
+    assert await db.peek(connection) != before
 
 
 # -- Locks

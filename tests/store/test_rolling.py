@@ -4,21 +4,29 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import re
 import sqlite3
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import AsyncExitStack
 from pathlib import Path
 
 import pytest
 
+from mailforum import config
+from mailforum.app import Service
+from mailforum.clock import SystemClock
 from mailforum.errors import ConfigError
+from mailforum.hosting import Host
 from mailforum.store import schema
+from mailforum.store.hosts import living
 from mailforum.store.lock import alone
 from mailforum.store.opening import bring_up_to_date, file_of, is_server, missing, open_database
 from mailforum.store.postgres.session import connect
 from mailforum.store.schema import Schema, Step, steps
 from tests.support.postgres import database_url
-from tests.support.site import run_cli, write_config
+from tests.support.sink import Sink
+from tests.support.site import DOMAIN, _send, run_cli, write_config
 
 N = steps()[-1].number
 
@@ -158,3 +166,60 @@ def test_the_command_shows_what_it_would_do_and_does_it(tmp_path: Path) -> None:
     assert not (tmp_path / "mailforum.db").exists()
     assert {line.split()[1] for line in run_cli(words).out.splitlines()[1:]} == {"done"}
     assert run_cli([*words, "--json"]).out == ""
+
+
+async def test_hosts_are_upgraded_one_after_the_other_while_mail_flows(tmp_path: Path) -> None:
+    newer = (*steps("postgres"), *later(ADDS, TAKES))
+    sent: list[int] = []
+    with database_url() as url:
+        async with Sink() as sink, AsyncExitStack() as running:
+            files = [config_of(tmp_path / name, sink.url, url) for name in ("a", "b", "c")]
+            old = await running.enter_async_context(AsyncExitStack())
+            hosts = [await old.enter_async_context(Service(config.load(file, {}))) for file in files[:2]]
+            for words in (("list", "create", "pmo"), ("member", "add", "pmo", "--no-welcome", "ada@example.org")):
+                assert (await asyncio.to_thread(run_cli, ["--config", str(files[0]), *words])).code == 0
+            hosts.append(await running.enter_async_context(Service(config.load(files[2], {}), known=newer)))
+            assert tables(url) == {"extra"}
+            for host in hosts * 2:
+                await post(host, sent)
+            await hosts[2].core.db.tidy()
+            assert tables(url) == {"extra"}, "older hosts run"
+            await old.aclose()
+            await hosts[2].core.db.tidy()
+            assert tables(url) == set()
+            await post(hosts[2], sent)
+            with pytest.raises(ConfigError, match="newer mailforum"):
+                async with Service(config.load(files[0], {})):
+                    pass
+            await sink.wait(len(sent))
+        found = [re.findall(rb"^Message-ID: <(\d+)@", mail.data, re.MULTILINE) for mail in sink.mails]
+    assert sorted(found) == sorted([str(number).encode()] for number in sent)
+
+
+def config_of(folder: Path, relay: str, url: str) -> Path:
+    folder.mkdir()
+    return write_config(folder, relay, store_url=f'"{url}"', web_health="[]")
+
+
+async def post(host: Service, sent: list[int]) -> None:
+    """Send a mail to a host, and note its number."""
+    number = len(sent) + 1
+    mail = f"From: ada@example.org\r\nSubject: {number}\r\nMessage-ID: <{number}@example.org>\r\n\r\nText {number}\r\n"
+    assert host.server
+    where = host.server.addresses[0].host, host.server.addresses[0].port
+    answer = await asyncio.to_thread(_send, where, "ada@example.org", [f"pmo@{DOMAIN}"], mail.encode())
+    assert answer.startswith("250"), answer
+    sent.append(number)
+
+
+async def test_a_host_that_comes_after_a_step_that_it_does_not_know_is_none(tmp_path: Path) -> None:
+    with database_url() as url:
+        database = await open_database(url)  # and then the others finish
+        try:
+            bring_up_to_date(url, known=(*steps("postgres"), *later(CHANGES)))
+            with pytest.raises(ConfigError, match="newer mailforum"):
+                async with Host(database, SystemClock(), "late", ["all"]):
+                    pass
+            assert await database.read(living) == []
+        finally:
+            await database.close()

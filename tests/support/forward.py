@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from urllib.parse import parse_qs, urlsplit
 
 from tests.support.site import free_port
@@ -21,11 +21,17 @@ class Way:
         self._port = free_port()
         self._server: asyncio.Server | None = None
         self._under_way: set[asyncio.Task[None]] = set()
+        self._flowing = asyncio.Event()
+        self._flowing.set()
         self.url = f"postgresql://{parts.username}@127.0.0.1:{self._port}{parts.path}"
 
     async def open(self) -> None:
         """Let connections through."""
         self._server = await asyncio.start_server(self._through, "127.0.0.1", self._port)
+
+    def silence(self) -> None:
+        """Let nothing through any more, as a server that stands still: connections stay, and new ones are made."""
+        self._flowing.clear()
 
     async def cut(self) -> None:
         """End all connections, and refuse new ones."""
@@ -36,15 +42,23 @@ class Way:
             task.cancel()
         await asyncio.gather(*self._under_way, return_exceptions=True)
 
+    def passes(self, answer: bytes) -> bool:
+        """Say whether what the server has answered is let through; if not, the connection ends."""
+        return True
+
     async def _through(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         task = asyncio.current_task()
         assert task
         self._under_way.add(task)
         try:
+            await self._flowing.wait()
             back, forth = await asyncio.open_unix_connection(self._socket)
             try:
                 await asyncio.wait(
-                    [asyncio.create_task(_copy(reader, forth)), asyncio.create_task(_copy(back, writer))],
+                    [
+                        asyncio.create_task(self._copy(reader, forth)),
+                        asyncio.create_task(self._copy(back, writer, self.passes)),
+                    ],
                     return_when=asyncio.FIRST_COMPLETED,
                 )
             finally:
@@ -55,12 +69,14 @@ class Way:
             self._under_way.discard(task)
             writer.close()
 
-
-async def _copy(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-    with contextlib.suppress(OSError):
-        while data := await reader.read(65536):
-            writer.write(data)
-            await writer.drain()
+    async def _copy(
+        self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter, passes: Callable[[bytes], bool] = bool
+    ) -> None:
+        with contextlib.suppress(OSError):
+            while (data := await reader.read(65536)) and passes(data):
+                await self._flowing.wait()
+                writer.write(data)
+                await writer.drain()
 
 
 @contextlib.asynccontextmanager

@@ -20,7 +20,7 @@ from mailforum.settings import ListSettings
 from mailforum.store import lists
 from mailforum.store import posts as rows
 from mailforum.store.database import Tx
-from mailforum.store.sqlite import SqliteTx
+from tests.support.stores import connection_of, undone
 
 ADDRESS = "pmo@lists.example.org"
 NOW = 2_000_000_000.0
@@ -63,9 +63,7 @@ def played(tx: Tx, mails: Sequence[bytes], days: int, stripped: Collection[int] 
 
     A mail that can not be read is left out. The list is gone afterwards.
     """
-    assert isinstance(tx, SqliteTx)
-    tx._connection.execute("BEGIN")
-    try:
+    with undone(tx):
         list_id = lists.add(tx, ADDRESS, "", ListSettings(subject_days=days), 0.0)
         mlist = lists.by_id(tx, list_id or 0)
         assert mlist
@@ -73,8 +71,6 @@ def played(tx: Tx, mails: Sequence[bytes], days: int, stripped: Collection[int] 
             msg, raw = posts.parse(strip(mail) if number in stripped else mail)
             posts.store(tx, mlist, msg, raw, NOW, mark=msg.fingerprint, imported=True)
         yield rows.of_list(tx, mlist.id)
-    finally:
-        tx._connection.execute("ROLLBACK")
 
 
 def truth(tx: Tx, mails: Sequence[bytes]) -> tuple[list[int], list[int]]:
@@ -127,8 +123,7 @@ def each_alone(tx: Tx, mails: Sequence[bytes], threads: Sequence[int], replies: 
 
 def _alone(tx: Tx, post: Post) -> int | None:
     """Return the parent that a post is found to have if it names none."""
-    assert isinstance(tx, SqliteTx)
-    run = tx._connection.execute
+    run = connection_of(tx).execute
     run("SAVEPOINT alone")
     run("DELETE FROM reference WHERE post_id = ?", [post.id])
     run("UPDATE post SET lonely = 1, named_id = NULL, named_how = 0 WHERE id = ?", [post.id])

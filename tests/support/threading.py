@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-import sqlite3
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
-from pathlib import Path
 
 from mailforum.forum import threads
 from mailforum.forum.newcomer import Newcomer
@@ -14,42 +12,21 @@ from mailforum.model import MailingList
 from mailforum.settings import ListSettings
 from mailforum.store import lists
 from mailforum.store import posts as rows
-from mailforum.store.connection import connect
 from mailforum.store.database import Tx
-from mailforum.store.migrate import migrate
-from mailforum.store.sqlite import SqliteTx, queries
 from tests.support.oracle import Tree
+from tests.support.stores import undone
 
 NOW = 1_700_000_000.0
 
 
 @contextmanager
-def database(folder: Path) -> Iterator[Tx]:
-    """A new database."""
-    migrate(folder / "mailforum.db")
-    connection = connect(folder / "mailforum.db")
-    yield SqliteTx(connection, queries())
-    connection.close()
-
-
-@contextmanager
 def new_list(tx: Tx, settings: ListSettings | None = None) -> Iterator[MailingList]:
     """A new list, gone afterwards with all that was done to the database."""
-    connection = connection_of(tx)
-    connection.execute("BEGIN")
-    try:
+    with undone(tx):
         list_id = lists.add(tx, "pmo@lists.example.org", "PMO", settings or ListSettings(), 0.0)
         mlist = lists.by_id(tx, list_id or 0)
         assert mlist
         yield mlist
-    finally:
-        connection.execute("ROLLBACK")
-
-
-def connection_of(tx: Tx) -> sqlite3.Connection:
-    """Return the connection of a transaction, to see what is done on it."""
-    assert isinstance(tx, SqliteTx)
-    return tx._connection
 
 
 def keep(tx: Tx, list_id: int, newcomer: Newcomer) -> int:

@@ -14,6 +14,7 @@ from dataclasses import dataclass
 from functools import cache
 
 from mailforum.errors import UsageError
+from mailforum.store.fence import MOVED
 from mailforum.store.move.ends import End, Fence, fence_of
 from mailforum.store.move.rows import Batch, Row, Sum, batches, packed, summed, unpacked, without_nul
 from mailforum.store.move.tables import Table, tables
@@ -116,6 +117,11 @@ class _Move:
 
     def _begun(self) -> str:
         """Return of what a copy was begun in the target; "" for none. Raises UsageError if it has something else."""
+        number = self._target.schema().number
+        if number > self._number:
+            raise UsageError(f"{self._target.name} is ahead of {self._source.name} (schema {number}); take a new one")
+        if number and (hosts := self._target.served_by()):
+            raise UsageError(f"{self._target.name} is being served by {', '.join(hosts)}; stop that first")
         if self._target.has("copying"):
             return str(self._target.run("SELECT origin FROM copying")[0][0])
         for table in self._tables:
@@ -203,7 +209,8 @@ class _Move:
             return summed(self._target.rows(table))
 
     def _open(self, given: Mapping[str, int]) -> None:
-        fence = Fence(self._fence.served, self._copied_at, None)
+        served = self._fence.served + (MOVED if self._copied_at is None else 0)
+        fence = Fence(served, self._copied_at, None)
         self._target.settle(fence)
         with self._target.transaction():
             self._target.give(given)

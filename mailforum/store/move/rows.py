@@ -13,6 +13,8 @@ from typing import Any
 
 import msgspec
 
+from mailforum.store.database import kept
+
 Row = tuple[Any, ...]
 
 ROWS = 2000  # of a batch
@@ -78,7 +80,7 @@ def summed(rows: Iterable[Row]) -> Sum:
 def without_nul(row: Row) -> Row:
     """Return a row as a database can keep it that cannot have NUL in a text: U+FFFD stands in its place."""
     if any(isinstance(value, str) and "\0" in value for value in row):
-        return tuple(value.replace("\0", "\ufffd") if isinstance(value, str) else value for value in row)
+        return tuple(kept(value) if isinstance(value, str) else value for value in row)
     return row
 
 

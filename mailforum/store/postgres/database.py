@@ -45,6 +45,7 @@ OLDEST = 130000  # the version of the server
 TRIES = 5  # of what met another's transaction in the wrong order
 PAUSE = 0.02  # seconds before that, longer each time
 COLLECT = 0.02  # seconds; other hosts hear of our commits at most so often
+LET_GO = 5.0  # seconds that a server has to end what is under way when we close
 FULL_PAUSE = 10.0  # seconds without new mail after the disk was full, unless something could be written meanwhile
 
 
@@ -71,10 +72,6 @@ class _Writer:
         self.done(works, results)
         return results
 
-    async def close(self) -> None:
-        await self.group.finish()
-        await self.lane.close()
-
 
 class PostgresDatabase:
     """See `Database`. Made by `open_postgres`; to be closed, or the process will not end."""
@@ -97,9 +94,11 @@ class PostgresDatabase:
         self._writers = [self._writer(f"write-{number}") for number in range(LANES + 2)]
         self._claims = Lane(partial(connect, url, patience), "claim")
         self._peeks = Lane(partial(connect, url, patience, readonly=True), "peek")
+        readers = [Lane(partial(connect, url, patience, readonly=True), f"read-{number}") for number in range(READERS)]
         self._readers: asyncio.Queue[Lane] = asyncio.Queue()
-        for number in range(READERS):
-            self._readers.put_nowait(Lane(partial(connect, url, patience, readonly=True), f"read-{number}"))
+        for reader in readers:
+            self._readers.put_nowait(reader)
+        self._lanes = [*(writer.lane for writer in self._writers), self._claims, self._peeks, *readers]
 
     def _writer(self, name: str) -> _Writer:
         knows = self._known[-1].number
@@ -203,9 +202,11 @@ class PostgresDatabase:
         return time.monotonic() > self._full_until
 
     async def tidy(self) -> int:
-        if self._waiting:  # until no older program runs
-            with contextlib.suppress(psycopg.Error):
-                await self._migrate()
+        if self._waiting:  # until no older program runs; not on a lane, where mail would have to wait as well
+            with contextlib.suppress(Deferred):
+                self._waiting = await asyncio.to_thread(
+                    migrate.bring_up_to_date, self._url, finish=False, known=self._known
+                )
         return 0
 
     async def backup(self, path: Path, now: float, advance: Callable[[int, int], None]) -> list[str]:
@@ -224,13 +225,20 @@ class PostgresDatabase:
 
     async def close(self) -> None:
         self._closing = True
+        patience = asyncio.get_running_loop().call_later(LET_GO, self._tear)
         for writer in self._writers:
-            await writer.close()
+            await writer.group.finish()
         await self._listener.close()
         if self._telling:
             self._telling.cancel()
-        for lane in (self._claims, self._peeks, *(self._readers.get_nowait() for _ in range(self._readers.qsize()))):
+        for lane in self._lanes:
             await lane.close()
+        patience.cancel()
+
+    def _tear(self) -> None:
+        """Wait no longer for a server that does not answer; what it has not confirmed counts as not done."""
+        for lane in self._lanes:
+            lane.tear()
 
 
 async def open_postgres(url: str, *, patience: float, known: Sequence[Step] = ()) -> PostgresDatabase:

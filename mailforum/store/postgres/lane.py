@@ -21,6 +21,7 @@ class Lane:
     def __init__(self, connect: Callable[[], Session], name: str) -> None:
         self._connect = connect
         self._session: Session | None = None
+        self._torn = False
         self._thread = ThreadPoolExecutor(1, thread_name_prefix=f"mailforum-{name}")
 
     async def work(self, job: Job[T]) -> T:
@@ -37,18 +38,24 @@ class Lane:
         try:
             return job(session)
         except psycopg.Error as error:
-            if not session.failed(error) or session.ending or new:
+            if not session.failed(error) or session.ending or new or self._torn:
                 raise
         finally:
             self._look_after(session)
         return self._run(job)
 
     def _look_after(self, session: Session) -> None:
-        if session.lost or session.ending or session.spent:
+        if session.lost or session.ending or session.spent or session.statements.large:
             self._session = None
             session.close()
         else:
             session.rollback()
+
+    def tear(self) -> None:
+        """Have what is under way fail now, and not be begun anew: its server may never answer."""
+        self._torn = True
+        if session := self._session:
+            session.tear()
 
     async def close(self) -> None:
         """Let go of the connection and the thread."""

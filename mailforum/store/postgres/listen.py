@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import logging
 from collections.abc import Callable
 
@@ -33,8 +32,12 @@ class Listener:
 
     async def _run(self) -> None:
         while True:
-            with contextlib.suppress(psycopg.Error):
+            try:
                 await self._listen()
+            except psycopg.Error:
+                pass  # others say what is wrong with the server
+            except Exception as error:
+                logger.error("nothing is heard of other hosts", exc_info=error)
             await asyncio.sleep(AGAIN)
 
     async def _listen(self) -> None:

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import contextlib
+import os
+import socket
 from collections.abc import Collection
 from typing import Any
 
@@ -19,8 +21,6 @@ _JOB = 0x6D61696D_00000000  # + a hash of its name: a job that one process does
 MIGRATING = 0x6D61696E_00000000
 
 LEADS = 60_000  # ms; whoever leads asks whether it does more often than that
-LARGE = 4 * 1024**2  # bytes; libpq keeps the room for the largest value that it has sent
-
 # The server as well must soon notice that a host was cut off, or stands still in a transaction: others wait for
 # the locks that it holds.
 _SET = """
@@ -131,6 +131,11 @@ class Session:
             f"SELECT pg_try_advisory_lock({_JOB + job})"
         )
         return result.get_value(0, 0) == b"t"
+
+    def tear(self) -> None:
+        """End the connection for whoever waits at it in another thread; never raises."""
+        with contextlib.suppress(OSError, psycopg.Error), socket.socket(fileno=os.dup(self.pgconn.socket)) as own:
+            own.shutdown(socket.SHUT_RDWR)
 
     def close(self) -> None:
         """Close the connection; never raises."""

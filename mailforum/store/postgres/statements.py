@@ -32,6 +32,8 @@ Decoder = Callable[[bytes], Any]
 DONE = (pq.ExecStatus.COMMAND_OK, pq.ExecStatus.TUPLES_OK)
 TEXT, BINARY = 0, 1
 AT_ONCE = 500  # statements under way at the same time: their results wait in memory
+LARGE = 4 * 1024**2  # bytes
+BYTES = 17
 NUMERIC = 1700  # what sum() makes of whole numbers
 
 _INT2, _INT4, _INT8, _FLOAT8 = Struct("!h"), Struct("!i"), Struct("!q"), Struct("!d")
@@ -66,7 +68,6 @@ _SENT = {
 # How a column is read, by the number of its type; psycopg knows the others.
 _READ: dict[int, Decoder] = {
     16: b"\x01".__eq__,
-    17: bytes,
     20: lambda data: _INT8.unpack(data)[0],
     21: lambda data: _INT2.unpack(data)[0],
     23: lambda data: _INT4.unpack(data)[0],
@@ -110,10 +111,12 @@ class Prepared(NamedTuple):
 class Call:
     """A prepared statement for values of certain types, and how its rows are read."""
 
-    __slots__ = ("columns", "decoders", "encoders", "formats", "name")
+    __slots__ = ("_meet", "columns", "decoders", "encoders", "formats", "name")
 
-    def __init__(self, name: bytes, wanted: Sequence[Sent]) -> None:
+    def __init__(self, name: bytes, wanted: Sequence[Sent], meet: Callable[[bytes], bytes]) -> None:
+        """`meet` is shown all bytes that are read, and returns them."""
         self.name = name
+        self._meet = meet
         self.encoders = [how.encode for how in wanted]
         self.formats = [how.format for how in wanted]
         self.columns: list[str] = []
@@ -128,11 +131,14 @@ class Call:
         if not self.decoders:
             columns = range(result.nfields)
             self.columns = [(result.fname(column) or b"").decode() for column in columns]
-            self.decoders = [_decoder(result.ftype(column)) for column in columns]
+            self.decoders = [self._decoder(result.ftype(column)) for column in columns]
         get, decoders = result.get_value, list(enumerate(self.decoders))
         for row in range(result.ntuples):
             values = [None if (data := get(row, column)) is None else decode(data) for column, decode in decoders]
             yield dict(zip(self.columns, values, strict=True))
+
+    def _decoder(self, oid: int) -> Decoder:
+        return self._meet if oid == BYTES else _decoder(oid)
 
 
 def _decoder(oid: int) -> Decoder:
@@ -155,6 +161,7 @@ class Statements:
         self._calls: dict[tuple[object, ...], Call] = {}
         self._count = 0
         self._under_way = 0
+        self.large = False  # a large value has passed, and libpq keeps the room for it as long as the connection
         self._line = select.poll()
         self._line.register(pgconn.socket, select.POLLIN)
 
@@ -230,7 +237,12 @@ class Statements:
             self._count += 1
             fit = self._prepared_as(b"s%d" % self._count, parsed(query)[0], wanted)
             there.append(fit)
-        return Call(fit.name, wanted)
+        return Call(fit.name, wanted, self.meet)
+
+    def meet(self, data: bytes) -> bytes:
+        """Notice how large a value is that has come or will go."""
+        self.large |= len(data) > LARGE
+        return data
 
     def _prepared_as(self, name: bytes, text: bytes, wanted: Sequence[Sent]) -> Prepared:
         checked(self._pgconn.prepare(name, text, [how.oid for how in wanted]))

@@ -6,7 +6,7 @@ from collections.abc import Iterable, Mapping
 from typing import cast
 
 from mailforum.store.database import Row
-from mailforum.store.postgres.session import LARGE, Session
+from mailforum.store.postgres.session import Session
 
 _HEAD = "SELECT substring(%s FROM 1 FOR %%(size)s::int) AS head FROM %s WHERE %s = %%(id)s"
 
@@ -48,9 +48,7 @@ class PostgresTx:
         return list(call.rows(result))
 
     def inline(self, data: bytes, /) -> bytes | None:
-        if len(data) > LARGE:
-            self._session.spent = True  # the connection keeps the room that it takes
-        return data
+        return self._statements.meet(data)
 
     def fill(self, table: str, column: str, row_id: int, data: bytes, /) -> None:
         pass  # it is there

@@ -39,8 +39,10 @@ RETURNING id, name, extract(epoch FROM clock_timestamp()) - seen_at AS silent
 DELETE FROM host WHERE id = :id
 
 -- name: standing
--- Nobody can bury them before our transaction ends; they may still renew.
-SELECT id FROM host WHERE id IN (SELECT value FROM number_each(:ids)) FOR KEY SHARE
+-- Nobody can bury them before our transaction ends; they may still renew. If we are stopped in the midst of it, the
+-- server ends it soon: a host that stands still is not to be taken for one that works.
+SELECT id, set_config('idle_in_transaction_session_timeout', '5000', TRUE) AS patience
+FROM host WHERE id IN (SELECT value FROM number_each(:ids)) FOR KEY SHARE
 
 -- name: land_orphans
 DELETE FROM in_flight WHERE lane / 1000 NOT IN (SELECT id FROM host) RETURNING deliveries

@@ -1,0 +1,240 @@
+"""Measure mailforum on PostgreSQL, as a table: `python -m tests.bench.postgres [--quick] [NAME ...]`.
+
+The server is the machine's own PostgreSQL, as it comes, but for what a few cores and this disk need; it syncs.
+It shares the cores with the hosts, the senders and the sinks, so beside each figure stands what the same run makes
+on SQLite.
+"""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import contextlib
+import statistics
+import sys
+import tempfile
+import threading
+import time
+from collections.abc import Callable, Iterator
+from functools import partial
+from pathlib import Path
+
+import psycopg
+
+from mailforum.store.claims import BEGINNING, Claimant, Progress, take
+from mailforum.store.database import Tx
+from mailforum.store.opening import open_database
+from mailforum.store.queue import Taken
+from tests.bench import references
+from tests.bench.place import AUTHOR, LIST, NOWHERE, Serving, mail, make_site, relay, serving
+from tests.bench.table import Row, at_least, at_most, head, share, show
+from tests.support.postgres import Cluster, programs
+
+MEMBERS, SENDERS, SIZE = 10, 8, 3072
+SERVER = {
+    "fsync": "on",
+    "full_page_writes": "on",
+    "autovacuum": "on",
+    "shared_buffers": "256MB",
+    "max_connections": "100",
+    "wal_level": "replica",
+    "max_wal_senders": "4",
+    "checkpoint_timeout": "15min",
+}
+
+
+class Server:
+    """A PostgreSQL that syncs."""
+
+    def __init__(self) -> None:
+        found = programs()
+        assert found, "there is no PostgreSQL on this machine"
+        self.cluster = Cluster(found, **SERVER)
+
+    def new(self) -> str:
+        """Return the URL of a new, empty database."""
+        return self.cluster.url(self.cluster.create())
+
+
+def taken_in(server: Server, folder: Path, posts: int) -> list[Row]:
+    """Posts taken in by SQLite, by one host and by two, with as many senders in all."""
+    alone, each = _intake(folder / "sqlite", "", posts, 1)
+    one, one_each = _intake(folder / "one", server.new(), posts, 1)
+    two, two_each = _intake(folder / "two", server.new(), posts, 2)
+    return [
+        Row(
+            f"posts in: {SENDERS} senders, 3 KiB, list of {MEMBERS}, one host",
+            f"{one:,.0f}/s",
+            one_each,
+            (share(one, alone, "SQLite"), f"there {each:,.0f} µs"),
+            (at_least(one, 500),),
+        ),
+        Row("the same, two hosts", f"{two:,.0f}/s", two_each, (share(two, one, "one host"),), (at_least(two, one),)),
+    ]
+
+
+def _intake(folder: Path, url: str, posts: int, hosts: int) -> tuple[float, float]:
+    """Return posts a second, and the microseconds of CPU of the hosts for each."""
+    _make_site(folder, url, NOWHERE, MEMBERS)
+    with contextlib.ExitStack() as stack:
+        running = [stack.enter_context(serving(folder, url)) for _ in range(hosts)]
+        used, started = sum(one.cpu for one in running), time.monotonic()
+        _at_once([partial(_send, one, posts // hosts, SENDERS // hosts) for one in running])
+        seconds = time.monotonic() - started
+        assert running[0].ask("SELECT count(*) FROM delivery") == posts * MEMBERS
+        return posts / seconds, (sum(one.cpu for one in running) - used) / posts * 1e6
+
+
+def _send(host: Serving, posts: int, senders: int) -> None:
+    references.source(host.port, connections=senders, mails=posts, size=SIZE, sender=AUTHOR, to=LIST)
+
+
+def _at_once(jobs: list[Callable[[], None]]) -> None:
+    threads = [threading.Thread(target=job) for job in jobs]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+
+
+def sent(server: Server, folder: Path, readers: int, posts: int) -> list[Row]:
+    """One post to many, each a mail of their own: by SQLite, by one host and by two."""
+    alone, each = _fanned_out(folder / "sqlite", "", readers, posts, 1)
+    one, one_each = _fanned_out(folder / "one", server.new(), readers, posts, 1)
+    two, two_each = _fanned_out(folder / "two", server.new(), readers, posts, 2)
+    return [
+        Row(
+            f"fan-out to {readers:,}, personal, one host",
+            f"{one:,.0f} deliveries/s",
+            one_each,
+            (share(one, alone, "SQLite"), f"there {each:,.0f} µs"),
+            (at_least(100 * one / alone, 70, " % of SQLite"),),
+        ),
+        Row(
+            "the same, two hosts",
+            f"{two:,.0f} deliveries/s",
+            two_each,
+            (share(two, one, "one host"),),
+            (at_least(two / one, 1.6, " times one"),),
+        ),
+    ]
+
+
+def _fanned_out(folder: Path, url: str, readers: int, posts: int, hosts: int) -> tuple[float, float]:
+    """Return deliveries a second, the best of `posts`, and the microseconds of CPU of the hosts for each."""
+    with relay() as port, contextlib.ExitStack() as stack:
+        _make_site(folder, url, f"smtp://127.0.0.1:{port}", readers)
+        running = [stack.enter_context(serving(folder, url)) for _ in range(hosts)]
+        _, _, warm = running[0].post(mail("warm", 1024))
+        running[0].until_sent(warm, readers)
+        seconds, used = min(_run(running, readers, f"{number}") for number in range(posts))
+    return readers / seconds, used / readers * 1e6
+
+
+def _run(running: list[Serving], readers: int, name: str) -> tuple[float, float]:
+    used = sum(one.cpu for one in running)
+    answered, _, mailing = running[0].post(mail(name, SIZE))
+    running[0].until_sent(mailing, readers)
+    return running[0].last(mailing, readers) - answered, sum(one.cpu for one in running) - used
+
+
+def _make_site(folder: Path, url: str, relay: str, members: int) -> None:
+    folder.mkdir()
+    make_site(folder, relay, members, **({"store_url": f'"{url}"'} if url else {}))
+
+
+def claimed(server: Server, folder: Path, rows: int) -> Row:
+    """How long a claim of a hundred deliveries takes where so many wait."""
+    url = server.new()
+    waits = sorted(asyncio.run(_claims(url, rows, 200)))
+    middle, late = 1000 * statistics.median(waits), 1000 * waits[-len(waits) // 100]
+    name = f"claim of 100, with {rows:,} waiting"
+    return Row(name, f"{middle:.1f} ms", None, (f"99 % within {late:.1f} ms",), (at_most(middle, 5, " ms"),))
+
+
+async def _claims(url: str, rows: int, times: int) -> list[float]:
+    database = await open_database(url)
+    try:
+        await asyncio.to_thread(_fill, url, rows)
+        now, waits, progress, host = time.time(), [], BEGINNING, _register(url)
+        who = Claimant(host, (host,), host)
+        for _ in range(times):
+            started = time.perf_counter()
+            taken, progress = await database.claim(partial(_take, now=now, who=who, progress=progress))
+            waits.append(time.perf_counter() - started)
+            assert len(taken.due) >= 100
+        return waits
+    finally:
+        await database.close()
+
+
+def _take(tx: Tx, now: float, who: Claimant, progress: Progress) -> tuple[Taken, Progress]:
+    return take(tx, now, who, 100, progress)
+
+
+def _register(url: str) -> int:
+    with psycopg.connect(url) as connection:
+        insert = """INSERT INTO host (name, roles, version, keys, started_at, seen_at)
+                    VALUES ('bench', 'deliver', '', '', 0, 1e12) RETURNING id"""
+        found = connection.execute(insert).fetchone()
+        assert found
+        return int(found[0])
+
+
+def _fill(url: str, rows: int) -> None:
+    """Have `rows` deliveries wait, a thousand of each mailing."""
+    with psycopg.connect(url, autocommit=True) as connection:
+        connection.execute(
+            """INSERT INTO mailing (kind, template, data, reply_to, mail_from, created_at, mail)
+               SELECT 'notice', '', '{}', '', '', n, '' FROM generate_series(1, %s) AS n""",
+            (rows // 1000,),
+        )
+        connection.execute(
+            """INSERT INTO delivery (mailing_id, rcpt, state, created_at, due_at)
+               SELECT mailing.id, 'reader' || n || '@example.org', 'queued', created_at, created_at
+               FROM mailing CROSS JOIN generate_series(1, 1000) AS n"""
+        )
+        connection.execute("VACUUM ANALYZE delivery")
+
+
+def benches(quick: bool) -> dict[str, Callable[[Server, Path], Row | list[Row]]]:
+    """Return everything that can be measured, by name."""
+    return {
+        "intake": partial(taken_in, posts=1000 if quick else 5000),
+        "fanout": partial(sent, readers=2000 if quick else 10_000, posts=1 if quick else 3),
+        "claim": partial(claimed, rows=100_000 if quick else 10_000_000),
+    }
+
+
+def main() -> int:
+    """Run from the command line."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("names", nargs="*", metavar="NAME", help="what to measure")
+    parser.add_argument("--quick", action="store_true", help="do less of everything")
+    args = parser.parse_args()
+    with _server() as server:
+        head()
+        for name, bench in benches(args.quick).items():
+            if not args.names or name in args.names:
+                _measure(bench, server)
+    return 0
+
+
+@contextlib.contextmanager
+def _server() -> Iterator[Server]:
+    server = Server()
+    try:
+        yield server
+    finally:
+        server.cluster.stop()
+
+
+def _measure(bench: Callable[[Server, Path], Row | list[Row]], server: Server) -> None:
+    with tempfile.TemporaryDirectory() as folder:
+        found = bench(server, Path(folder))
+    for row in found if isinstance(found, list) else [found]:
+        show(row)
+
+
+if __name__ == "__main__":
+    sys.exit(main())
