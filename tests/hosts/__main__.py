@@ -27,7 +27,6 @@ from tests.hosts.troubles import TROUBLES
 def table(result: Result) -> str:
     """Return what happened, to be read by people."""
     verdict = result.verdict
-    most = max(map(len, result.transactions.values()), default=0)
     rows = [(name, str(count)) for name, count in result.troubles.items()]
     rows += [
         ("posts accepted", str(result.posts)),
@@ -38,9 +37,10 @@ def table(result: Result) -> str:
         ("torn", str(len(verdict.torn))),
         ("damaged", str(len(verdict.damaged))),
         ("still waiting", str(result.waiting)),
-        ("second copies", str(result.repeated.total())),
+        ("second copies", str(result.repeated)),
         ("  not named in a log as uncertain", str(len(result.seconds_untold))),
-        ("worst trouble: transactions repeated", f"{most} of at most {CONNECTIONS} (connections)"),
+        ("hosts that were lost", str(result.losses)),
+        ("transactions repeated", f"{result.transactions} of at most {result.most} ({CONNECTIONS} connections each)"),
         ("seconds", f"{result.seconds:.0f}"),
     ]
     width = max(len(name) for name, _ in rows)

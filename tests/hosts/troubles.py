@@ -18,11 +18,10 @@ LEASE = 2.0  # seconds; who is silent for so long has lost what it has in hand
 
 @dataclass
 class Host:
-    """A mailforum of the site: where it runs, and its process. `struck` is called when a trouble of it is over."""
+    """A mailforum of the site: where it runs, and its process."""
 
     place: Place
     server: Server
-    struck: Callable[[], None] = lambda: None
 
     async def start(self) -> None:
         """Begin its next life; it may not be ready yet."""
@@ -58,7 +57,6 @@ async def _killed(scene: Scene) -> None:
     host = scene.one()
     await host.server.kill()
     await scene.a_while(0, 1.5)
-    host.struck()
     await host.start()
 
 
@@ -71,7 +69,6 @@ async def _without_power(scene: Scene) -> None:
     await scene.a_while(0.5, 2)
     for side in (INNER, OUTER):
         host.place.plug(side, into=True)
-    host.struck()
     await host.start()
 
 
@@ -83,7 +80,6 @@ def _stalled(least: float, most: float) -> Strike:
             await scene.a_while(least, most)
         finally:
             host.stall(stalled=False)
-        host.struck()
 
     return strike
 
@@ -94,7 +90,6 @@ def _cut(side: str, least: float, most: float) -> Strike:
         host.place.plug(side, into=False)
         await scene.a_while(least, most)
         host.place.plug(side, into=True)
-        host.struck()
 
     return strike
 
@@ -105,7 +100,6 @@ async def _both_cut(scene: Scene) -> None:
     await scene.a_while(0.2, 2)
     for host in scene.rng.sample(scene.hosts, len(scene.hosts)):
         host.place.plug(INNER, into=True)
-        host.struck()
         await scene.a_while(0, 0.3)
 
 
@@ -114,8 +108,6 @@ def _database(how: Signal) -> Strike:
         await asyncio.to_thread(scene.database.end, how)
         await scene.a_while(0, 1.5)
         await asyncio.to_thread(scene.database.begin)
-        for host in scene.hosts:
-            host.struck()
 
     return strike
 

@@ -87,7 +87,6 @@ class PostgresDatabase:
         self._full_until = float("-inf")
         self._closing = False
         self._me = secrets.token_hex(8)
-        self._leads: set[str] = set()
         self._callbacks: list[Callable[[], None]] = []
         self._listener = Listener(url, self._me, self._call_back)
         self._telling: asyncio.Task[None] | None = None
@@ -203,7 +202,7 @@ class PostgresDatabase:
 
     async def tidy(self) -> int:
         if self._waiting:  # until no older program runs; not on a lane, where mail would have to wait as well
-            with contextlib.suppress(Deferred):
+            with contextlib.suppress(Deferred, ConfigError):
                 self._waiting = await asyncio.to_thread(
                     migrate.bring_up_to_date, self._url, finish=False, known=self._known
                 )
