@@ -3,7 +3,7 @@ PYTHON ?= python3
 VENV ?= .venv
 BIN := $(VENV)/bin
 
-.PHONY: help run test check format bench bench-pg chaos races soak fuzz wheel clean
+.PHONY: help run test check format bench bench-pg chaos hosts races soak fuzz wheel clean
 
 help: ## what can be made
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | expand -t 10
@@ -32,6 +32,9 @@ bench-pg: $(VENV)/.ready-dev ## the same on PostgreSQL, beside SQLite
 
 chaos: $(VENV)/.ready-dev ## kill the server at every stage while mail flows; nothing may be lost (CHAOS="--kills 1000")
 	$(BIN)/python -m tests.chaos $(CHAOS)
+
+hosts: $(VENV)/.ready-dev ## two hosts and a PostgreSQL on a network of their own, and all that befalls them; as root (HOSTS="--rounds 5")
+	$(BIN)/python -m tests.hosts $(HOSTS)
 
 races: $(VENV)/.ready-dev ## two hosts on one PostgreSQL decide about the same at the same moment (RACES="--rounds 5000")
 	$(BIN)/python -m tests.races $(RACES)

@@ -9,6 +9,7 @@ from collections.abc import Awaitable, Callable, Collection, Coroutine, Mapping,
 from contextlib import AsyncExitStack
 from datetime import UTC, datetime
 from pathlib import Path
+from typing import TypeVar
 
 from mailforum import alike, log
 from mailforum.chores import Chores, Indexing
@@ -36,9 +37,11 @@ logger = logging.getLogger("mailforum")
 
 ROLES = ("smtp", "deliver", "clock", "web")
 STOP = 10.0  # seconds that work under way may take when we stop, all of it together
+T = TypeVar("T")
+
 WAIT = 60.0  # seconds for which a database that cannot be reached is waited for at a start
 AGAIN = 1.0  # seconds between two tries
-PASSING = {"GONE", "STOPPED", "READONLY"}  # why it cannot be used: it restarts, or another takes its place
+PASSING = {"GONE", "STOPPED", "READONLY", "BUSY"}  # it restarts, another takes over, or one that died has locked it
 
 
 class Stopped(MailforumError):
@@ -111,8 +114,8 @@ class Service:
             raise ConfigError(f"[store] folder: there is no folder {self.config.folder}")
         if isinstance(self.config.database, Path):
             self._held.append(self._stack.enter_context(alone(self.config.database)))
-        self.core = await self._open()
-        await self._count_start()
+        self.core = await self._patiently(self._open)
+        await self._patiently(self._count_start)
         await self._join()
         self.health = Health(self.core.db, self._clock, self.config, self.core.intake.room, self._parts)
         await self._listen_web(self.config.web.health, health_only=True)
@@ -123,14 +126,17 @@ class Service:
         log.event("ready", logging.INFO, roles=some, **{n: ",".join(at) or None for n, at in self.addresses.items()})
 
     async def _open(self) -> Core:
-        """Open the database. One on another host may be about to start, or to fail over: it is waited for."""
+        reserve = self.config.store.reserve
+        core = open_core(self.config, self._clock, reserve=reserve, served=True, known=self._known)
+        return await self._stack.enter_async_context(core)
+
+    async def _patiently(self, attempt: Callable[[], Awaitable[T]]) -> T:
+        """Try until the database lets us. One on another host may be about to start, or to fail over."""
         wait = 0.0 if isinstance(self.config.database, Path) else WAIT
         until, said = self._clock.monotonic() + wait, False
         while True:
             try:
-                reserve = self.config.store.reserve
-                core = open_core(self.config, self._clock, reserve=reserve, served=True, known=self._known)
-                return await self._stack.enter_async_context(core)
+                return await attempt()
             except Unavailable as error:
                 if error.kind not in PASSING or self._clock.monotonic() >= until:
                     raise
@@ -189,11 +195,11 @@ class Service:
         It is also the first thing that is written: a database that cannot be written is not served.
         """
         file, now = self.config.database, self._clock.now()
-        alone = isinstance(file, Path)
+        many_hosts = not isinstance(file, Path)
         marker = fence.Marker.of(file) if isinstance(file, Path) else fence.Marker.within(self.config.folder)
 
         def count(tx: Tx) -> tuple[fence.Start, int]:
-            start = fence.start(tx, marker.read(), many_hosts=not alone)
+            start = fence.start(tx, marker.read(), many_hosts=many_hosts)
             return start, restore.pause(tx, now) if start.restored and not self._resend else 0
 
         try:

@@ -124,7 +124,19 @@ class Health:
         return ""
 
     async def status(self) -> str:
-        """Say in one line how we are. Raises MailforumError if the database does not answer."""
+        """Say in one line how we are. Raises MailforumError if the database, a file, does not answer.
+
+        One on a server is waited for: to be started again does not bring it back.
+        """
+        if isinstance(self._config.database, Path):
+            return await self._status()
+        try:
+            async with asyncio.timeout(PATIENCE):
+                return await self._status()
+        except (MailforumError, TimeoutError):
+            return "waiting for the database"
+
+    async def _status(self) -> str:
         await self._db.read(stats.alive)
         (numbers, _), parts = await self._numbers.get(), self._parts()
         text = f"{numbers.waiting} to be sent"

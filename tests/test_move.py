@@ -112,7 +112,7 @@ async def test_a_copy_of_a_postgresql_is_a_backup_that_is_put_back_paused(
             await site.cli("digest", "send", "pmo")
             await site.quiet()
             assert len(site.sink.to("bob@example.com")) == 1
-            assert "is not empty" in await refused("store", "copy", "sqlite:backup.db", url)
+            assert "is being served by" in await refused("store", "copy", "sqlite:backup.db", url)
         await copy("sqlite:backup.db", other)
         async with running_site(tmp_path, store_url=f'"{other}"') as site:
             assert '"paused": 1' in (await site.cli("queue", "stats", "--json")).out

@@ -187,6 +187,7 @@ async def test_all_roles_live_through_a_time_without_the_server(
             await way.cut()
             await until(service, "/healthz", status=503, has="the database does not answer")
             assert (await page(service, "/readyz"))[0] == 503
+            assert await service.health.status() == "waiting for the database"  # and systemd leaves us alone
             service.reload(service.config)
             await way.open()
             await until(service, "/readyz", status=200)

@@ -232,7 +232,7 @@ def _schema(config: Config) -> Findings:
     from mailforum.store.opening import missing
 
     steps = missing(config.database)
-    if steps and steps[0].number > 1:
+    if steps and not steps[0].name.endswith("_first"):  # or it is still to be made
         how = f"(schema {steps[0].number - 1} of {steps[-1].number}); the next start of the server brings it up to date"
         yield Finding("warning", f"database: {config.database_name}: of an older mailforum {how}")
 

@@ -62,7 +62,7 @@ def copy_database(args: argparse.Namespace) -> int:
     source, target = _url(args.source), _url(args.target)
     with progress("rows copied") as advance:
         moved = copy(source, target, advance, rehearsed_at=time.time() if args.while_served else None)
-    emit(args, [_arrived(each) for each in moved.arrived], ("table", "rows", "bytes", "checksum", "same"))
+    emit(args, [_arrived(each, args.json) for each in moved.arrived], ("table", "rows", "bytes", "checksum", "same"))
     for place in moved.changed:
         note(f"a text with a NUL, which PostgreSQL cannot hold, has U+FFFD in its place: {place}")
     for delivery in moved.uncertain:
@@ -102,13 +102,14 @@ def _url(text: str) -> str:
         raise UsageError(str(error)) from None
 
 
-def _arrived(each: Arrived) -> dict[str, object]:
+def _arrived(each: Arrived, json: bool) -> dict[str, object]:
+    same = each.read == each.there
     return {
         "table": each.table,
         "rows": each.read.rows,
         "bytes": each.read.size,
         "checksum": each.read.text,
-        "same": each.read == each.there,
+        "same": same if json else ("no", "yes")[same],
     }
 
 

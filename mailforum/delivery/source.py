@@ -13,7 +13,7 @@ from mailforum import log
 from mailforum.errors import Deferred
 from mailforum.hosting import Host
 from mailforum.store import claims, queue
-from mailforum.store.database import Database
+from mailforum.store.database import Database, Tx
 from mailforum.store.queue import LANES, Part, Run, Taken
 from mailforum.units import Place
 
@@ -156,12 +156,23 @@ class Shared:
     async def take(
         self, now: float, due: float, reached: Mapping[Run, int], want: int, elsewhere: Callable[[str], bool] | None
     ) -> Taken:
-        if not self.host:
+        who = self._host.claimant
+        if not self.host or who.host != self.host:  # we are another by now: that is to be noticed first
             return Taken([], [], False)
         if now - self._began_at > BEGIN_AGAIN:
             self._progress, self._began_at = claims.BEGINNING, now
-        who, progress = self._host.claimant, self._progress
-        taken, self._progress = await self._db.claim(lambda tx: claims.take(tx, due, who, want, progress, elsewhere))
+        progress, claimed = self._progress, list[int]()
+
+        def take(tx: Tx) -> tuple[Taken, claims.Progress]:
+            taken, there = claims.take(tx, due, who, want, progress, elsewhere)
+            claimed[:] = [*(one.id for one in taken.due), *taken.gone]
+            return taken, there
+
+        try:
+            taken, self._progress = await self._db.claim(take)
+        except Deferred:
+            self._unsent.update(claimed)  # nobody knows whether that was committed
+            raise
         return taken
 
     def will_not_send(self, ids: Iterable[int]) -> None:

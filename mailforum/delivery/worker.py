@@ -171,19 +171,28 @@ class Worker:
             if self._has_enough() or now < self._resume_at:
                 return False
             due, want = self._clock.now(), 1 if self._marks.pause else self._want
-            elsewhere = self._is_elsewhere if self._options.limits else None
+            elsewhere, host = self._is_elsewhere if self._options.limits else None, self._source.host
             taken = await self._source.take(now, due, self._hand.reached, want, elsewhere)
-            if taken.gone:
-                await self._db.write(lambda tx: queue.withdraw(tx, taken.gone), ())
         except Deferred as error:  # the database is locked or full
             logger.debug("the queue cannot be read: %s", error.reason)  # the database has said so, not each second
             return False
+        if self._source.host != host:  # who claimed that was buried meanwhile, and it is free again
+            return True
         if taken.fanning:
             self._fan.set()
         self._adapt(now, len(taken.due))
-        self._hand.add(tasks_of(taken, self._options.recipients, self._source.host))
+        self._hand.add(tasks_of(taken, self._options.recipients, host))
         self._open_lanes()
+        await self._withdraw(taken.gone)
         return bool(taken.due)
+
+    async def _withdraw(self, gone: list[int]) -> None:
+        """Delete deliveries to members who have left."""
+        try:
+            if gone:
+                await self._db.write(lambda tx: queue.withdraw(tx, gone), ())
+        except Deferred:
+            self._source.will_not_send(gone)  # they are taken again
 
     def _has_enough(self) -> bool:
         return self._hand.size > self._want // 2
@@ -310,19 +319,18 @@ class Worker:
             future.cancel()
 
     async def job(self, task: Task) -> Job | None:
-        """Make the mail of a task; None if that failed, and is written down. While nothing can be read, it waits."""
-        while True:
+        """Make the mail of a task, as soon as it can be read; None if that failed, and is written down."""
+        while not self._stopping:
             try:
                 return await self._jobs.job(task, self._hand.ready)
-            except Unavailable as error:  # that is not the task's fault
-                logger.error("the queue cannot be read: %s", error.reason)
-                if self._stopping:
-                    return None
+            except Unavailable:  # that is not the task's fault
                 await self._clock.sleep(LOOK)
             except Exception as error:
                 logger.error("a mail cannot be made", exc_info=error)
                 await self.postpone(task, f"the mail could not be made: {type(error).__name__}")
                 return None
+        self.put_back([task])
+        return None
 
     async def postpone(self, task: Task, why: str) -> None:
         """Have a task that a fault of ours has met tried again later, as if the relay had put it off."""

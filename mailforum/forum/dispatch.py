@@ -44,6 +44,8 @@ def handle(tx: Tx, mail: Incoming) -> Outcome:
         if verdict:
             return _not_accepted(mail, verdict)
     key, fingerprint = _key(mail.route), mail.msg.fingerprint
+    if mail.route.role in _FOR_POSTS and mail.msg.author:
+        lists.member_ahead(tx, mail.mlist.id, address.key(mail.msg.author.address))
     if not intake.see(tx, key, fingerprint, mail.now):
         return mail.done("duplicate", "This mail is here already.")
     try:

@@ -137,6 +137,8 @@ def _index(tx: Tx, post: Newcomer, parent_id: int | None, mark: bytes) -> str:
     """Return the Thread-Index that a post is sent with whose author's program wrote none: that of its parent
     and one answer more. A parent without one, from an archive, counts as if it had begun a conversation.
     Another mail with its Message-ID may be there: then `mark` tells them apart."""
+    if parent_id:
+        tx.ahead("post.index", id=parent_id)
     own = post.name if posts.by_name(tx, post.list_id, post.name) is None else post.name + mark.hex()
     row = tx.one("post.index", id=parent_id) if parent_id else None
     if row is None:

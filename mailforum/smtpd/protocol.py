@@ -56,7 +56,7 @@ class Wire(SMTP):
         self.inbox = Inbox(loop)
         self.encrypted = False
         self._held = bytearray()
-        self._working = False
+        self._working = self._parted = False
         self.waiting = False
         self._junk = 0
         self._mail: MailData | None = None
@@ -133,7 +133,7 @@ class Wire(SMTP):
 
     def dismiss(self, farewell: str) -> None:
         """End a session from outside, at once; work on a mail that it has begun goes on."""
-        if not self.transport.is_closing():
+        if not self.transport.is_closing() and not self._parted:
             self._write(farewell)
         self._close()
         if self._handler_coroutine and not self._working:
@@ -231,6 +231,7 @@ class Wire(SMTP):
         if polite or not self.transport.can_write_eof():
             return
         # Closing with bytes unread makes the kernel send a reset, and the client never sees the reply.
+        self._parted = True
         self.transport.write_eof()
         async with asyncio.timeout(self.shared.limits.linger):
             while await self.inbox.chunk():

@@ -46,6 +46,11 @@ class Tx(Protocol):
         statement or the commit."""
         ...
 
+    def ahead(self, query: str, /, **params: object) -> None:
+        """Say that `one` or `all` will soon want this, so that it is asked along with what is asked before; nothing
+        that is done until then changes the answer."""
+        ...
+
     def insert(self, query: str, /, **params: object) -> int:
         """Run a statement that inserts one row; return its id."""
         ...

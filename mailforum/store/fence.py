@@ -14,6 +14,7 @@ from pathlib import Path
 from mailforum.store.database import Tx
 
 AHEAD = 1000  # so that no other host, whose file has a higher count, takes the same copy for one once more
+MOVED = 1_000_000  # so that no host that has served another copy, a rehearsal say, takes a moved one for older
 SKIPPED = 100_000  # ids that are not given again after a restore, for what was lost may have had them
 
 

@@ -108,6 +108,11 @@ def member(tx: Tx, list_id: int, key: str) -> Member | None:
     return _member(row) if row else None
 
 
+def member_ahead(tx: Tx, list_id: int, key: str) -> None:
+    """Say that `member` will soon be asked."""
+    tx.ahead("member.by_key", list_id=list_id, key=key)
+
+
 def member_by_id(tx: Tx, member_id: int) -> Member | None:
     """Return the member with that id."""
     row = tx.one("member.by_id", id=member_id)

@@ -136,18 +136,16 @@ def first_recipient(tx: Tx, mailing_id: int) -> str:
     return str(row["rcpt"])
 
 
-def fan_out(tx: Tx, mailing_id: int, modes: Sequence[Mode], author: str = "") -> int:
-    """Queue a mailing to every active member who reads in one of `modes`; return how many have it so far.
+def fan_out(tx: Tx, mailing_id: int, modes: Sequence[Mode], author: str = "") -> None:
+    """Queue a mailing to every active member who reads in one of `modes`.
 
     A big list is only begun: `go_on_fanning_out` does the rest, in steps that nobody has to wait for.
     Who joins from now on gets nothing of it. `author` is the key of the post's author, who is left
     out if they asked for that.
     """
     who = {"modes": json.dumps(modes), "author": author}
-    queued = tx.run("queue.fan_out", id=mailing_id, after=0, last=EVERYBODY, limit=STEP, **who)
-    if queued == STEP:
-        tx.run("queue.begin_fan_out", id=mailing_id, **who)
-    return queued
+    tx.put("queue.fan_out", id=mailing_id, after=0, last=EVERYBODY, limit=STEP, **who)
+    tx.put("queue.begin_fan_out", id=mailing_id, step=STEP, **who)
 
 
 def go_on_fanning_out(tx: Tx) -> bool:

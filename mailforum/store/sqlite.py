@@ -56,6 +56,9 @@ class SqliteTx:
     def put(self, query: str, /, **params: object) -> None:
         self._execute(query, params)
 
+    def ahead(self, query: str, /, **params: object) -> None:
+        pass  # nobody waits for an answer here
+
     def insert(self, query: str, /, **params: object) -> int:
         # RETURNING takes half as long again as the insert itself.
         return self._execute(query, params).lastrowid or 0

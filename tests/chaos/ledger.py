@@ -119,14 +119,14 @@ def judge(ledger: Ledger, mailings: Mapping[Pair, int]) -> Verdict:
     repeated: Counter[int] = Counter()
     transactions: dict[int, set[tuple[int, int]]] = defaultdict(set)
     avoidable, untold = [], []
-    for pair, first, second in _seconds(ledger):
+    for pair, first, second in seconds(ledger):
         if first.life == second.life:
             avoidable.append(pair)
             continue
         repeated[first.life] += 1
         transactions[first.life].add(first.transaction)
         told = set().union(*(ledger.uncertain.get(life, set()) for life in range(first.life + 1, second.life + 1)))
-        if (_mailing(pair, mailings), pair[0]) not in told:
+        if (mailing(pair, mailings), pair[0]) not in told:
             untold.append(pair)
     return Verdict(
         lost=list(_lost(ledger)),
@@ -139,13 +139,14 @@ def judge(ledger: Ledger, mailings: Mapping[Pair, int]) -> Verdict:
     )
 
 
-def _seconds(ledger: Ledger) -> Iterator[tuple[Pair, Copy, Copy]]:
+def seconds(ledger: Ledger) -> Iterator[tuple[Pair, Copy, Copy]]:
+    """Yield what somebody got again, with one copy and the next."""
     for pair, copies in ledger.copies.items():
         for first, second in pairwise(copies):
             yield pair, first, second
 
 
-def _mailing(pair: Pair, mailings: Mapping[Pair, int]) -> int:
+def mailing(pair: Pair, mailings: Mapping[Pair, int]) -> int:
     """Which mailing carried it: a post is in the database, ours have its number in their Message-ID."""
     rcpt, msgid = pair
     own = re.match(r"<(?:notice|digest\.\d+)\.(\d+)\.", msgid)

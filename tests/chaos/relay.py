@@ -18,13 +18,17 @@ HELLO = b"250-relay.example.org\r\n250-PIPELINING\r\n250-8BITMIME\r\n250-SMTPUTF
 class Relay:
     """Listens; `keep(life, transaction, mail_from, rcpts, data)` is told of every mail kept, and returns its id.
 
-    `life` is counted up by whoever starts the server; a connection belongs to the life it was made in.
+    `life` is counted up by whoever starts the server; a connection belongs to the life it was made in. Where there
+    are several servers, `lives` has that of each, by address, and a mail belongs to the life it comes in.
     `refusals` is the share of answers that are a temporary no.
     """
 
-    def __init__(self, keep: Callable[..., str], rng: random.Random, refusals: float = 0.002) -> None:
-        self.keep, self.rng, self.refusals = keep, rng, refusals
+    def __init__(
+        self, keep: Callable[..., str], rng: random.Random, refusals: float = 0.002, host: str = "127.0.0.1"
+    ) -> None:
+        self.keep, self.rng, self.refusals, self.host = keep, rng, refusals, host
         self.life = 0
+        self.lives: dict[str, int] = {}
         self.kept = 0
         self.holding: str | None = None  # answers to mails whose id begins so are held back
         self.held = 0
@@ -36,7 +40,7 @@ class Relay:
 
     async def start(self) -> None:
         """Listen on a port of its own."""
-        server = await asyncio.get_running_loop().create_server(lambda: Session(self), "127.0.0.1", 0, backlog=512)
+        server = await asyncio.get_running_loop().create_server(lambda: Session(self), self.host, 0, backlog=512)
         self.server, self.port = server, server.sockets[0].getsockname()[1]
 
     async def stop(self) -> None:
@@ -75,6 +79,7 @@ class Session(asyncio.Protocol):
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         self.transport: asyncio.Transport = transport  # type: ignore[assignment]
+        self.peer = transport.get_extra_info("peername")[0]
         self.relay.open.add(self)
         transport.write(b"220 relay.example.org ESMTP\r\n")  # type: ignore[attr-defined]
         if self.relay.deaf:
@@ -123,7 +128,8 @@ class Session(asyncio.Protocol):
             return b"451 4.3.0 not now\r\n"
         self.mails += 1
         relay, data = self.relay, stuffed.replace(b"\r\n..", b"\r\n.")
-        msgid = relay.keep(self.life, (self.number, self.mails), self.mail_from, self.rcpts, data)
+        life = relay.lives.get(self.peer, self.life)
+        msgid = relay.keep(life, (self.number, self.mails), self.mail_from, self.rcpts, data)
         relay.kept += 1
         if relay.holding is not None and msgid.startswith(relay.holding):
             self.silent = True  # for ever: whoever waits for this answer will be killed

@@ -28,6 +28,8 @@ class Client:
     port: int
     trigger: Trigger
     lmtp: bool = False
+    hosts: tuple[str, ...] = ("127.0.0.1",)  # where one cannot be had, or does not answer, the next is tried
+    patience: float = PATIENCE
     streams: tuple[asyncio.StreamReader, asyncio.StreamWriter] | None = None
     dotted: bool = False
 
@@ -35,7 +37,7 @@ class Client:
         """Try once; return the answer to the dot (UNKNOWN if it was lost) or what was refused before it."""
         self.dotted = False
         try:
-            async with asyncio.timeout(PATIENCE):
+            async with asyncio.timeout(self.patience):
                 return await self._send(mail_from, rcpts, mail)
         except (OSError, EOFError, TimeoutError):
             self.hang_up()
@@ -59,7 +61,7 @@ class Client:
         return next((answer for answer in answers if not answer.startswith("250")), answers[0])
 
     async def _connect(self) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
-        self.streams = await asyncio.open_connection("127.0.0.1", self.port)
+        self.streams = await asyncio.open_connection(self.hosts[0], self.port)
         await _reply(self.streams[0])
         await self._say("LHLO client.example.com" if self.lmtp else "EHLO client.example.com")
         return self.streams
@@ -74,6 +76,7 @@ class Client:
         if self.streams:
             self.streams[1].close()
         self.streams = None
+        self.hosts = (*self.hosts[1:], self.hosts[0])
 
 
 async def _reply(reader: asyncio.StreamReader) -> str:
@@ -120,6 +123,8 @@ class Author:
                 return self.refused.append(f"{msgid}: {answer}")
             if answer == UNKNOWN and self.rng.random() < 0.1:
                 return None  # somebody has emptied the sender's queue: all may get it, or nobody
+            if len(self.client.hosts) > 1 and self.rng.random() < 0.3:
+                self.client.hang_up()  # and tries the next host
             await asyncio.sleep(AGAIN)
 
     def _choose(self) -> tuple[List, ...]:

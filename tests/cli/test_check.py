@@ -8,6 +8,7 @@ from mailforum.delivery.sign import load_key, new_key
 from mailforum.dns import Resolver
 from mailforum.manual import to_toml
 from tests.cli.conftest import Forum
+from tests.support.postgres import database_url
 from tests.support.sink import Sink
 from tests.support.site import free_port, run_cli, write_config
 
@@ -59,6 +60,13 @@ def test_a_broken_text_is_an_error(pmo: Forum) -> None:
 def test_a_database_that_is_broken_is_an_error(pmo: Forum) -> None:
     pmo.file("mailforum.db", b"nothing that we know" * 1000)
     assert found(pmo, "database: the database cannot be used: the file is damaged") == "error"
+
+
+def test_a_new_database_on_a_server_is_made_and_is_no_older_one(forum: Forum) -> None:
+    with database_url(empty=True) as url:
+        write_config(forum.folder, "maildir:outbox", store_url=f'"{url}"')
+        out = run_cli(["--config", forum.config, "check"]).out
+    assert f"ok:      database: {url}" in out and "older" not in out
 
 
 def test_a_folder_that_is_not_there_is_an_error(forum: Forum) -> None:

@@ -3,9 +3,9 @@
 import asyncio
 import logging
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import pytest
 
@@ -13,10 +13,14 @@ from mailforum.delivery import marks
 from mailforum.errors import Deferred
 from mailforum.forum import bounces
 from mailforum.store import claims, queue, stats
-from mailforum.store.database import Tx
+from mailforum.store.database import Database, Tx, Unit
 from mailforum.store.hosts import Rest, rest
+from mailforum.store.queue import LANES
+from mailforum.store.trouble import Unavailable
 from tests.support.hosts import Sender, beat, hosts
 from tests.support.sink import Mail, Sink
+
+T = TypeVar("T")
 
 
 def members(count: int, domain: str = "example.com") -> list[str]:
@@ -142,6 +146,62 @@ async def test_who_is_cut_off_from_the_database_goes_on_as_a_new_host(
         await done(stalled)
         assert set(copies(gate.sink)) == {*members(40)}
         assert sum(count - 1 for count in copies(gate.sink).values()) <= 2
+
+
+class Late:
+    """A database whose claims are committed; `answer` says when that is known, or whether it ever is."""
+
+    def __init__(self, db: Database, answer: Callable[[], Awaitable[None]]) -> None:
+        self._db, self._answer = db, answer
+
+    def __getattr__(self, name: str) -> object:
+        return getattr(self._db, name)
+
+    async def claim(self, unit: Unit[T]) -> T:
+        result = await self._db.claim(unit)
+        await self._answer()
+        return result
+
+
+async def test_what_somebody_claims_who_is_buried_meanwhile_is_sent_once(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("mailforum.delivery.source.BEGIN_AGAIN", 0.0)
+    claimed, go = asyncio.Event(), asyncio.Event()
+
+    async def wait() -> None:
+        claimed.set()
+        await go.wait()
+
+    sink = Sink()
+    async with hosts(tmp_path, sink, 2, delivery_connections="2") as (stalled, other):
+        await stalled.post(members(300))
+        stalled.worker._source._db = Late(stalled.db, wait)
+        stalled.start()
+        await claimed.wait()
+        await stalled.forget()
+        await beat(other, stalled)  # and it is another host
+        stalled.worker.fenced(stalled.worker._source.part.index * LANES)  # as its connections find out
+        go.set()
+        await done(stalled)
+        assert copies(sink) == Counter(members(300))
+
+
+async def test_what_was_claimed_when_the_database_did_not_answer_is_sent_all_the_same(tmp_path: Path) -> None:
+    times: list[int] = []
+
+    async def never() -> None:
+        times.append(1)
+        if len(times) <= 2:
+            raise Unavailable("GONE", OSError("cut off"))
+
+    sink = Sink()
+    async with hosts(tmp_path, sink, 1) as (one,):
+        await one.post(members(50))
+        one.worker._source._db = Late(one.db, never)
+        one.start()
+        await done(one)
+        assert copies(sink) == Counter(members(50))
 
 
 async def test_what_a_relay_that_is_down_does_not_take_is_let_go(tmp_path: Path) -> None:

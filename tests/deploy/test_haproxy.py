@@ -30,7 +30,7 @@ def prepared(ports: list[int], own: int, **other: str) -> str:
     """Return the configuration with other ports and the words in `other`, checked more often; without the web."""
     text = CONFIG.read_text().partition("# The unsubscribe links")[0]
     changes = {"bind :25": f"bind 127.0.0.1:{own}", "inter 2s": "inter 50ms", **other}
-    for name, port in zip(("10.0.0.11:25", "10.0.0.12:25"), ports, strict=True):
+    for name, port in zip(("10.0.0.11:8025", "10.0.0.12:8025"), ports, strict=True):
         changes[name] = f"127.0.0.1:{port}"
     for before, after in changes.items():
         assert before in text, before

@@ -6,10 +6,8 @@ from collections.abc import Awaitable, Sequence
 from functools import partial
 from random import Random
 from typing import Any
-from unittest.mock import patch
 
 from mailforum.archives.source import Mail
-from mailforum.chores import keep_bounces, send_due_digests, tell_what_waits
 from mailforum.core import Core
 from mailforum.delivery.hand import Task
 from mailforum.delivery.marks import Ended, Marks
@@ -22,12 +20,12 @@ from mailforum.store import bounces, intake, queue, upkeep
 from mailforum.store import posts as rows
 from mailforum.store.database import Tx, caused_by
 from mailforum.web import Pages
+from tests.races import clocks
+from tests.races.acts import DAY, SENT, held, letter, posts_of, taken, texts
 from tests.races.hosts import Game, Hosts, take
 from tests.support import threading
 from tests.support.oracle import by_the_rule
 
-DAY = 86400.0
-SENT = "FROM delivery JOIN mailing ON mailing.id = mailing_id WHERE list_id = %s"
 GONE = "550 5.1.1 User unknown"
 REPORT = """From: MAILER-DAEMON@mx.example.org
 Subject: Undelivered
@@ -44,31 +42,6 @@ Diagnostic-Code: smtp; 550 5.1.1 User unknown
 
 --b--
 """
-
-
-def letter(name: str, *answers: str, to: str = "pmo@lists.example.test", text: str = "", sender: str = "ada") -> bytes:
-    """Write a mail called `name` that says it answers others."""
-    known = "".join(f" <{one}@example.org>" for one in reversed(answers))
-    more = f"In-Reply-To: <{answers[0]}@example.org>\nReferences:{known}\n" if answers else ""
-    head = f"From: {sender}@example.org\nTo: {to}\nSubject: Race\nMessage-ID: <{name}@example.org>\n{more}"
-    return f"{head}\nSomething about {name} {text}\n".replace("\n", "\r\n").encode()
-
-
-def taken(results: Sequence[Any]) -> list[str]:
-    """Return what became of mails; all of them were taken."""
-    outcomes = [outcome for result in results if isinstance(result, list) for outcome in result]
-    assert all(isinstance(result, list) for result in results), results
-    assert all(outcome.code == 250 for outcome in outcomes), outcomes
-    return sorted(outcome.what for outcome in outcomes)
-
-
-async def texts(hosts: Hosts, mlist: MailingList, template: str) -> int:
-    """How many deliveries of a text are queued for a list."""
-    return await hosts.count(f"SELECT count(*) {SENT} AND template = %s", mlist.id, template)
-
-
-async def posts_of(hosts: Hosts, mlist: MailingList) -> int:
-    return await hosts.count("SELECT count(*) FROM post WHERE list_id = %s", mlist.id)
 
 
 # -- threads
@@ -269,15 +242,6 @@ async def _counted_once(hosts: Hosts, mlist: MailingList) -> None:
 # -- moderators
 
 
-async def _held(hosts: Hosts, mlist: MailingList, age: float = 0.0) -> int:
-    def hold(tx: Tx) -> int:
-        what = {"mail_from": "eve@example.org", "from_address": "eve@example.org", "subject": "Held", "under": ""}
-        named = {"message_id": "<held@example.org>", "reason": "not a member", "raw": letter("held")}
-        return intake.hold(tx, mlist.id, now=hosts.now - age, **what, **named)  # type: ignore[arg-type]
-
-    return await hosts.one.db.write(hold)
-
-
 def _approves(hosts: Hosts, core: Core, number: int) -> Awaitable[Any]:
     unit = partial(moderation.approve, held_id=number, now=hosts.now)
     return core.db.write(caused_by(core.ids.new(), unit))  # as cli/common.py `write` has it
@@ -286,7 +250,7 @@ def _approves(hosts: Hosts, core: Core, number: int) -> Awaitable[Any]:
 async def approved(hosts: Hosts) -> None:
     """Two moderators approve the same post."""
     mlist = await hosts.new_list("ada")
-    number = await _held(hosts, mlist)
+    number = await held(hosts, mlist)
     results = await hosts.at_once(*[_approves(hosts, core, number) for core in hosts.cores])
     assert sorted(type(result).__name__ for result in results) == ["Post", "UsageError"], results
     assert await posts_of(hosts, mlist) == 1
@@ -295,7 +259,7 @@ async def approved(hosts: Hosts) -> None:
 async def approved_too_late(hosts: Hosts) -> None:
     """A post is approved while it is too old to be kept any longer."""
     mlist = await hosts.new_list("ada")
-    number = await _held(hosts, mlist, age=400 * DAY)
+    number = await held(hosts, mlist, age=400 * DAY)
     keep = hosts.one.config.store
     (drop,) = [(step, lists) for name, step, lists in upkeep.steps(keep, DAY, hosts.now) if name == "held"]
     clears = hosts.cores[1].db.write(partial(drop[0], 0), drop[1])
@@ -307,115 +271,12 @@ async def approved_too_late(hosts: Hosts) -> None:
 async def approved_beside_a_post(hosts: Hosts) -> None:
     """A held post is approved while another comes in."""
     mlist = await hosts.new_list("ada")
-    number = await _held(hosts, mlist)
+    number = await held(hosts, mlist)
     comes = take(hosts.cores[1], "ada@example.org", mlist.address, letter("other", "held"))
     results = await hosts.at_once(_approves(hosts, hosts.one, number), comes)
     taken(results[1:])
     await hosts.one.db.read(partial(_as_the_rule_says, mlist, 2))
     assert await posts_of(hosts, mlist) == 2, results
-
-
-# -- the clock
-
-
-async def digest(hosts: Hosts) -> None:
-    """Two clocks find that a digest is due."""
-    mlist = await hosts.new_list("ada", mode=Mode.DIGEST)
-    taken([await take(hosts.one, "ada@example.org", mlist.address, letter("news"))])
-    for result in await hosts.at_once(*[send_due_digests(core, hosts.now + 2 * DAY) for core in hosts.cores]):
-        assert result is None, result
-    assert await _issues(hosts, mlist) == (1, 1)
-    sent = (
-        "SELECT count(*) FROM delivery JOIN mailing ON mailing.id = mailing_id WHERE list_id = %s AND kind = 'digest'"
-    )
-    assert await hosts.count(sent, mlist.id) == 1
-
-
-async def _issues(hosts: Hosts, mlist: MailingList) -> tuple[int, int]:
-    """How many issues a list has, and how many posts are in them."""
-    issues = await hosts.count("SELECT count(*) FROM issue WHERE list_id = %s", mlist.id)
-    return issues, await hosts.count("SELECT coalesce(sum(posts), 0) FROM issue WHERE list_id = %s", mlist.id)
-
-
-async def digest_beside_a_post(hosts: Hosts) -> None:
-    """A post is about to be stored while a later one is, and goes into a digest."""
-    mlist = await hosts.new_list("ada", mode=Mode.DIGEST)
-    taken([await take(hosts.one, "ada@example.org", mlist.address, letter("first"))])
-
-    async def later() -> None:
-        taken([await take(hosts.cores[1], "ada@example.org", mlist.address, letter("later"))])
-        await send_due_digests(hosts.cores[1], hosts.now + 2 * DAY)
-
-    results = await hosts.while_it_ends(
-        take(hosts.one, "ada@example.org", mlist.address, letter("slow", "first")), later()
-    )
-    taken(results[:1])
-    assert results[1] is None, results
-    await send_due_digests(hosts.one, hosts.now + 4 * DAY)
-    assert (await _issues(hosts, mlist))[1] == 3
-
-
-async def owners_told(hosts: Hosts) -> None:
-    """Two clocks find that the owners have not heard of held posts, or of mail that comes back."""
-    mlist = await hosts.new_list("owner")
-    await _held(hosts, mlist, age=7200.0)
-    await hosts.one.db.write(lambda tx: bounces.tell(tx, mlist.id, hosts.now - 1))
-
-    async def tick(core: Core) -> None:
-        await tell_what_waits(core, hosts.now)
-        await keep_bounces(core, hosts.now)
-
-    for result in await hosts.at_once(*map(tick, hosts.cores)):
-        assert result is None, result
-    assert (await texts(hosts, mlist, "owner/held-more"), await texts(hosts, mlist, "owner/bounces")) == (1, 1)
-
-
-# -- the queue, and what is old
-
-
-async def fan_out(hosts: Hosts) -> None:
-    """A long fan-out is gone on with by both."""
-    mlist = await hosts.new_list("ada", "bob", "cleo", "dan", "eve", "fay", "gil", "hal")
-    with patch.object(queue, "STEP", 2):
-        taken([await take(hosts.one, "ada@example.org", mlist.address, letter("long"))])
-        for result in await hosts.at_once(*map(_goes_on, hosts.cores)):
-            assert result is None, result
-        await _goes_on(hosts.one)
-    sent = (
-        "SELECT count(*), count(DISTINCT rcpt) FROM delivery JOIN mailing ON mailing.id = mailing_id WHERE list_id = %s"
-    )
-    assert await hosts.row(sent, mlist.id) == (8, 8)
-
-
-async def _goes_on(core: Core) -> None:
-    while await core.db.write(queue.go_on_fanning_out, ()):  # as delivery/worker.py `_fan_out` has it
-        pass
-
-
-async def seen_again(hosts: Hosts) -> None:
-    """A mark of long ago is set anew while it is too old to be kept."""
-    mark, now = hosts.random.randbytes(8), hosts.now
-    await hosts.one.db.write(lambda tx: intake.see_again(tx, "race", mark, now - 30 * DAY, within=0), ())
-    (drop,) = [step for name, step, _ in upkeep.steps(hosts.one.config.store, 14 * DAY, now) if name == "seen"]
-    see = hosts.one.db.write(lambda tx: intake.see_again(tx, "race", mark, now, within=DAY), ())
-    results = await hosts.at_once(see, hosts.cores[1].db.write(partial(drop, 0), ()))
-    assert results[0] is True, results
-    assert await hosts.one.db.read(lambda tx: intake.seen_at(tx, "race", mark)) == now
-
-
-async def answers_counted(hosts: Hosts) -> None:
-    """A stranger asks two lists, through two hosts, for more than anybody's share of answers."""
-    who, both = f"stranger{hosts.random.randrange(10**9)}", [await hosts.new_list(), await hosts.new_list()]
-
-    async def asks(core: Core, mlist: MailingList) -> None:
-        for number in range(4):
-            to = mlist.sub("help")
-            taken([await take(core, f"{who}@example.org", to, letter(f"{who}.{number}", to=to, sender=who))])
-
-    for result in await hosts.at_once(*map(asks, hosts.cores, both)):
-        assert result is None, result
-    got = "SELECT count(*) FROM delivery WHERE rcpt = %s"
-    assert await hosts.count(got, f"{who}@example.org") == hosts.one.site.answers_to_strangers
 
 
 GAMES = {
@@ -432,10 +293,12 @@ GAMES = {
     "approved": Game(approved),
     "approved too late": Game(approved_too_late),
     "approved beside a post": Game(approved_beside_a_post),
-    "digest": Game(digest),
-    "digest beside a post": Game(digest_beside_a_post),
-    "owners told": Game(owners_told),
-    "fan-out": Game(fan_out),
-    "seen again": Game(seen_again),
-    "answers counted": Game(answers_counted, guarded=False),
+    "digest": Game(clocks.digest),
+    "digest beside a post": Game(clocks.digest_beside_a_post),
+    "owners told": Game(clocks.owners_told),
+    "fan-out": Game(clocks.fan_out),
+    "seen again": Game(clocks.seen_again),
+    "pruned": Game(clocks.pruned, guarded=False),
+    "indexing": Game(clocks.indexing),
+    "answers counted": Game(clocks.answers_counted, guarded=False),
 }

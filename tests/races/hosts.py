@@ -168,6 +168,10 @@ class Hosts:
         """Return the first row of a question of the game's own."""
         return await asyncio.to_thread(lambda: self._look.execute(sql, values).fetchone())
 
+    async def change(self, sql: str) -> None:
+        """Run a statement of the game's own."""
+        await asyncio.to_thread(self._look.execute, sql)
+
     async def count(self, sql: str, *values: object) -> int:
         """Return the only number that a question of the game's own is answered with."""
         return int((await self.row(sql, *values))[0])
@@ -237,6 +241,7 @@ async def hosts(url: str, folder: Path, seed: int, *, locked: bool = True) -> As
 
 def _unlock(db: Any) -> None:
     """Take out of statements what makes those who come second look once more."""
-    for name, what in (("queue.fan_next", "FOR NO KEY UPDATE"), ("upkeep.drop_seen", "AND at <")):
+    stops = {"queue.fan_next": "FOR NO KEY UPDATE", "upkeep.drop_seen": "AND at <", "search.hold": "FOR UPDATE"}
+    for name, what in stops.items():
         db._queries[name], found, _ = db._queries[name].rpartition(what)
         assert found

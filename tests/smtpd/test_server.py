@@ -248,3 +248,14 @@ def test_uvloop_serves_as_well(tmp_path):
 
     with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
         runner.run(dialogue())
+
+
+async def test_a_server_that_stops_has_no_more_to_say_to_who_was_sent_away_and_does_not_go(serve):
+    house = await serve(limits=Limits(linger=20))
+    client = await house.connect()
+    await client.hello()
+    await client.send(b"GET / HTTP/1.1\r\nHost: x\r\n\r\n")
+    assert (await client.read())[:3] == "421"
+    assert await client.read() == ""
+    await house.server.stop(0)
+    assert not house.server.connections

@@ -129,7 +129,10 @@ async def test_all_of_it_arrives_and_comes_back_the_same(site: str, server: str,
     assert around(server) == around(fresh)
     assert await asked(server, "SELECT count(*) FROM pg_class WHERE relname IN ('copying', 'copied', 'changed')") == 0
     back = f"sqlite:{tmp_path / 'back.db'}"
-    assert sums(between.copy(server, back, ignore)) == there
+    with database_url(empty=True) as other:
+        assert sums(between.copy(server, other, ignore)) == there
+        assert around(other) == around(fresh)
+        assert sums(between.copy(other, back, ignore)) == there
     assert sums(between.copy(back, f"sqlite:{tmp_path / 'third.db'}", ignore)) == there
     with contextlib.closing(sqlite3.connect(tmp_path / "third.db")) as one:
         assert one.execute("SELECT count(*) FROM indexed WHERE entry IS NULL").fetchone() == (2,)
@@ -138,7 +141,8 @@ async def test_all_of_it_arrives_and_comes_back_the_same(site: str, server: str,
         with contextlib.closing(sqlite3.connect(file_of(site))) as other:
             other.executescript("".join(f"DROP TRIGGER {name};" for (name,) in other.execute(_TRIGGERS).fetchall()))
             assert one.execute(names).fetchone() == other.execute(names).fetchone()
-        assert fence.Marker.of(tmp_path / "third.db").read() == 6
+        (served,) = one.execute("SELECT served FROM fence").fetchone()
+        assert fence.Marker.of(tmp_path / "third.db").read() == served > 6
 
 
 _TRIGGERS = "SELECT name FROM sqlite_master WHERE type = 'trigger'"
@@ -250,14 +254,15 @@ async def test_a_database_that_has_moved_takes_nothing_in_from_anybody(
         await database.close()
 
 
-async def test_what_is_in_the_target_is_not_touched(site: str, server: str, tmp_path: Path) -> None:
+async def test_what_is_in_the_target_is_not_touched(site: str, tmp_path: Path) -> None:
+    target = f"sqlite:{tmp_path / 'target.db'}"
     other = await make(tmp_path / "other.db")
     with contextlib.closing(sqlite3.connect(file_of(other))) as connection:
         connection.executescript("UPDATE sqlite_sequence SET seq = seq + 1")
     with pytest.raises(Killed):
-        between.copy(site, server, killed_at(4))
+        between.copy(site, target, killed_at(4))
     with pytest.raises(UsageError, match="the beginning of a copy of something else"):
-        between.copy(other, server, ignore)
+        between.copy(other, target, ignore)
     assert await closed_of(other) is None, "it is served as before"
     full = await make(tmp_path / "full.db")
     with pytest.raises(UsageError, match="is not empty"):
@@ -312,27 +317,27 @@ async def test_a_text_that_postgresql_cannot_hold_is_named(site: str, server: st
     assert await asked(server, "SELECT subject FROM post WHERE id = 9") == "a\ufffdb"
 
 
-async def test_what_refers_to_nothing_is_mended_before(site: str, server: str) -> None:
+async def test_what_refers_to_nothing_is_mended_before(site: str, tmp_path: Path) -> None:
     with contextlib.closing(sqlite3.connect(file_of(site))) as connection:
         connection.execute("DELETE FROM thread WHERE id = 1")
         connection.commit()
     with pytest.raises(UsageError, match=r"rows of post refer to rows of thread .* check --repair"):
-        between.copy(site, server, ignore)
+        between.copy(site, tmp_path / "new.db", ignore)
 
 
 async def test_a_row_that_went_wrong_on_the_way_is_found(
-    site: str, server: str, monkeypatch: pytest.MonkeyPatch
+    site: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from mailforum.store.postgres.end import ServerEnd
+    from mailforum.store.move.file import FileEnd
 
-    real = ServerEnd.insert
+    real = FileEnd.insert
 
-    def insert(self: ServerEnd, table: tables.Table, some: list[rows.Row]) -> None:
+    def insert(self: FileEnd, table: tables.Table, some: list[rows.Row]) -> None:
         real(self, table, [(*row[:-1], row[-1] + 1) if table.name == "upkeep" else row for row in some])
 
-    monkeypatch.setattr(ServerEnd, "insert", insert)
-    assert between.copy(site, server, ignore).faults() == ["upkeep is not what was read"]
-    assert await closed_of(server)
+    monkeypatch.setattr(FileEnd, "insert", insert)
+    assert between.copy(site, tmp_path / "new.db", ignore).faults() == ["upkeep is not what was read"]
+    assert await closed_of(f"sqlite:{tmp_path / 'new.db'}")
 
 
 def test_portions_fit_into_memory(monkeypatch: pytest.MonkeyPatch) -> None:

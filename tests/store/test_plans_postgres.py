@@ -95,6 +95,14 @@ def test_what_has_no_index_is_said_to_read_all(session: Session) -> None:
     assert {"thread.waiting", "queue.backlog"} <= faults.keys()
 
 
+def test_a_claim_finds_room_on_its_page_and_touches_no_index(session: Session) -> None:
+    waiting = "SELECT id FROM delivery WHERE done_at IS NULL ORDER BY id LIMIT 100"
+    session.simple(f"BEGIN; UPDATE delivery SET claim = 7 WHERE id IN ({waiting})")
+    touched = session.simple("SELECT pg_stat_get_xact_tuples_hot_updated(CAST('delivery' AS REGCLASS))").get_value(0, 0)
+    session.rollback()
+    assert touched == b"100"
+
+
 def _faults(session: Session) -> dict[str, list[str]]:
     """Return for each statement of every day what it reads all of, if anything."""
     asked = {

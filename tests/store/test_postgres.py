@@ -99,6 +99,23 @@ def test_what_is_put_is_done_in_order_and_its_fault_is_heard_of_by_the_next(sess
     assert one(session.statements, "SELECT count(*) AS x FROM t") == 0
 
 
+def test_what_was_asked_ahead_is_answered_as_it_was_then(session: Session) -> None:
+    session.simple("CREATE TEMPORARY TABLE u (x bigint)")
+    count = "SELECT count(*) + %(more)s AS x FROM u"
+    statements = session.statements
+    statements.ask(count, {"more": 0})
+    statements.ask(count, {"more": 10})
+    statements.put("INSERT INTO u (x) VALUES (%(x)s)", {"x": 1})
+    assert one(statements, "SELECT 5 AS x") == 5
+    assert [one(statements, count, more=more) for more in (10, 0, 0)] == [10, 0, 1]
+    statements.ask(count, {"more": 0})
+    assert one(statements, count, more=0) == 1 and not statements.under_way
+    statements.ask(count, {"more": 0})
+    session.begin(())
+    statements.put("INSERT INTO u (x) VALUES (%(x)s)", {"x": 1})
+    assert one(statements, count, more=0) == 2
+
+
 def test_a_commit_of_what_was_put_in_vain_fails(session: Session) -> None:
     session.begin(())
     session.statements.put("SELECT 1 / %(x)s", {"x": 0})

@@ -15,8 +15,11 @@ import pytest
 
 from mailforum import config
 from mailforum.app import Service
+from mailforum.clock import SystemClock
 from mailforum.errors import ConfigError
+from mailforum.hosting import Host
 from mailforum.store import schema
+from mailforum.store.hosts import living
 from mailforum.store.lock import alone
 from mailforum.store.opening import bring_up_to_date, file_of, is_server, missing, open_database
 from mailforum.store.postgres.session import connect
@@ -207,3 +210,16 @@ async def post(host: Service, sent: list[int]) -> None:
     answer = await asyncio.to_thread(_send, where, "ada@example.org", [f"pmo@{DOMAIN}"], mail.encode())
     assert answer.startswith("250"), answer
     sent.append(number)
+
+
+async def test_a_host_that_comes_after_a_step_that_it_does_not_know_is_none(tmp_path: Path) -> None:
+    with database_url() as url:
+        database = await open_database(url)  # and then the others finish
+        try:
+            bring_up_to_date(url, known=(*steps("postgres"), *later(CHANGES)))
+            with pytest.raises(ConfigError, match="newer mailforum"):
+                async with Host(database, SystemClock(), "late", ["all"]):
+                    pass
+            assert await database.read(living) == []
+        finally:
+            await database.close()

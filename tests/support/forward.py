@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from urllib.parse import parse_qs, urlsplit
 
 from tests.support.site import free_port
@@ -42,6 +42,10 @@ class Way:
             task.cancel()
         await asyncio.gather(*self._under_way, return_exceptions=True)
 
+    def passes(self, answer: bytes) -> bool:
+        """Say whether what the server has answered is let through; if not, the connection ends."""
+        return True
+
     async def _through(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         task = asyncio.current_task()
         assert task
@@ -51,7 +55,10 @@ class Way:
             back, forth = await asyncio.open_unix_connection(self._socket)
             try:
                 await asyncio.wait(
-                    [asyncio.create_task(self._copy(reader, forth)), asyncio.create_task(self._copy(back, writer))],
+                    [
+                        asyncio.create_task(self._copy(reader, forth)),
+                        asyncio.create_task(self._copy(back, writer, self.passes)),
+                    ],
                     return_when=asyncio.FIRST_COMPLETED,
                 )
             finally:
@@ -62,9 +69,11 @@ class Way:
             self._under_way.discard(task)
             writer.close()
 
-    async def _copy(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+    async def _copy(
+        self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter, passes: Callable[[bytes], bool] = bool
+    ) -> None:
         with contextlib.suppress(OSError):
-            while data := await reader.read(65536):
+            while (data := await reader.read(65536)) and passes(data):
                 await self._flowing.wait()
                 writer.write(data)
                 await writer.drain()

@@ -19,6 +19,8 @@ class Server:
 
     config_file: Path
     module: str = "mailforum"
+    inside: tuple[str, ...] = ()  # words before the command, of a place to run it in
+    words: tuple[str, ...] = ()  # options of `serve`
     life: int = 0
     process: asyncio.subprocess.Process | None = None
     said: asyncio.Task[bytes] | None = None
@@ -26,7 +28,8 @@ class Server:
     async def start(self, environ: dict[str, str] | None = None) -> None:
         """Begin the next life; it may not be ready yet."""
         self.life += 1
-        command = [sys.executable, "-m", self.module, "--config", str(self.config_file), "serve"]
+        mailforum = [sys.executable, "-m", self.module, "--config", str(self.config_file)]
+        command = [*self.inside, *mailforum, "serve", *self.words]
         with self.log_file(self.life).open("ab") as log:
             self.process = await asyncio.create_subprocess_exec(
                 *command,

@@ -14,6 +14,7 @@ from dataclasses import dataclass
 from functools import cache
 
 from mailforum.errors import UsageError
+from mailforum.store.fence import MOVED
 from mailforum.store.move.ends import End, Fence, fence_of
 from mailforum.store.move.rows import Batch, Row, Sum, batches, packed, summed, unpacked, without_nul
 from mailforum.store.move.tables import Table, tables
@@ -208,7 +209,8 @@ class _Move:
             return summed(self._target.rows(table))
 
     def _open(self, given: Mapping[str, int]) -> None:
-        fence = Fence(self._fence.served, self._copied_at, None)
+        served = self._fence.served + (MOVED if self._copied_at is None else 0)
+        fence = Fence(served, self._copied_at, None)
         self._target.settle(fence)
         with self._target.transaction():
             self._target.give(given)

@@ -87,7 +87,6 @@ class PostgresDatabase:
         self._full_until = float("-inf")
         self._closing = False
         self._me = secrets.token_hex(8)
-        self._leads: set[str] = set()
         self._callbacks: list[Callable[[], None]] = []
         self._listener = Listener(url, self._me, self._call_back)
         self._telling: asyncio.Task[None] | None = None
@@ -202,9 +201,11 @@ class PostgresDatabase:
         return time.monotonic() > self._full_until
 
     async def tidy(self) -> int:
-        if self._waiting:  # until no older program runs
-            with contextlib.suppress(psycopg.Error):
-                await self._migrate()
+        if self._waiting:  # until no older program runs; not on a lane, where mail would have to wait as well
+            with contextlib.suppress(Deferred, ConfigError):
+                self._waiting = await asyncio.to_thread(
+                    migrate.bring_up_to_date, self._url, finish=False, known=self._known
+                )
         return 0
 
     async def backup(self, path: Path, now: float, advance: Callable[[int, int], None]) -> list[str]:

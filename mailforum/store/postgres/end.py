@@ -40,7 +40,7 @@ _HOSTS = "SELECT name FROM host WHERE seen_at > extract(epoch FROM clock_timesta
 # To those who write it is a database that can only be read.
 _BARRED = """
 CREATE OR REPLACE FUNCTION barred() RETURNS TRIGGER LANGUAGE plpgsql AS
-$$ BEGIN RAISE EXCEPTION 'REASON' USING ERRCODE = '25006'; END $$
+$$ BEGIN RAISE EXCEPTION USING ERRCODE = '25006', MESSAGE = 'REASON'; END $$
 """
 _AS = {"bool": "int4", "json": "text"}  # so that a row is what SQLite has
 
@@ -86,7 +86,7 @@ class ServerEnd:
         self.run("DROP FUNCTION IF EXISTS barred() CASCADE")
 
     def run(self, sql: str, *params: object) -> list[Sequence[Any]]:
-        cursor = self._connection.execute(sql.replace("?", "%s").encode(), params or None)
+        cursor = self._connection.execute((sql.replace("?", "%s") if params else sql).encode(), params or None)
         return cursor.fetchall() if cursor.description else []
 
     @contextmanager

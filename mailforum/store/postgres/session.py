@@ -90,15 +90,19 @@ class Session:
 
     def simple(self, sql: str) -> pq.abc.PGresult:
         """Run statements without parameters in one round trip; return the last one's result."""
+        if self.statements.under_way:
+            self.statements.settle()
         return checked(self.pgconn.exec_(sql.encode()))
 
     def begin(self, lists: Collection[int] | None) -> None:
         """Begin a transaction that decides about `lists` (see `Database.write`), waiting for others to have decided."""
         self.simple("; ".join(["BEGIN ISOLATION LEVEL READ COMMITTED", *_locks(lists)]))
+        self.statements.forget()
 
     def snapshot(self) -> None:
         """Begin a transaction that reads one state of everything."""
         self.simple("BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY")
+        self.statements.forget()
 
     def commit(self) -> None:
         """End the transaction; it is on disk when this returns. Raises psycopg.Error."""
@@ -113,6 +117,7 @@ class Session:
 
     def rollback(self) -> None:
         """Undo what the transaction has done, if there is one; never raises."""
+        self.statements.forget()
         with contextlib.suppress(psycopg.Error):
             if self.statements.under_way:
                 self.statements.settle()

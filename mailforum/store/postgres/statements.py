@@ -161,6 +161,8 @@ class Statements:
         self._calls: dict[tuple[object, ...], Call] = {}
         self._count = 0
         self._under_way = 0
+        self._ahead: dict[tuple[object, ...], int] = {}  # what was asked ahead, and which of the results it will be
+        self._answers: dict[tuple[object, ...], Result] = {}
         self.large = False  # a large value has passed, and libpq keeps the room for it as long as the connection
         self._line = select.poll()
         self._line.register(pgconn.socket, select.POLLIN)
@@ -168,6 +170,10 @@ class Statements:
     def run(self, query: str, params: Mapping[str, Any]) -> tuple[Call, Result]:
         """Run a statement with `%(name)s` in it. Raises psycopg.Error, also for what was `put` before."""
         call, values = self._call(query, params)
+        if self._ahead or self._answers:
+            answer = self._answer((call.name, *values))
+            if answer:
+                return call, answer
         if self._under_way:
             self._send(call, values)
             return call, self.settle()
@@ -175,7 +181,25 @@ class Statements:
 
     def put(self, query: str, params: Mapping[str, Any]) -> None:
         """Send a statement and go on; what is wrong with it is raised by a later call."""
+        self._put(*self._call(query, params))
+
+    def ask(self, query: str, params: Mapping[str, Any]) -> None:
+        """Send a query of which `run` will want the answer soon, with the same values."""
         call, values = self._call(query, params)
+        self._ahead[call.name, *values] = self._under_way
+        self._put(call, values)
+
+    def forget(self) -> None:
+        """Forget what was asked ahead."""
+        self._ahead.clear()
+        self._answers.clear()
+
+    def _answer(self, key: tuple[object, ...]) -> Result | None:
+        if key in self._ahead:
+            self.settle()
+        return self._answers.pop(key, None)
+
+    def _put(self, call: Call, values: list[bytes | None]) -> None:
         if not self._under_way:
             self._pgconn.enter_pipeline_mode()
         self._send(call, values)
@@ -193,6 +217,8 @@ class Statements:
         self._pgconn.exit_pipeline_mode()
         for result in results:
             checked(result)
+        self._answers.update((key, results[number]) for key, number in self._ahead.items())
+        self._ahead.clear()
         return results[-1]
 
     @property

@@ -27,6 +27,9 @@ class PostgresTx:
     def put(self, query: str, /, **params: object) -> None:
         self._statements.put(self._queries[query], params)
 
+    def ahead(self, query: str, /, **params: object) -> None:
+        self._statements.ask(self._queries[query], params)
+
     def insert(self, query: str, /, **params: object) -> int:
         text = self._queries[query]
         if "RETURNING" not in text:

@@ -21,7 +21,7 @@ UPDATE mailing
 SET fan_modes = :modes, fan_author = :author,
     fan_after = (SELECT member_id FROM delivery WHERE mailing_id = mailing.id ORDER BY id DESC LIMIT 1),
     fan_last = (SELECT coalesce(max(id), 0) FROM member WHERE list_id = mailing.list_id)
-WHERE id = :id
+WHERE id = :id AND (SELECT count(*) FROM delivery WHERE mailing_id = :id) = :step
 
 -- name: fanning
 SELECT 1 FROM mailing WHERE fan_after < fan_last LIMIT 1
