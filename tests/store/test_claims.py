@@ -5,6 +5,7 @@ import logging
 from collections import Counter
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack
+from pathlib import Path
 
 import pytest
 
@@ -175,6 +176,19 @@ async def test_who_looks_waits_for_who_is_about_to_come(pair: Pair) -> None:
     living, newest = await looking[0]
     assert new in living
     assert newest == new
+
+
+async def test_while_a_backup_is_made_hosts_come_and_look_at_each_other(pair: Pair, tmp_path: Path) -> None:
+    third, seen = Host(pair.dbs[1], SystemClock(), "c", ["deliver"]), list[int]()
+
+    def advance(done: int, of: int) -> None:
+        if not seen:
+            asyncio.run_coroutine_threadsafe(third.beat(), loop).result()
+            seen.append(third.id)
+
+    loop = asyncio.get_running_loop()
+    assert await pair.dbs[0].backup(tmp_path / "backup.db", 1.0, advance) == []
+    assert seen[0] > 0
 
 
 async def test_who_was_lost_writes_down_what_it_has_sent_and_nothing_else(pair: Pair) -> None:
