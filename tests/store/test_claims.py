@@ -2,6 +2,7 @@
 
 import asyncio
 import logging
+import time
 from collections import Counter
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack
@@ -213,6 +214,37 @@ async def test_marks_that_are_written_down_twice_count_once(pair: Pair) -> None:
     rows = await pair.dbs[0].read(queue.deliveries)
     assert {row.id: row.attempts for row in rows} == {one.id: 1, two.id: 1}
     assert len(await pair.dbs[0].read(lambda tx: queue.attempts(tx, two.id))) == 1
+
+
+async def test_what_an_admin_gave_up_in_a_hosts_hand_is_nobodys_after_the_attempt(pair: Pair) -> None:
+    await pair.queue(1)
+    (one,) = await pair.take(0, 1)
+    await pair.dbs[1].write(lambda tx: queue.drop(tx, 2.0, one.id))
+    await pair.settle(0, [one], LATER, 77.0)
+    assert await pair.dbs[1].write(lambda tx: queue.retry(tx, 3.0, one.id)) == 1
+    assert ids(await pair.take(1, 1)) == {one.id}
+
+
+async def test_what_is_let_go_while_its_claim_is_still_being_committed_is_free(pair: Pair) -> None:
+    await pair.queue(1)
+    here, loop = pair.hosts[0].id, asyncio.get_running_loop()
+    letting_go: list[asyncio.Future[None]] = []
+
+    def let_go() -> None:
+        unit = pair.dbs[0].write(lambda tx: claims.let_go(tx, [1], here), ())
+        letting_go.append(asyncio.ensure_future(unit))
+
+    def claim(tx: Tx) -> None:
+        claims.take(tx, 1e9, pair.hosts[0].claimant, 1)
+        loop.call_soon_threadsafe(let_go)
+        waits = "SELECT count(*) FROM pg_locks WHERE NOT granted"
+        until = time.monotonic() + 1  # who does not wait is done by then
+        while time.monotonic() < until and tx._session.simple(waits).get_value(0, 0) == b"0":  # type: ignore[attr-defined]
+            time.sleep(0.01)
+
+    await pair.dbs[0].claim(claim)
+    await letting_go[0]
+    assert ids(await pair.take(1, 1)) == {1}
 
 
 async def test_a_host_that_writes_down_marks_is_not_buried_before_they_are_durable(pair: Pair) -> None:
