@@ -23,6 +23,15 @@ SENT = Status(State.SENT, "2.0.0", "250 ok")
 LATER = Status(State.DEFERRED, "4.2.0", "450 later")
 
 
+class LaterClock(SystemClock):
+    """By as many seconds later as a test says."""
+
+    later = 0
+
+    def monotonic(self) -> float:
+        return super().monotonic() + self.later
+
+
 class Pair:
     """Two hosts with a database connection each; nothing beats but when a test says so."""
 
@@ -134,6 +143,20 @@ async def test_what_a_lost_host_had_in_hand_is_free_and_what_it_had_under_way_is
     assert sum("event=host_lost" in str(record.msg) for record in caplog.records) == 1
     await pair.hosts[1].beat()
     assert ids(await pair.take(1, 99)) == ids(taken)
+
+
+async def test_a_database_that_was_away_from_all_makes_nobody_dead(pair: Pair) -> None:
+    clock = LaterClock()
+    last = Host(pair.dbs[0], clock, "c", ["deliver"])
+    await last.beat()
+    clock.later = 40
+    await pair.forget(0)
+    await last.beat()  # the database is back, and this is the first to see it
+    standing = {pair.hosts[0].id}
+    assert await pair.dbs[1].write(lambda tx: hosts.standing(tx, standing), ()) == standing
+    for clock.later in (50, 60):
+        await last.beat()
+    assert await pair.dbs[1].write(lambda tx: hosts.standing(tx, standing), ()) == set()
 
 
 async def test_who_has_just_come_is_not_taken_for_dead_by_who_has_not_seen_it_yet(pair: Pair) -> None:
