@@ -157,7 +157,8 @@ class Host:
     def _knows_the_dead(self) -> bool:
         """Say whether who is not heard of must be dead.
 
-        If we could not look for a while ourselves, the database may have been away from all: they have time to come back.
+        If we could not look for a while ourselves, the database may have been away from all: they have
+        time to come back.
         """
         now = self._clock.monotonic()
         if now - self._looked_at > self._lease / 2:

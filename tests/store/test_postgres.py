@@ -116,6 +116,18 @@ def test_what_was_asked_ahead_is_answered_as_it_was_then(session: Session) -> No
     assert one(statements, count, more=0) == 2
 
 
+async def test_what_a_unit_has_asked_ahead_is_not_the_answer_to_another(hosts: tuple[Database, Database]) -> None:
+    db, asked = hosts[0], {"rcpt": "pmo", "digest": b"m"}
+
+    def asks(tx: Tx) -> None:
+        tx.ahead("intake.seen_at", **asked)
+        tx.one("intake.seen_count")
+
+    units = (asks, see(b"m"), lambda tx: tx.one("intake.seen_at", **asked))
+    found = await asyncio.gather(*[db.write(unit, (1,)) for unit in units])  # they share a transaction
+    assert found == [None, True, {"at": 1.0}]
+
+
 def test_a_commit_of_what_was_put_in_vain_fails(session: Session) -> None:
     session.begin(())
     session.statements.put("SELECT 1 / %(x)s", {"x": 0})
