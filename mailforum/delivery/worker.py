@@ -24,7 +24,7 @@ from collections.abc import Iterable
 from functools import partial
 
 from mailforum import log
-from mailforum.clock import Clock
+from mailforum.clock import Clock, comes
 from mailforum.delivery.hand import Hand, Task, ids_of, tasks_of
 from mailforum.delivery.lane import Lane
 from mailforum.delivery.making import JobMaker, Mailings
@@ -102,7 +102,7 @@ class Worker:
         fanning = [asyncio.create_task(self._fan_out())] if self._source.fans_out else []
         while not self._stopping:
             self._look.clear()
-            if not await self._fill() and not await _comes(self._look, LOOK):
+            if not await self._fill() and not await comes(self._look, LOOK):
                 self._look_around()
         await asyncio.gather(*fanning, *self._lanes, return_exceptions=True)
         self._hand.take_back()
@@ -137,8 +137,8 @@ class Worker:
 
     @property
     def in_hand(self) -> int:
-        """How many deliveries are taken in hand and not sent yet."""
-        return self._hand.size + self._hand.under_way
+        """How many deliveries are taken in hand and not settled."""
+        return self._hand.whole
 
     @property
     def resting(self) -> int:
@@ -395,11 +395,3 @@ class Worker:
     def _forget(self, task: Task) -> None:
         self.pace.end(task.domain, 0, self._clock.monotonic())
         self._hand.done(task)
-
-
-async def _comes(event: asyncio.Event, seconds: float) -> bool:
-    """Wait for `event`; say whether it has come within `seconds`."""
-    with contextlib.suppress(TimeoutError):
-        async with asyncio.timeout(seconds):
-            await event.wait()
-    return event.is_set()

@@ -157,7 +157,7 @@ def set_rules(tx: Tx, rules: str) -> None:
 def start_anew(tx: Tx, rules: str) -> None:
     """Empty the index; all posts are to be put in, by other rules."""
     hold(tx)
-    for query in ("clear", "expect_none", "expect_all"):
+    for query in ("expect_none", "expect_all", "clear"):
         tx.run(f"search.{query}")
     set_rules(tx, rules)
 

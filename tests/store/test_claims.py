@@ -17,7 +17,7 @@ from mailforum.settings import ListSettings
 from mailforum.store import claims, hosts, lists, queue
 from mailforum.store.database import Database, Tx
 from mailforum.store.opening import open_database
-from tests.support.postgres import database_url
+from tests.support.postgres import emptied_url
 
 SENT = Status(State.SENT, "2.0.0", "250 ok")
 LATER = Status(State.DEFERRED, "4.2.0", "450 later")
@@ -75,7 +75,7 @@ async def run(db: Database, statement: str) -> None:
 @pytest.fixture
 async def pair() -> AsyncIterator[Pair]:
     async with AsyncExitStack() as stack:
-        url = stack.enter_context(database_url())
+        url = stack.enter_context(emptied_url())
         dbs = [await open_database(url) for _ in range(2)]
         for db in dbs:
             stack.push_async_callback(db.close)

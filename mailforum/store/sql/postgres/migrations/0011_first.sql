@@ -397,7 +397,7 @@ CREATE TABLE full_text (
     words TSVECTOR NOT NULL,
     whole TEXT COLLATE "C"                  -- all tokens in their order, where a tsvector has no room for all places
 );
-ALTER TABLE full_text ALTER COLUMN words SET STATISTICS 0;
+ALTER TABLE full_text ALTER COLUMN words SET STATISTICS 0, ALTER COLUMN words SET STORAGE EXTERNAL;
 CREATE INDEX full_text_words ON full_text USING gin (words) WITH (gin_pending_list_limit = 1024);
 
 -- Tokens as a tsvector reads them, each with its place. The longest that it takes has 2,046 bytes.
