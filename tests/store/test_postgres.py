@@ -331,6 +331,20 @@ async def test_a_database_in_another_encoding_is_refused() -> None:
         assert url
 
 
+async def test_a_pooler_that_gives_each_transaction_another_connection_is_named(
+    url: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    with psycopg.connect(url, autocommit=True) as connection:
+        (name,) = connection.execute("SELECT current_database()").fetchone() or ("",)
+        connection.execute("CREATE SCHEMA pooled")
+        connection.execute("CREATE FUNCTION pooled.pg_backend_pid() RETURNS INT LANGUAGE sql AS 'SELECT 1'")
+        for path, named in (("public", False), ("public, pooled, pg_catalog", True)):
+            connection.execute(f'ALTER DATABASE "{name}" SET search_path = {path}')
+            caplog.clear()
+            await (await open_database(url)).close()
+            assert ("pool_mode" in caplog.text) is named
+
+
 async def test_a_url_that_cannot_be_read_is_a_fault_of_the_configuration() -> None:
     with pytest.raises(ConfigError, match=r"\[store\] url"):
         await open_database("postgresql://host/name?nonsense=1")
