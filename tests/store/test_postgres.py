@@ -149,6 +149,18 @@ def test_what_was_asked_ahead_is_answered_as_it_was_then(session: Session) -> No
     assert one(statements, count, more=0) == 2
 
 
+async def test_what_a_unit_has_asked_ahead_is_not_the_answer_to_another(hosts: tuple[Database, Database]) -> None:
+    db, asked = hosts[0], {"rcpt": "pmo", "digest": b"m"}
+
+    def asks(tx: Tx) -> None:
+        tx.ahead("intake.seen_at", **asked)
+        tx.one("intake.seen_count")
+
+    units = (asks, see(b"m"), lambda tx: tx.one("intake.seen_at", **asked))
+    found = await asyncio.gather(*[db.write(unit, (1,)) for unit in units])  # they share a transaction
+    assert found == [None, True, {"at": 1.0}]
+
+
 def test_a_commit_of_what_was_put_in_vain_fails(session: Session) -> None:
     session.begin(())
     session.statements.put("SELECT 1 / %(x)s", {"x": 0})
@@ -350,6 +362,20 @@ async def test_a_database_in_another_encoding_is_refused() -> None:
         finally:
             server.drop("odd")
         assert url
+
+
+async def test_a_pooler_that_gives_each_transaction_another_connection_is_named(
+    url: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    with psycopg.connect(url, autocommit=True) as connection:
+        (name,) = connection.execute("SELECT current_database()").fetchone() or ("",)
+        connection.execute("CREATE SCHEMA pooled")
+        connection.execute("CREATE FUNCTION pooled.pg_backend_pid() RETURNS INT LANGUAGE sql AS 'SELECT 1'")
+        for path, named in (("public", False), ("public, pooled, pg_catalog", True)):
+            connection.execute(f'ALTER DATABASE "{name}" SET search_path = {path}')
+            caplog.clear()
+            await (await open_database(url)).close()
+            assert ("pool_mode" in caplog.text) is named
 
 
 async def test_a_url_that_cannot_be_read_is_a_fault_of_the_configuration() -> None:

@@ -19,6 +19,8 @@ from mailforum.store.postgres.statements import Statements, checked, known
 _SITE = 0x6D61696C_00000000  # what a list-less decision takes alone; + id: a list
 _JOB = 0x6D61696D_00000000  # + a hash of its name: a job that one process does
 MIGRATING = 0x6D61696E_00000000
+# 0x6D61696F_00000000 is that of hosts which come (store/hosts.py).
+MOVING = 0x6D616970_00000000  # one move of the database at a time
 
 LEADS = 60_000  # ms; whoever leads asks whether it does more often than that
 # The server as well must soon notice that a host was cut off, or stands still in a transaction: others wait for

@@ -21,6 +21,7 @@ class PostgresTx:
         self.mail = ""
         self._session = connection
         self._statements = connection.statements
+        self._statements.forget()  # what a unit before us has asked ahead need not be true any more
         self._queries = queries
 
     def run(self, query: str, /, **params: object) -> int:
