@@ -68,7 +68,8 @@ class Host:
         self._adopt: Callable[[Rest], None] = lambda rest: None
         self._tasks: list[asyncio.Task[None]] = []
         self._hurry = asyncio.Event()
-        self._cleared_at = clock.monotonic()
+        self._cleared_at = self._beat_at = clock.monotonic()
+        self._judges_at = float("-inf")  # from when on we can tell who else is silent
         self.id = 0  # 0: none at the moment, and nothing may be sent
         self.living: tuple[Living, ...] = ()
 
@@ -139,7 +140,8 @@ class Host:
                 keys = self._keys
                 await self._db.write(lambda tx: hosts.show(tx, host, keys), lists=())
                 self._shown = keys
-            await self._bury()
+            if self._may_judge():
+                await self._bury()
             if self._clock.monotonic() - self._cleared_at > FORGET:
                 self._cleared_at = self._clock.monotonic()
                 await self._db.write(hosts.forget, lists=())
@@ -151,6 +153,14 @@ class Host:
             logger.debug("the hosts cannot be looked after: %s", error.reason)  # the database has said so
         except Exception:
             logger.exception("the hosts cannot be looked after")
+
+    def _may_judge(self) -> bool:
+        """Say whether who is silent has had the chance to speak: where we could not, others could not either."""
+        now = self._clock.monotonic()
+        if now - self._beat_at > self._lease / 2:
+            self._judges_at = now + self._lease / 2
+        self._beat_at = now
+        return now >= self._judges_at
 
     async def _bury(self) -> None:
         buried = await self._db.write(lambda tx: hosts.bury(tx, self._lease), lists=())
