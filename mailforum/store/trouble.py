@@ -33,6 +33,7 @@ _WHAT = {
 _STATES = {
     "08": "GONE",
     "25P03": "GONE",  # it has cut the connection of one who stood still in a transaction
+    "25P04": "GONE",  # or of one whose transaction took longer than the admin lets any
     "57": "STOPPED",
     "57014": "CANCELLED",
     "53": "NOMEM",
