@@ -125,26 +125,6 @@ async def test_who_was_taken_for_dead_sends_nothing_more_than_what_was_under_way
             assert len(events(caplog, "fenced")) == len(events(caplog, "host_back")) == 1
 
 
-async def test_whoever_was_away_from_the_database_first_lets_the_others_come_back(
-    tmp_path: Path, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    async with hosts(tmp_path, Sink(), 2) as (one, other):
-        monotonic, away = other.host._clock.monotonic, [100.0]
-        monkeypatch.setattr(other.host._clock, "monotonic", lambda: monotonic() + away[0])
-        await one.forget()
-        await other.host.beat()
-        await one.host.beat()  # it comes a little later
-        assert not events(caplog, "host_lost")
-        assert not events(caplog, "fenced")
-        away[0] = 200.0
-        await one.forget()
-        await other.host.beat()
-        assert not events(caplog, "host_lost")
-        for away[0] in (207.5, 215.1):  # by now it could have said something
-            await other.host.beat()
-        assert [event["host"] for event in events(caplog, "host_lost")] == [one.host.id]
-
-
 async def test_who_is_cut_off_from_the_database_goes_on_as_a_new_host(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
