@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import os
 import socket
+from collections import deque
 from collections.abc import Collection
 from typing import Any
 
@@ -13,7 +14,7 @@ from psycopg import pq
 from psycopg.conninfo import conninfo_to_dict, make_conninfo
 
 from mailforum.errors import ConfigError
-from mailforum.store.postgres.statements import Statements, checked, known
+from mailforum.store.postgres.statements import Statements, checked
 
 # Advisory locks are numbers. These are those of one site: a database has one.
 _SITE = 0x6D61696C_00000000  # what a list-less decision takes alone; + id: a list
@@ -37,6 +38,10 @@ _PLANS = """
 SET enable_seqscan = off; SET enable_hashjoin = off; SET enable_mergejoin = off; SET enable_material = off;
 SET plan_cache_mode = force_generic_plan; SET random_page_cost = 1.1; SET jit = off;
 SET max_parallel_workers_per_gather = 0
+"""
+_NUMBERED = ("thread", "post", "mailing")
+_IDS = """
+SELECT nextval('thread_id_seq'), nextval('post_id_seq'), nextval('mailing_id_seq') FROM generate_series(1, {units})
 """
 _READONLY = "SET default_transaction_read_only = on"
 
@@ -68,6 +73,7 @@ class Session:
         self.pgconn = connection.pgconn
         self.statements = Statements(connection.pgconn)
         self.ending = False  # a COMMIT is on its way, and nobody knows yet what becomes of it
+        self.ids: dict[str, deque[int]] = {}  # for rows of these tables, that the transaction may insert
         self._cut = False
         self.spent = False  # it is to be replaced when there is nothing under way
 
@@ -94,9 +100,19 @@ class Session:
             self.statements.settle()
         return checked(self.pgconn.exec_(sql.encode()))
 
-    def begin(self, lists: Collection[int] | None) -> None:
-        """Begin a transaction that decides about `lists` (see `Database.write`), waiting for others to have decided."""
-        self.simple("; ".join(["BEGIN ISOLATION LEVEL READ COMMITTED", *_locks(lists)]))
+    def begin(self, lists: Collection[int] | None, units: int = 1) -> None:
+        """Begin a transaction that decides about `lists` (see `Database.write`), waiting for others to have decided.
+
+        For what so many units will insert, as a post does, ids come along. They are given under the locks, so those of
+        a list's posts are in the order of commits.
+        """
+        ids = [_IDS.format(units=units)] if lists else []
+        result = self.simple("; ".join(["BEGIN ISOLATION LEVEL READ COMMITTED", *_locks(lists), *ids]))
+        rows = range(result.ntuples) if lists else ()
+        self.ids = {
+            table: deque(int(result.get_value(row, column) or 0) for row in rows)
+            for column, table in enumerate(_NUMBERED)
+        }
         self.statements.forget()
 
     def snapshot(self) -> None:
@@ -106,12 +122,13 @@ class Session:
 
     def commit(self) -> None:
         """End the transaction; it is on disk when this returns. Raises psycopg.Error."""
-        if self.statements.under_way:
-            self.statements.settle()
         self.ending = True
-        result = self.pgconn.exec_(b"COMMIT")
-        self.ending = self.lost or not known(result)
-        checked(result)
+        try:
+            result = self.statements.commit()
+        except psycopg.Error as error:
+            self.ending = self.lost or not error.sqlstate
+            raise
+        self.ending = self.lost
         if result.command_status == b"ROLLBACK":  # an error was caught by somebody who went on
             raise psycopg.errors.InFailedSqlTransaction("the transaction was lost before it ended")
 

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Mapping
+from functools import lru_cache
 from typing import cast
 
 from mailforum.store.database import Row
 from mailforum.store.postgres.session import Session
 
 _HEAD = "SELECT substring(%s FROM 1 FOR %%(size)s::int) AS head FROM %s WHERE %s = %%(id)s"
+_INSERT = re.compile(r"INSERT INTO (\w+) \(([^()]*\)\s*)VALUES \((.*)", re.DOTALL)
 
 
 class PostgresTx:
@@ -32,6 +35,11 @@ class PostgresTx:
 
     def insert(self, query: str, /, **params: object) -> int:
         text = self._queries[query]
+        table, with_id = _with_id(text)
+        if self._session.ids.get(table):
+            row_id = self._session.ids[table].popleft()
+            self._statements.put(with_id, {**params, "id": row_id})
+            return row_id
         if "RETURNING" not in text:
             text += "\nRETURNING id"
         call, result = self._statements.run(text, params)
@@ -59,6 +67,13 @@ class PostgresTx:
     def head(self, table: str, column: str, row_id: int, size: int, /) -> bytes:
         call, result = self._statements.run(_HEAD % (column, table, _key(table)), {"size": size, "id": row_id})
         return cast(bytes, next(call.rows(result))["head"])
+
+
+@lru_cache
+def _with_id(insert: str) -> tuple[str, str]:
+    """Return the table that a statement inserts a row into, and the same with its `%(id)s` given; "" for others."""
+    found = _INSERT.fullmatch(insert)
+    return (found[1], f"INSERT INTO {found[1]} (id, {found[2]}VALUES (%(id)s, {found[3]}") if found else ("", "")
 
 
 def _key(table: str) -> str:
