@@ -60,6 +60,11 @@ def by_name(tx: Tx, list_id: int, name: str) -> Post | None:
     return _post(row) if row else None
 
 
+def by_name_ahead(tx: Tx, list_id: int, name: str) -> None:
+    """Say that `by_name` will be asked for."""
+    tx.ahead("post.by_name", list_id=list_id, name=name)
+
+
 def of_list(tx: Tx, list_id: int, after: int = 0, limit: int = ALL) -> list[Post]:
     """Return posts of a list in order of arrival, from the one after id `after`."""
     return [_post(row) for row in tx.all("post.of_list", list_id=list_id, after=after, limit=limit)]

@@ -309,7 +309,7 @@ def _transaction(queries: Mapping[str, str], works: Sequence[_Work], session: Se
     while True:
         try:
             session.begin(_scope(works), len(works))
-            results = [work.unit(PostgresTx(session, queries)) for work in works]
+            results = [_run(queries, work, session) for work in works]
             session.commit()
             return results
         except (psycopg.errors.SerializationFailure, psycopg.errors.DeadlockDetected):
@@ -318,6 +318,11 @@ def _transaction(queries: Mapping[str, str], works: Sequence[_Work], session: Se
                 raise
             session.rollback()
             time.sleep(PAUSE * (TRIES - tries))  # or the other, who was let go on, would meet us again
+
+
+def _run(queries: Mapping[str, str], work: _Work, session: Session) -> Any:
+    session.statements.forget()  # what the unit before has asked ahead may be true no more
+    return work.unit(PostgresTx(session, queries))
 
 
 def _scope(works: Sequence[_Work]) -> Collection[int] | None:
