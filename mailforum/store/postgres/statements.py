@@ -221,6 +221,14 @@ class Statements:
         self._ahead.clear()
         return results[-1]
 
+    def commit(self) -> Result:
+        """Commit all, along with what is under way; return the result. Raises psycopg.Error, for all of it."""
+        if not self._under_way:
+            return checked(self._pgconn.exec_(b"COMMIT"))
+        self._pgconn.send_query_params(b"COMMIT", None)
+        self._under_way += 1
+        return self.settle()
+
     @property
     def under_way(self) -> bool:
         """Say whether there is something to settle."""
