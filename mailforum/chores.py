@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import logging
 from collections.abc import Collection
 from functools import partial
 
 from mailforum import log
+from mailforum.clock import comes
 from mailforum.core import Core
 from mailforum.errors import Deferred
 from mailforum.forum import digests, moderation, posts, search, suspension
@@ -58,7 +58,7 @@ class Chores:
                 logger.error(
                     "the clock's jobs have to wait: %s", error.reason if isinstance(error, Deferred) else error
                 )
-            await _wait(self._stop, TICK)
+            await comes(self._stop, TICK)
 
     async def _look(self) -> None:
         core, monotonic = self._core, self._core.clock.monotonic
@@ -147,9 +147,9 @@ class Indexing:
             started = monotonic()
             done = await self._some()
             worked = monotonic() - started
-            await _wait(self._stop, TICK if done is None else max(GATHER, RESTS * worked))
+            await comes(self._stop, TICK if done is None else max(GATHER, RESTS * worked))
             if done == 0:
-                await _wait(self._news, TICK)
+                await comes(self._news, TICK)
 
     async def _some(self) -> int | None:
         """Put some posts in; return how many, or None if that cannot be done now. Mail goes on without it."""
@@ -176,8 +176,3 @@ class Indexing:
         if await db.peek(search.is_behind if self._renewed else search.is_old) and await db.write(search.renew):
             log.event("reindexing", why="the rules by which words are compared have changed")
         self._renewed = True
-
-
-async def _wait(event: asyncio.Event, seconds: float) -> None:
-    with contextlib.suppress(TimeoutError):
-        await asyncio.wait_for(event.wait(), seconds)

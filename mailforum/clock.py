@@ -6,6 +6,7 @@ so a clock that is set back or forward neither repeats nor skips anything.
 """
 
 import asyncio
+import contextlib
 import time
 from typing import Protocol
 
@@ -37,3 +38,11 @@ class SystemClock:
 
     async def sleep(self, seconds: float) -> None:
         await asyncio.sleep(seconds)
+
+
+async def comes(event: asyncio.Event, seconds: float) -> bool:
+    """Wait for `event`; say whether it has come within `seconds`."""
+    with contextlib.suppress(TimeoutError):
+        async with asyncio.timeout(seconds):
+            await event.wait()
+    return event.is_set()

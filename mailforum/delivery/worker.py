@@ -24,7 +24,7 @@ from collections.abc import Iterable
 from functools import partial
 
 from mailforum import log
-from mailforum.clock import Clock
+from mailforum.clock import Clock, comes
 from mailforum.delivery.hand import Hand, Task, ids_of, tasks_of
 from mailforum.delivery.lane import Lane
 from mailforum.delivery.making import JobMaker, Mailings
@@ -34,6 +34,7 @@ from mailforum.delivery.source import Alone, Shared, Source
 from mailforum.delivery.transport import Job, NoSession, RelayDown, Transport
 from mailforum.errors import Deferred
 from mailforum.hosting import Host
+from mailforum.mail.address import domain_of
 from mailforum.model import State, Status
 from mailforum.options import DeliveryOptions
 from mailforum.store import queue
@@ -102,7 +103,7 @@ class Worker:
         fanning = [asyncio.create_task(self._fan_out())] if self._source.fans_out else []
         while not self._stopping:
             self._look.clear()
-            if not await self._fill() and not await _comes(self._look, LOOK):
+            if not await self._fill() and not await comes(self._look, LOOK):
                 self._look_around()
         await asyncio.gather(*fanning, *self._lanes, return_exceptions=True)
         self._hand.take_back()
@@ -245,7 +246,7 @@ class Worker:
                 self._source.will_not_send(ids_of(self._hand.take_back()))
 
     def _is_elsewhere(self, rcpt: str) -> bool:
-        return self.pace.is_elsewhere(rcpt.rpartition("@")[2].lower())
+        return self.pace.is_elsewhere(domain_of(rcpt))
 
     def _hear(self, rest: Rest) -> None:
         """Leave alone what another host has found out about."""
@@ -395,11 +396,3 @@ class Worker:
     def _forget(self, task: Task) -> None:
         self.pace.end(task.domain, 0, self._clock.monotonic())
         self._hand.done(task)
-
-
-async def _comes(event: asyncio.Event, seconds: float) -> bool:
-    """Wait for `event`; say whether it has come within `seconds`."""
-    with contextlib.suppress(TimeoutError):
-        async with asyncio.timeout(seconds):
-            await event.wait()
-    return event.is_set()

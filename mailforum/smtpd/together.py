@@ -11,6 +11,7 @@ import contextlib
 from collections import Counter
 from collections.abc import Mapping
 
+from mailforum.clock import comes
 from mailforum.errors import Deferred
 from mailforum.smtpd.rates import Rate
 from mailforum.store import hosts
@@ -39,9 +40,7 @@ class Together:
         while not self._stop.is_set():
             with contextlib.suppress(Deferred):  # it is told the next time
                 await self.count()
-            with contextlib.suppress(TimeoutError):
-                async with asyncio.timeout(EVERY):
-                    await self._stop.wait()
+            await comes(self._stop, EVERY)
 
     async def count(self) -> None:
         """Tell what was spent here, and hear how those clients stand everywhere. Raises Deferred."""

@@ -174,4 +174,6 @@ class _Claims:
 def let_go(tx: Tx, ids: Sequence[int], host: object) -> None:
     """Have others take what `host` has in hand and does not send."""
     if ids:
+        # Where the answer to a COMMIT was lost, the server may still be at it: then wait, and look again.
+        tx.all("queue.wait_for", ids=json.dumps(ids))
         tx.run("queue.let_go", ids=json.dumps(ids), host=host)

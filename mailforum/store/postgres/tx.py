@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Mapping
-from functools import lru_cache
+from functools import cache
 from typing import cast
 
 from mailforum.store.database import Row
 from mailforum.store.postgres.session import Session
 
+_INTO = re.compile(r"INSERT INTO (\w+) \((?!id\b)[^()]+\)\s+VALUES \((?!.*\bRETURNING\b)", re.DOTALL)
 _HEAD = "SELECT substring(%s FROM 1 FOR %%(size)s::int) AS head FROM %s WHERE %s = %%(id)s"
-_INSERT = re.compile(r"INSERT INTO (\w+) \(([^()]*\)\s*)VALUES \((.*)", re.DOTALL)
 
 
 class PostgresTx:
@@ -21,6 +21,7 @@ class PostgresTx:
         self.mail = ""
         self._session = connection
         self._statements = connection.statements
+        self._statements.forget()  # what a unit before us has asked ahead need not be true any more
         self._queries = queries
 
     def run(self, query: str, /, **params: object) -> int:
@@ -36,10 +37,9 @@ class PostgresTx:
     def insert(self, query: str, /, **params: object) -> int:
         text = self._queries[query]
         table, with_id = _with_id(text)
-        if self._session.ids.get(table):
-            row_id = self._session.ids[table].popleft()
-            self._statements.put(with_id, {**params, "id": row_id})
-            return row_id
+        if new := self._session.next_id(table):
+            self._statements.put(with_id, params | {"id": new})
+            return new
         if "RETURNING" not in text:
             text += "\nRETURNING id"
         call, result = self._statements.run(text, params)
@@ -69,11 +69,11 @@ class PostgresTx:
         return cast(bytes, next(call.rows(result))["head"])
 
 
-@lru_cache
-def _with_id(insert: str) -> tuple[str, str]:
-    """Return the table that a statement inserts a row into, and the same with its `%(id)s` given; "" for others."""
-    found = _INSERT.fullmatch(insert)
-    return (found[1], f"INSERT INTO {found[1]} (id, {found[2]}VALUES (%(id)s, {found[3]}") if found else ("", "")
+@cache
+def _with_id(text: str) -> tuple[str, str]:
+    """Return the table that a row is inserted into, and the statement with an id that is known."""
+    table = _INTO.match(text)
+    return (table[1] if table else ""), text.replace("(", "(id, ", 1).replace("VALUES (", "VALUES (%(id)s, ", 1)
 
 
 def _key(table: str) -> str:

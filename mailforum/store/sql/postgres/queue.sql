@@ -49,6 +49,9 @@ WHERE delivery.id = picked.id
 RETURNING picked.place, delivery.id, mailing_id, member_id, rcpt, attempts, created_at, due_at,
           member_id IS NOT NULL AND NOT EXISTS (SELECT 1 FROM member WHERE member.id = delivery.member_id) AS gone
 
+-- name: wait_for
+SELECT id FROM delivery WHERE id IN (SELECT value FROM number_each(:ids)) ORDER BY id FOR NO KEY UPDATE
+
 -- name: let_go
 UPDATE delivery SET claim = 0 WHERE claim = :host AND id IN (SELECT value FROM number_each(:ids))
 
