@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import logging
 from collections.abc import Awaitable, Callable, Collection, Coroutine, Mapping, Sequence
 from contextlib import AsyncExitStack
@@ -13,7 +12,7 @@ from typing import TypeVar
 
 from mailforum import alike, log
 from mailforum.chores import Chores, Indexing
-from mailforum.clock import Clock, SystemClock
+from mailforum.clock import Clock, SystemClock, comes
 from mailforum.core import Core, open_core, preparer_of, texts_of, token_keys, worker_of
 from mailforum.delivery.crew import Crew
 from mailforum.delivery.worker import Worker
@@ -143,8 +142,7 @@ class Service:
                 if not said:
                     log.event("waiting", logging.WARNING, what=error.reason, seconds=wait)
                     said = True
-            with contextlib.suppress(TimeoutError):
-                await asyncio.wait_for(self._stop.wait(), AGAIN)
+            if await comes(self._stop, AGAIN):
                 raise Stopped
 
     async def _join(self) -> None:

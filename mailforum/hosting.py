@@ -19,7 +19,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 from mailforum import __version__, log
-from mailforum.clock import Clock
+from mailforum.clock import Clock, comes
 from mailforum.errors import ConfigError, Deferred
 from mailforum.store import hosts
 from mailforum.store.claims import Claimant
@@ -121,9 +121,7 @@ class Host:
 
     async def _keep_beating(self) -> None:
         while True:
-            with contextlib.suppress(TimeoutError):
-                async with asyncio.timeout(self._lease / BEATS if self.id else AGAIN):
-                    await self._hurry.wait()
+            await comes(self._hurry, self._lease / BEATS if self.id else AGAIN)
             self._hurry.clear()
             await self.beat()
 

@@ -19,6 +19,11 @@ settings.register_profile(
 settings.load_profile("mailforum")
 
 
+def pytest_xdist_auto_num_workers() -> int:
+    """Three for two processors: a good part of the time of many tests is waiting."""
+    return (os.cpu_count() or 1) * 3 // 2
+
+
 @pytest.fixture
 async def site(store: str, tmp_path: Path) -> AsyncIterator[Site]:
     """A running service with a sink for a relay."""

@@ -34,8 +34,9 @@ async def states(site: Site) -> Counter[str]:
 
 
 @pytest.fixture
-async def busy(tmp_path: Path) -> AsyncIterator[tuple[Site, dict[str, str | None]]]:
+async def busy(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[tuple[Site, dict[str, str | None]]]:
     """A site whose relay answers each recipient with what the dictionary says, 450 at first."""
+    monkeypatch.setattr("mailforum.delivery.worker.LOOK", 0.05)
     answer: dict[str, str | None] = {"rcpt": "450 4.2.1 busy"}
     async with running_site(tmp_path, Sink(rcpt=lambda _: answer["rcpt"])) as site:
         await site.cli("list", "create", "pmo")

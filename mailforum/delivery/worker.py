@@ -34,6 +34,7 @@ from mailforum.delivery.source import Alone, Shared, Source
 from mailforum.delivery.transport import Job, NoSession, RelayDown, Transport
 from mailforum.errors import Deferred
 from mailforum.hosting import Host
+from mailforum.mail.address import domain_of
 from mailforum.model import State, Status
 from mailforum.options import DeliveryOptions
 from mailforum.store import queue
@@ -245,7 +246,7 @@ class Worker:
                 self._source.will_not_send(ids_of(self._hand.take_back()))
 
     def _is_elsewhere(self, rcpt: str) -> bool:
-        return self.pace.is_elsewhere(rcpt.rpartition("@")[2].lower())
+        return self.pace.is_elsewhere(domain_of(rcpt))
 
     def _hear(self, rest: Rest) -> None:
         """Leave alone what another host has found out about."""

@@ -145,7 +145,8 @@ async def test_what_an_admin_drops_while_it_is_tried_is_not_tried_again(tmp_path
         assert await stats(site) == {"sent": 0, "deferred": 1, "failed": 1}
 
 
-async def test_a_delivery_is_given_up_after_five_days(tmp_path: Path) -> None:
+async def test_a_delivery_is_given_up_after_five_days(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("mailforum.delivery.worker.LOOK", 0.05)
     async with running_site(tmp_path, Sink(rcpt="450 4.2.1 mailbox busy")) as site:
         await make_list(site, members=1)
         await post(site)

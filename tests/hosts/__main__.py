@@ -22,6 +22,7 @@ import tests.hosts.__main__ as me
 from tests.hosts import stage
 from tests.hosts.game import CONNECTIONS, LISTS, Result, play
 from tests.hosts.troubles import TROUBLES
+from tests.support import postgres
 
 
 def table(result: Result) -> str:
@@ -58,8 +59,8 @@ def main() -> int:
     parser.add_argument("--roles", nargs=2, default=("all", "all"), help="of the two hosts (all all)")
     parser.add_argument("--keep", type=Path, help="play in this empty folder, and leave everything there")
     args = parser.parse_args()
-    if why := stage.missing():
-        print(f"NOT TESTED: no network of our own: {why}")
+    if why := stage.missing() or postgres.missing():
+        print(f"NOT TESTED: what two hosts do on a network of their own: {why}")
         return 0
     stage.enter()
     rng = random.Random(args.seed)

@@ -12,6 +12,7 @@ from pathlib import Path
 import tests.races
 from tests.races.games import GAMES
 from tests.races.hosts import hosts, play
+from tests.support import postgres
 from tests.support.postgres import database_url
 
 
@@ -23,6 +24,9 @@ def main() -> int:
     parser.add_argument("--game", choices=GAMES, help="only this one")
     parser.add_argument("--unlocked", action="store_true", help="nobody waits for anybody")
     args = parser.parse_args()
+    if why := postgres.missing():
+        print(f"NOT TESTED: two hosts that decide at the same moment: {why}")
+        return 0
     logging.disable()
     print(f"seed {args.seed}, {args.rounds} rounds of each game")
     wrong = asyncio.run(_play_all(args))

@@ -104,6 +104,22 @@ async def test_runs_take_turns_and_the_newest_has_one_of_its_own(pair: Pair) -> 
     assert Counter(one.due_at for one in taken) == {1.0: 240, 2.0: 240, 3.0: 220}
 
 
+async def test_the_newest_go_on_where_they_were_and_what_comes_meanwhile_is_first(pair: Pair) -> None:
+    for at in range(1, 41):
+        await pair.queue(30, float(at))
+    found, progress, who = list[Due](), claims.BEGINNING, pair.hosts[0].claimant
+    for number in range(7):
+        before = progress
+        taken, progress = await pair.dbs[0].claim(lambda tx: claims.take(tx, 1e3, who, 100, before))  # noqa: B023
+        found += taken.due
+        if number == 2:
+            assert progress.passed[1] < (40.0, 40)
+            await pair.queue(5, 999.0)
+    assert [one.due_at for one in found[200 * 3 :]].count(999.0) == 5
+    assert max(one.due_at for one in found[200 * 3 : 200 * 4]) == 999.0
+    assert Counter(one.id for one in found) == Counter(range(1, 1206))
+
+
 async def test_old_mail_in_anothers_hand_keeps_no_new_mail_waiting(pair: Pair, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(claims, "STEPS", 5)
     for at in range(1, 41):

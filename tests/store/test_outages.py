@@ -4,9 +4,7 @@ everything as before when it is over, without a start of ours."""
 import asyncio
 import contextlib
 import logging
-import signal
 from collections.abc import AsyncIterator, Callable, Iterator
-from pathlib import Path
 
 import pytest
 
@@ -15,18 +13,18 @@ from mailforum.store.database import Database, Tx, Unit
 from mailforum.store.opening import open_database
 from mailforum.store.trouble import Unavailable
 from tests.support.disk import SmallDisk, small_disk
-from tests.support.frail import Cut, Frail
+from tests.support.failing import Failing, Signal, failing
+from tests.support.forward import Way
 
 
 @pytest.fixture(scope="module")
-def server() -> Iterator[Frail]:
-    server = Frail()
-    yield server
-    server.stop()
+def server() -> Iterator[Failing]:
+    with failing() as server:
+        yield server
 
 
 @pytest.fixture
-def url(server: Frail) -> str:
+def url(server: Failing) -> str:
     return server.url(server.create())
 
 
@@ -61,29 +59,29 @@ async def until_written(db: Database, unit: Unit[bool]) -> bool:
             await asyncio.sleep(0.05)
 
 
-@pytest.mark.parametrize("how", [signal.SIGINT, signal.SIGQUIT])
+@pytest.mark.parametrize("how", ["INT", "QUIT"])
 async def test_a_server_that_was_restarted_while_nothing_happened_is_noticed_by_nobody(
-    server: Frail, url: str, how: signal.Signals
+    server: Failing, url: str, how: Signal
 ) -> None:
     async with opened(url) as db:
         for scope in (None, (), (1,), (2,)):
             await db.write(see(b"before"), scope)
         assert await db.read(count) == await db.peek(count) == await db.claim(count) == 1
-        server.halt(how)
-        server.go_on()
+        server.end(how)
+        server.begin()
         for number, scope in enumerate((None, (), (1,), (2,))):
             assert await db.write(see(b"after %d" % number), scope)
         assert await db.read(count) == await db.peek(count) == await db.claim(count) == 5
 
 
 async def test_while_the_server_is_away_everything_is_451_and_then_as_before(
-    server: Frail, url: str, caplog: pytest.LogCaptureFixture
+    server: Failing, url: str, caplog: pytest.LogCaptureFixture
 ) -> None:
     caplog.set_level(logging.INFO, "mailforum")
     async with opened(url) as db:
         await db.write(see(b"a"))
         assert await db.lead("digests")
-        server.halt(signal.SIGQUIT)
+        server.end("QUIT")
         for attempt in (
             db.write(see(b"b")),
             db.write(see(b"b"), (1,)),
@@ -94,14 +92,14 @@ async def test_while_the_server_is_away_everything_is_451_and_then_as_before(
             with pytest.raises(Unavailable, check=unavailable("GONE")):
                 await attempt
         assert not await db.lead("digests")
-        server.go_on()
+        server.begin()
         assert await db.write(see(b"b")) and await db.read(count) == 2 and await db.lead("digests")
     said = [line for line in caplog.messages if "event=database_" in line]
     assert sum("database_trouble" in line for line in said) == 2, said  # it could not be read, nor written
     assert sum("database_well" in line for line in said) == 2, said
 
 
-async def test_a_unit_whose_connection_is_cut_is_run_again_and_counts_once(server: Frail, url: str) -> None:
+async def test_a_unit_whose_connection_is_cut_is_run_again_and_counts_once(server: Failing, url: str) -> None:
     runs = 0
 
     def cut(tx: Tx) -> bool:
@@ -118,7 +116,7 @@ async def test_a_unit_whose_connection_is_cut_is_run_again_and_counts_once(serve
         assert (runs, await db.read(count)) == (2, 3)
 
 
-async def test_units_of_a_shared_commit_that_were_done_alone_are_not_done_again(server: Frail, url: str) -> None:
+async def test_units_of_a_shared_commit_that_were_done_alone_are_not_done_again(server: Failing, url: str) -> None:
     runs: list[str] = []
 
     def first(tx: Tx) -> bool:
@@ -141,10 +139,28 @@ async def test_units_of_a_shared_commit_that_were_done_alone_are_not_done_again(
     assert runs == ["first", "first", "cut", "cut"]
 
 
+class LosingCommit(Way):
+    """A way that ends with a COMMIT that the server does not hear (`unheard`), or its answer; so many `times`."""
+
+    def __init__(self, url: str, *, unheard: bool) -> None:
+        super().__init__(url)
+        self.times = 0
+        self._unheard = unheard
+
+    def hears(self, said: bytes) -> bool:
+        return not (self._unheard and self._ends_with(said))
+
+    def passes(self, answer: bytes) -> bool:
+        return self._unheard or not self._ends_with(answer)
+
+    def _ends_with(self, data: bytes) -> bool:
+        ends = b"COMMIT\0" in data and self.times > 0
+        self.times -= ends
+        return ends
+
+
 @pytest.mark.parametrize("unheard", [False, True])
-async def test_a_commit_of_which_nobody_knows_is_451_and_not_repeated(
-    server: Frail, url: str, tmp_path: Path, unheard: bool
-) -> None:
+async def test_a_commit_of_which_nobody_knows_is_451_and_not_repeated(url: str, unheard: bool) -> None:
     runs = 0
 
     def once(tx: Tx) -> bool:
@@ -153,20 +169,20 @@ async def test_a_commit_of_which_nobody_knows_is_451_and_not_repeated(
         return intake.see(tx, "pmo", b"once", 1.0)
 
     async with opened(url) as there:
-        cut = Cut(server.folder, tmp_path, b"COMMIT\0", unheard=unheard)
-        cut.times = 0
-        async with opened(url.replace(str(server.folder), str(tmp_path))) as db:
+        way = LosingCommit(url, unheard=unheard)
+        await way.open()
+        async with opened(way.url) as db:
             await db.write(see(b"a"))
-            cut.times = 1
+            way.times = 1
             with pytest.raises(Unavailable, check=unavailable("GONE")):
                 await db.write(once)
             assert runs == 1
             assert await there.read(count) == (1 if unheard else 2)
             assert await db.write(once) == unheard  # its sender comes again
-        cut.close()
+        await way.cut()
 
 
-async def test_a_server_with_no_room_for_our_connections_is_451(server: Frail, url: str) -> None:
+async def test_a_server_with_no_room_for_our_connections_is_451(server: Failing, url: str) -> None:
     server.sql("CREATE ROLE guest LOGIN")
     server.sql("ALTER DATABASE " + url.rpartition("@/")[2].partition("?")[0] + " OWNER TO guest")
     async with opened(url.replace("mailforum@", "guest@")) as db:
@@ -179,7 +195,7 @@ async def test_a_server_with_no_room_for_our_connections_is_451(server: Frail, u
         assert await db.read(count) == 1
 
 
-async def test_a_server_that_is_read_only_now_is_451_until_it_is_not(server: Frail, url: str) -> None:
+async def test_a_server_that_is_read_only_now_is_451_until_it_is_not(server: Failing, url: str) -> None:
     name = url.rpartition("@/")[2].partition("?")[0]
     async with opened(url) as db:
         await db.write(see(b"a"))
@@ -193,12 +209,12 @@ async def test_a_server_that_is_read_only_now_is_451_until_it_is_not(server: Fra
 
 
 @pytest.fixture
-def disk(server: Frail) -> Iterator[SmallDisk]:
+def disk(server: Failing) -> Iterator[SmallDisk]:
     with small_disk(server.folder / "disk", "16m") as disk:  # where whoever runs the server gets at it
         yield disk
 
 
-async def test_a_full_disk_is_452_and_takes_no_mail_until_there_is_room(server: Frail, disk: SmallDisk) -> None:
+async def test_a_full_disk_is_452_and_takes_no_mail_until_there_is_room(server: Failing, disk: SmallDisk) -> None:
     space = disk.folder / "space"
     space.mkdir()
     server.own(space)

@@ -10,7 +10,8 @@ import psycopg
 import pytest
 
 from mailforum.errors import ConfigError, Deferred
-from mailforum.store import intake
+from mailforum.model import Kind
+from mailforum.store import intake, queue
 from mailforum.store.database import Database, Tx, Unit
 from mailforum.store.opening import open_database
 from mailforum.store.postgres.session import Session, connect
@@ -54,6 +55,38 @@ def seen(tx: Tx) -> int:
     row = tx.one("intake.seen_count")
     assert row is not None
     return int(row["n"])
+
+
+async def test_ids_that_are_asked_for_ahead_come_in_order_also_when_more_rows_are_made(
+    hosts: tuple[Database, ...],
+) -> None:
+    one, two = hosts
+
+    def three(tx: Tx) -> list[int]:
+        return [queue.add_mailing(tx, Kind.NOTICE, list_id=None, mail_from="", now=1.0) for _ in range(3)]
+
+    first = await one.write(three, lists=[1])
+    second = await two.write(three, lists=[1])
+    assert first + second == sorted({*first, *second})
+    there = await one.read(lambda tx: [queue.mailing(tx, mailing_id) is not None for mailing_id in first + second])
+    assert there == [True] * 6
+
+
+async def test_an_id_of_a_unit_that_failed_is_not_given_again(hosts: tuple[Database, ...]) -> None:
+    made: list[int] = []
+
+    def fail(tx: Tx) -> None:
+        made.append(queue.add_mailing(tx, Kind.NOTICE, list_id=None, mail_from="", now=1.0))
+        raise ValueError
+
+    with pytest.raises(ValueError):
+        await hosts[0].write(fail, lists=[1])
+    made.append(
+        await hosts[0].write(
+            lambda tx: queue.add_mailing(tx, Kind.NOTICE, list_id=None, mail_from="", now=1.0), lists=[1]
+        )
+    )
+    assert len(set(made)) == len(made) >= 2
 
 
 # -- Statements

@@ -7,6 +7,7 @@ with failing() as server:
 
 from __future__ import annotations
 
+import os
 import shutil
 import subprocess
 import time
@@ -68,6 +69,20 @@ class Failing(Cluster):
     def tcp(self, database: str) -> str:
         """Where a database is, by TCP."""
         return f"postgresql://{OWNER}@{self._address}/{database}"
+
+    def sql(self, statement: str) -> list[tuple[object, ...]]:
+        """Run a statement as the one who may do everything."""
+        cursor = self._admin.execute(statement)
+        return cursor.fetchall() if cursor.description else []
+
+    def cut(self) -> None:
+        """End every connection of a mailforum."""
+        self.sql("SELECT pg_terminate_backend(pid, 5000) FROM pg_stat_activity WHERE application_name = 'mailforum'")
+
+    def own(self, folder: Path) -> None:
+        """Give a folder to whoever runs the server."""
+        if self._who:
+            os.chown(folder, self._who["user"], self._who["group"])
 
     def stop(self) -> None:
         """End it for good."""

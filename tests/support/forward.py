@@ -42,6 +42,10 @@ class Way:
             task.cancel()
         await asyncio.gather(*self._under_way, return_exceptions=True)
 
+    def hears(self, said: bytes) -> bool:
+        """Say whether the server gets to hear what is said to it; if not, the connection ends."""
+        return True
+
     def passes(self, answer: bytes) -> bool:
         """Say whether what the server has answered is let through; if not, the connection ends."""
         return True
@@ -56,7 +60,7 @@ class Way:
             try:
                 await asyncio.wait(
                     [
-                        asyncio.create_task(self._copy(reader, forth)),
+                        asyncio.create_task(self._copy(reader, forth, self.hears)),
                         asyncio.create_task(self._copy(back, writer, self.passes)),
                     ],
                     return_when=asyncio.FIRST_COMPLETED,
@@ -70,7 +74,7 @@ class Way:
             writer.close()
 
     async def _copy(
-        self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter, passes: Callable[[bytes], bool] = bool
+        self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter, passes: Callable[[bytes], bool]
     ) -> None:
         with contextlib.suppress(OSError):
             while (data := await reader.read(65536)) and passes(data):

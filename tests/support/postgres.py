@@ -189,9 +189,14 @@ def cluster() -> Cluster | None:
     return running
 
 
+def missing() -> str:
+    """Return why there can be no server here; "" if there can."""
+    return "" if programs() else MISSING
+
+
 def skip_if_missing() -> None:
     """Skip the test under way where no server can be had; fail it where there has to be one."""
-    if programs() is None:
+    if missing():
         (pytest.fail if os.environ.get(REQUIRED) else pytest.skip)(MISSING)
 
 

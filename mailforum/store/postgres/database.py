@@ -311,7 +311,7 @@ def _transaction(queries: Mapping[str, str], works: Sequence[_Work], session: Se
     tries = TRIES
     while True:
         try:
-            session.begin(_scope(works))
+            session.begin(_scope(works), len(works))
             results = [work.unit(PostgresTx(session, queries)) for work in works]
             session.commit()
             return results
