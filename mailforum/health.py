@@ -21,6 +21,7 @@ from mailforum.options import Config
 from mailforum.store import stats
 from mailforum.store.database import Database
 from mailforum.store.stats import Numbers
+from mailforum.store.trouble import Unavailable
 
 T = TypeVar("T")
 
@@ -98,30 +99,26 @@ class Health:
         self._numbers = Kept(lambda: db.read(lambda tx: (stats.numbers(tx), stats.size(tx))), clock.monotonic)
 
     async def alive(self) -> str:
-        """Return "" if the database answers, or why we are not alive. That we answer at all says the rest."""
-        try:
-            async with asyncio.timeout(PATIENCE):
-                await self._db.read(stats.alive)
-        except (MailforumError, TimeoutError) as error:
-            return f"the database does not answer: {type(error).__name__}"
-        return ""
+        """Return "" if a new start would not help, or why it may. That we answer at all says most of it.
+
+        A database on a server is waited for: a new start does not bring it back, and nobody would say 451.
+        """
+        return await self._readable() if isinstance(self._config.database, Path) else ""
 
     async def ready(self) -> list[str]:
         """Return why no mail can be taken in or sent just now; nothing if it can."""
-        found = [await self.alive(), await self._writable()]
+        found = [await self._readable(), await self._writable()]
         if not self._room():
             found.append("the disk is nearly full")
         if (self._parts().relay_down or 0) > DOWN_TOO_LONG:
             found.append("the relay has been down for long")
         return [problem for problem in found if problem]
 
+    async def _readable(self) -> str:
+        return await _tried("the database cannot be read", self._db.read(stats.alive))
+
     async def _writable(self) -> str:
-        try:
-            async with asyncio.timeout(PATIENCE):
-                await self._db.write(lambda tx: None, ())
-        except (MailforumError, TimeoutError) as error:
-            return f"the database cannot be written: {type(error).__name__}"
-        return ""
+        return await _tried("the database cannot be written", self._db.write(lambda tx: None, ()))
 
     async def status(self) -> str:
         """Say in one line how we are. Raises MailforumError if the database, a file, does not answer.
@@ -198,6 +195,18 @@ class Health:
             wal = file.with_name(f"{file.name}-wal")
             found.append(one("wal_bytes", "gauge", "Size of its write-ahead log", _size(wal)))
         return found
+
+
+async def _tried(problem: str, work: Awaitable[object]) -> str:
+    """Return "" if the database does `work` in time, else the problem, and why."""
+    try:
+        async with asyncio.timeout(PATIENCE):
+            await work
+    except Unavailable as error:
+        return f"{problem}: {error.what}"
+    except (MailforumError, TimeoutError) as error:
+        return f"{problem}: {type(error).__name__}"
+    return ""
 
 
 def _counted() -> list[Metric]:

@@ -68,7 +68,8 @@ class Host:
         self._adopt: Callable[[Rest], None] = lambda rest: None
         self._tasks: list[asyncio.Task[None]] = []
         self._hurry = asyncio.Event()
-        self._cleared_at = clock.monotonic()
+        self._cleared_at = self._looked_at = clock.monotonic()
+        self._bury_from = float("-inf")
         self.id = 0  # 0: none at the moment, and nothing may be sent
         self.living: tuple[Living, ...] = ()
 
@@ -137,7 +138,8 @@ class Host:
                 keys = self._keys
                 await self._db.write(lambda tx: hosts.show(tx, host, keys), lists=())
                 self._shown = keys
-            await self._bury()
+            if self._knows_the_dead():
+                await self._bury()
             if self._clock.monotonic() - self._cleared_at > FORGET:
                 self._cleared_at = self._clock.monotonic()
                 await self._db.write(hosts.forget, lists=())
@@ -149,6 +151,18 @@ class Host:
             logger.debug("the hosts cannot be looked after: %s", error.reason)  # the database has said so
         except Exception:
             logger.exception("the hosts cannot be looked after")
+
+    def _knows_the_dead(self) -> bool:
+        """Say whether who is not heard of must be dead.
+
+        If we could not look for a while ourselves, the database may have been away from all: they have
+        time to come back.
+        """
+        now = self._clock.monotonic()
+        if now - self._looked_at > self._lease / 2:
+            self._bury_from = now + self._lease / 2
+        self._looked_at = now
+        return now >= self._bury_from
 
     async def _bury(self) -> None:
         buried = await self._db.write(lambda tx: hosts.bury(tx, self._lease), lists=())

@@ -88,7 +88,7 @@ class Pages:
         return Answer(status, self.page(name), "text/html; charset=utf-8")
 
     async def _alive(self) -> Answer:
-        """Alive is: we answer, and the database can be read. Who is not is best started again."""
+        """Alive is: we answer, and a database that is a file can be read. Who is not is best started again."""
         problem = await self.health.alive()
         if problem:
             return Answer(HTTPStatus.SERVICE_UNAVAILABLE, f"not ok: {problem}\n")

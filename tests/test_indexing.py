@@ -86,7 +86,7 @@ async def test_the_indexing_rests_longer_than_it_works(monkeypatch: pytest.Monke
 
     async def renewed(self: object) -> None: ...
 
-    monkeypatch.setattr(chores, "_wait", wait)
+    monkeypatch.setattr(chores, "comes", wait)
     monkeypatch.setattr(search, "index_some", index_some)
     monkeypatch.setattr(chores.Indexing, "_renew", renewed)
     indexing = chores.Indexing(Core())  # type: ignore[arg-type]

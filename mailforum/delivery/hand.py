@@ -89,9 +89,14 @@ class Hand:
         return self._total - (sum(self._stuck.values()) if self._stuck else 0)
 
     @property
+    def whole(self) -> int:
+        """How many deliveries there are, with those that connections have been given."""
+        return self._left.total()
+
+    @property
     def under_way(self) -> int:
         """How many deliveries connections have been given, and not settled or put back."""
-        return self._left.total() - self._total
+        return self.whole - self._total
 
     def add(self, tasks: Iterable[Task]) -> None:
         """Take tasks in hand, behind those that are there."""

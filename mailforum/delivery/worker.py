@@ -138,8 +138,8 @@ class Worker:
 
     @property
     def in_hand(self) -> int:
-        """How many deliveries are taken in hand and not sent yet."""
-        return self._hand.size + self._hand.under_way
+        """How many deliveries are taken in hand and not settled."""
+        return self._hand.whole
 
     @property
     def resting(self) -> int:

@@ -69,7 +69,7 @@ def store(
     newcomer = introduce(tx, mlist, found, own, msg.subject, date, imported=imported)
     place = threads.place(tx, newcomer, now)
     if not (imported or newcomer.index):
-        newcomer = replace(newcomer, index=_index(tx, newcomer, place.parent_id, mark))
+        newcomer = replace(newcomer, index=_index(tx, newcomer, place, mark))
     author = msg.author
     post_id = tx.insert(
         "post.add",
@@ -133,14 +133,14 @@ def introduce(
     )
 
 
-def _index(tx: Tx, post: Newcomer, parent_id: int | None, mark: bytes) -> str:
+def _index(tx: Tx, post: Newcomer, place: threads.Place, mark: bytes) -> str:
     """Return the Thread-Index that a post is sent with whose author's program wrote none: that of its parent
     and one answer more. A parent without one, from an archive, counts as if it had begun a conversation.
     Another mail with its Message-ID may be there: then `mark` tells them apart."""
-    if parent_id:
-        tx.ahead("post.index", id=parent_id)
-    own = post.name if posts.by_name(tx, post.list_id, post.name) is None else post.name + mark.hex()
-    row = tx.one("post.index", id=parent_id) if parent_id else None
+    own = post.name + mark.hex() if place.known else post.name
+    row = place.stance.row
+    if row is None or row["id"] != place.parent_id:
+        row = tx.one("post.index", id=place.parent_id) if place.parent_id else None
     if row is None:
         return thread_index.root(own, post.date)
     parent = row["thread_index"] or thread_index.root(msgid.key(row["message_id"]), row["date"])

@@ -64,7 +64,8 @@ class Stance:
 
 @dataclass(frozen=True, slots=True)
 class Place:
-    """Where a post goes; to be followed by `settle` once the post has an id. `stirs`: others may have to move."""
+    """Where a post goes; to be followed by `settle` once the post has an id. `stirs`: others may have to move;
+    `known`: another post has its Message-ID."""
 
     thread_id: int
     label: str
@@ -74,6 +75,7 @@ class Place:
     stance: Stance
     opened: bool
     stirs: bool
+    known: bool
 
     @property
     def values(self) -> dict[str, object]:
@@ -106,6 +108,7 @@ def place(tx: Tx, post: Newcomer, now: float) -> Place:
     """Find the parent and the thread of a new post, opening a thread if none is its own."""
     heard = heard_of(tx, post)
     stance = stand(post, heard)
+    known = post.name in heard and heard[post.name]["id"] is not None
     spot = _spot(tx, post, stance, heard)
     awaited = [heard[name]["name"] for name in post.owned if name in heard and heard[name]["id"] is None]
     threads = set(spot.threads)
@@ -116,7 +119,7 @@ def place(tx: Tx, post: Newcomer, now: float) -> Place:
         label = branches.next_label(tx, thread_id)
     else:
         thread_id, label = branches.begin(tx, post.list_id, now, post.subject, 1)
-    return Place(thread_id, label, spot.parent, spot.how, spot.claim, stance, not threads, spot.stirs)
+    return Place(thread_id, label, spot.parent, spot.how, spot.claim, stance, not threads, spot.stirs, known)
 
 
 def heard_of(tx: Tx, post: Newcomer) -> dict[str, Row]:

@@ -17,6 +17,9 @@ from mailforum.store.database import Tx
 from mailforum.store.queue import NEWEST, STEPS, TURN, Run, Taken
 
 LATE = 60.0  # seconds by which a commit, or another host's clock, may be behind
+FIRST: Run = (0.0, 0)  # there is none before
+LAST = 2**62  # no mailing has so high an id
+MORE = 8  # times as many runs are looked for when those that were found are not enough
 MOST = 10  # times what is wanted are looked at, where most is for others to send
 
 
@@ -33,11 +36,13 @@ class Claimant(NamedTuple):
 
 
 class Progress(NamedTuple):
-    """Where to go on: when the oldest run is due of which something may be free, and up to which id each run has
-    been looked at. It only saves time; without it all that is free is found."""
+    """Where to go on: when the oldest run is due of which something may be free; up to which id each run has
+    been looked at; and the newest and the oldest of the runs between which nothing is free, as seen from the newest.
+    It only saves time; without it all that is free is found."""
 
     since: float = 0.0
     reached: Mapping[Run, int] = MappingProxyType({})
+    passed: tuple[Run, Run] = (FIRST, FIRST)
 
 
 BEGINNING = Progress()
@@ -58,20 +63,27 @@ def take(
     """
     taken = queue.begin_taking(tx)
     claims = _Claims(tx, taken, who, dict(progress.reached), elsewhere)
-    free = {"now": now, "living": json.dumps(who.living), "newest": who.newest}
-    oldest = runs = _runs(tx, "queue.free_runs", free | {"since": progress.since, "runs": min(STEPS, want)})
     turn = max(TURN, want // 5)
-    while runs and len(taken.due) < want and claims.seen < want * MOST:
-        runs = claims.turns(runs, turn, want - len(taken.due))
-    if len(taken.due) >= want:
-        claims.turns(_runs(tx, "queue.newest_free_runs", free | {"runs": NEWEST}), TURN, TURN)
+    first, _ = claims.take(_Search("queue.free_runs", (progress.since, 0)), now, turn, want, STEPS, want * MOST)
+    passed = claims.newest(now, progress.passed) if len(taken.due) >= want else progress.passed
     queue.add_outlines(tx, taken)
-    since = min(oldest[0][0], now - LATE) if oldest else 0.0
-    return taken, Progress(since, claims.reached)
+    since = min(first[0], now - LATE) if first else 0.0
+    return taken, Progress(since, claims.reached, passed)
 
 
-def _runs(tx: Tx, query: str, params: Mapping[str, object]) -> list[Run]:
-    return [(row["due_at"], row["mailing_id"]) for row in tx.all(query, **params)]
+_NEWEST = "queue.newest_free_runs"
+
+
+class _Search(NamedTuple):
+    """By which query runs are looked for, from which one on, and above which one, when it goes backwards."""
+
+    query: str
+    start: Run
+    above: Run | None = None
+
+    def limits(self, now: float) -> dict[str, float]:
+        """Return the parameters that say where runs end."""
+        return {"above_at": self.above[0], "above_id": self.above[1]} if self.above else {"now": now}
 
 
 class _Claims:
@@ -87,7 +99,53 @@ class _Claims:
         self._elsewhere = elsewhere
         self._who = {"host": who.host, "living": json.dumps(who.living), "newest": who.newest}
 
-    def turns(self, runs: Sequence[Run], turn: int, want: int) -> list[Run]:
+    def take(
+        self, search: _Search, now: float, turn: int, want: int, runs: int, most: int
+    ) -> tuple[Run | None, Run | None]:
+        """Claim `want` deliveries of up to so many `runs`, of each up to `turn` before it is the next one's turn;
+        return the first run, and the one where to go on. No more are claimed than `most`, also for others.
+
+        Each run that is looked for costs a step in the index, and mostly the first has what is wanted. So they
+        are looked for a few at a time.
+        """
+        goal, limit, number = len(self._taken.due) + want, self.seen + most, -(-want // turn)
+        found: list[Run] = []
+        again: list[Run] = []
+        while len(self._taken.due) < goal and self.seen < limit and len(found) < runs:
+            asked = min(number, runs - len(found))
+            more = self._runs(search, now, found[-1] if found else search.start, asked)
+            again += self._turns(more, turn, goal - len(self._taken.due)) if more else []
+            found += more
+            number *= MORE
+            if len(more) < asked:
+                break
+        while again and len(self._taken.due) < goal and self.seen < limit:
+            again = self._turns(again, turn, goal - len(self._taken.due))
+        return next(iter(found), None), next(iter(again), found[-1] if found else None)
+
+    def newest(self, now: float, passed: tuple[Run, Run]) -> tuple[Run, Run]:
+        """Claim one turn of the newest runs; return between which runs nothing is free now.
+
+        What is in hand there is not looked at each time: only what has come since, and what is older.
+        """
+        (above, below), seen = passed, self.seen
+        _, last = self.take(_Search(_NEWEST, (now, LAST), above), now, TURN, TURN, NEWEST, TURN)
+        rest = TURN - (self.seen - seen)
+        if rest > 0 and below != FIRST:
+            start = (below[0], below[1] + 1)
+            _, older = self.take(_Search(_NEWEST, start, FIRST), now, TURN, rest, NEWEST, rest)
+            last = older or below
+        upper = (now - LATE, 0)
+        return (upper, last) if last and last < upper else (FIRST, FIRST)
+
+    def _runs(self, search: _Search, now: float, after: Run, number: int) -> list[Run]:
+        who = {"living": self._who["living"], "newest": self._who["newest"]}
+        rows = self._tx.all(
+            search.query, **who, **search.limits(now), due_at=after[0], mailing_id=after[1], runs=number
+        )
+        return [(row["due_at"], row["mailing_id"]) for row in rows]
+
+    def _turns(self, runs: Sequence[Run], turn: int, want: int) -> list[Run]:
         """Claim up to `turn` deliveries of each run, `want` in all; return the runs of which there may be more."""
         listed = [
             {"key": place, "due_at": run[0], "mailing_id": run[1], "after": self.reached.get(run, 0)}
@@ -116,4 +174,6 @@ class _Claims:
 def let_go(tx: Tx, ids: Sequence[int], host: object) -> None:
     """Have others take what `host` has in hand and does not send."""
     if ids:
+        # Where the answer to a COMMIT was lost, the server may still be at it: then wait, and look again.
+        tx.all("queue.wait_for", ids=json.dumps(ids))
         tx.run("queue.let_go", ids=json.dumps(ids), host=host)

@@ -304,6 +304,9 @@ def settle(tx: Tx, marks: Iterable[Mark], now: float, gone: Collection[int] = ()
     groups = [_group(host, status, due_at, ids, now) for (host, status, due_at), ids in alike.items()]
     tx.many("queue.tried", [group for group in groups if group["state"] is not State.SENT])
     tx.many("queue.settle", groups)
+    for group in groups:
+        if group["host"] and group["state"] is not State.SENT:  # an admin may have given up what was in hand
+            tx.put("queue.let_go", ids=group["ids"], host=group["host"])
     tx.many("queue.take_off", [{"lane": lane, "deliveries": ids} for lane, ids in sorted(flying.items())])
 
 

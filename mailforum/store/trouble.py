@@ -24,7 +24,7 @@ _WHAT = {
     "PROTOCOL": "another process has locked it",
     "GONE": "there is no connection to the server",
     "STOPPED": "the server is stopping or starting",
-    "DENIED": "the server does not let us do that",
+    "DENIED": "the server does not let us do that; the database has to belong to our user",
     "DAMAGED": "the server finds it damaged",
     "CANCELLED": "the server has cancelled the statement",
 }
@@ -33,6 +33,7 @@ _WHAT = {
 _STATES = {
     "08": "GONE",
     "25P03": "GONE",  # it has cut the connection of one who stood still in a transaction
+    "25P04": "GONE",  # or of one whose transaction took longer than the admin lets any
     "57": "STOPPED",
     "57014": "CANCELLED",
     "53": "NOMEM",
@@ -50,11 +51,12 @@ _STATES = {
 
 
 class Unavailable(Deferred):
-    """The database cannot be used just now; `kind` is one word for why, such as FULL."""
+    """The database cannot be used just now; `kind` is one word for why, such as FULL, `what` the words for it."""
 
     def __init__(self, kind: str, error: Exception) -> None:
-        self.kind = kind
-        reason = f"database: {_WHAT[kind]} ({' '.join(str(error).split())})"
+        self.kind, self.what = kind, _WHAT[kind]
+        said = getattr(getattr(error, "diag", None), "message_primary", None) or str(error)  # without the statement
+        reason = f"database: {self.what} ({' '.join(said.split()).removeprefix('connection failed: ')})"
         if kind == "FULL":
             super().__init__("There is no room for your mail just now.", reason, code=452, enhanced="4.3.1")
         else:

@@ -5,11 +5,14 @@ import logging
 from collections import Counter
 from collections.abc import Awaitable, Callable
 from pathlib import Path
-from typing import TypeVar
+from typing import Any, TypeVar
 
 import pytest
 
-from mailforum.store import claims, stats
+from mailforum.delivery import marks
+from mailforum.errors import Deferred
+from mailforum.forum import bounces
+from mailforum.store import claims, queue, stats
 from mailforum.store.database import Database, Tx, Unit
 from mailforum.store.hosts import Rest, rest
 from mailforum.store.queue import LANES
@@ -291,3 +294,31 @@ async def test_a_relay_that_refuses_all_that_one_brings_is_left_alone_by_all(tmp
             await sender.host.look()
             assert sender.worker.down_for > 0
             assert sender.worker.pace.resting(sender.clock.monotonic())
+
+
+async def test_marks_of_which_nobody_knows_whether_they_are_committed_count_once(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    unsure, counted = list[object](), list[int | None]()
+
+    async def write(unit: Any, lists: Any = None) -> Any:
+        result = await first_write(unit, lists)
+        if getattr(unit, "func", None) is marks._settle and len(unsure) < 2:
+            unsure.append(unit)
+            raise Deferred("Not now.", "the connection was lost while it was committed")
+        return result
+
+    monkeypatch.setattr(marks, "AGAIN", 0.01)
+    monkeypatch.setattr(bounces, "failed", lambda tx, member_id, mailing_id, status, now: counted.append(mailing_id))
+    answers = {"m0@example.com": "550 5.1.1 no such user", "m1@example.com": "450 4.2.0 later"}
+    async with hosts(tmp_path, Sink(rcpt=answers.get), 1, delivery_connections="1") as (sender,):
+        first_write = sender.db.write
+        monkeypatch.setattr(sender.db, "write", write)
+        mailing = await sender.post(members(3))
+        sender.start()
+        await until(lambda: counted and not sender.worker.in_hand)
+        rows = await sender.db.read(queue.deliveries)
+        assert [(row.state, row.attempts) for row in rows] == [("failed", 1), ("deferred", 1), ("sent", 1)]
+        assert len(await sender.db.read(lambda tx: queue.attempts(tx, rows[1].id))) == 1
+        assert counted == [mailing]
+        assert len(unsure) == 2

@@ -306,6 +306,23 @@ async def test_the_index_is_made_anew_where_words_are_folded_by_other_rules(
     assert forum.healthy()
 
 
+async def test_of_two_hosts_the_one_with_the_newer_rules_has_the_index_made_anew(
+    forum: Forum, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    await forum.post("budget")
+    ours = search.RULES
+    monkeypatch.setattr(search, "RULES", "0 15.1.0")
+    await search.catch_up(forum.db, 10)
+    assert not await forum.db.read(search.is_behind)
+    monkeypatch.setattr(search, "RULES", ours)
+    assert await forum.db.read(search.is_behind)
+    assert await forum.db.write(search.renew)
+    assert not await forum.db.read(search.is_behind)
+    monkeypatch.setattr(search, "RULES", "0 15.1.0")
+    assert await forum.db.read(search.is_old)
+    assert not await forum.db.read(search.is_behind), "the older one leaves it alone"
+
+
 async def test_a_kill_between_a_post_and_its_index_loses_nothing(forum: Forum) -> None:
     label = await forum.post("budget")
     await forum.db.close()  # nothing of it has been indexed

@@ -12,7 +12,7 @@ from mailforum.smtpd.together import Together
 from mailforum.store.opening import open_database
 from mailforum.units import Network
 from tests.smtpd.conftest import StoppedClock
-from tests.support.postgres import database_url
+from tests.support.postgres import emptied_url
 
 
 @pytest.mark.parametrize(
@@ -123,7 +123,7 @@ async def test_this_machine_may_send_as_much_as_it_likes(serve):
 
 
 async def test_hosts_that_count_together_give_a_client_no_more_than_one_of_them_would() -> None:
-    with database_url() as url:
+    with emptied_url() as url:
         first, second = Rate(60, StoppedClock()), Rate(60, StoppedClock())
         databases = [await open_database(url) for _ in "ab"]
         together = [Together(db, {"mails": rate}) for db, rate in zip(databases, (first, second), strict=True)]
@@ -142,7 +142,7 @@ async def test_hosts_that_count_together_give_a_client_no_more_than_one_of_them_
 
 
 async def test_what_cannot_be_told_to_other_hosts_is_told_the_next_time() -> None:
-    with database_url() as url:
+    with emptied_url() as url:
         rate, db = Rate(60, StoppedClock()), await open_database(url)
         together = Together(db, {"mails": rate})
         assert all(rate.take("192.0.2.1") for _ in range(30))

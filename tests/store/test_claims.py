@@ -2,9 +2,11 @@
 
 import asyncio
 import logging
+import time
 from collections import Counter
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack
+from pathlib import Path
 
 import pytest
 
@@ -15,10 +17,19 @@ from mailforum.settings import ListSettings
 from mailforum.store import claims, hosts, lists, queue
 from mailforum.store.database import Database, Tx
 from mailforum.store.opening import open_database
-from tests.support.postgres import database_url
+from tests.support.postgres import emptied_url
 
 SENT = Status(State.SENT, "2.0.0", "250 ok")
 LATER = Status(State.DEFERRED, "4.2.0", "450 later")
+
+
+class LaterClock(SystemClock):
+    """By as many seconds later as a test says."""
+
+    later = 0
+
+    def monotonic(self) -> float:
+        return super().monotonic() + self.later
 
 
 class Pair:
@@ -64,7 +75,7 @@ async def run(db: Database, statement: str) -> None:
 @pytest.fixture
 async def pair() -> AsyncIterator[Pair]:
     async with AsyncExitStack() as stack:
-        url = stack.enter_context(database_url())
+        url = stack.enter_context(emptied_url())
         dbs = [await open_database(url) for _ in range(2)]
         for db in dbs:
             stack.push_async_callback(db.close)
@@ -91,6 +102,22 @@ async def test_runs_take_turns_and_the_newest_has_one_of_its_own(pair: Pair) -> 
         await pair.queue(600, at)
     taken = await pair.take(0, 600)
     assert Counter(one.due_at for one in taken) == {1.0: 240, 2.0: 240, 3.0: 220}
+
+
+async def test_the_newest_go_on_where_they_were_and_what_comes_meanwhile_is_first(pair: Pair) -> None:
+    for at in range(1, 41):
+        await pair.queue(30, float(at))
+    found, progress, who = list[Due](), claims.BEGINNING, pair.hosts[0].claimant
+    for number in range(7):
+        before = progress
+        taken, progress = await pair.dbs[0].claim(lambda tx: claims.take(tx, 1e3, who, 100, before))  # noqa: B023
+        found += taken.due
+        if number == 2:
+            assert progress.passed[1] < (40.0, 40)
+            await pair.queue(5, 999.0)
+    assert [one.due_at for one in found[200 * 3 :]].count(999.0) == 5
+    assert max(one.due_at for one in found[200 * 3 : 200 * 4]) == 999.0
+    assert Counter(one.id for one in found) == Counter(range(1, 1206))
 
 
 async def test_old_mail_in_anothers_hand_keeps_no_new_mail_waiting(pair: Pair, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -132,6 +159,20 @@ async def test_what_a_lost_host_had_in_hand_is_free_and_what_it_had_under_way_is
     assert sum("event=host_lost" in str(record.msg) for record in caplog.records) == 1
     await pair.hosts[1].beat()
     assert ids(await pair.take(1, 99)) == ids(taken)
+
+
+async def test_a_database_that_was_away_from_all_makes_nobody_dead(pair: Pair) -> None:
+    clock = LaterClock()
+    last = Host(pair.dbs[0], clock, "c", ["deliver"])
+    await last.beat()
+    clock.later = 40
+    await pair.forget(0)
+    await last.beat()  # the database is back, and this is the first to see it
+    standing = {pair.hosts[0].id}
+    assert await pair.dbs[1].write(lambda tx: hosts.standing(tx, standing), ()) == standing
+    for clock.later in (50, 60):
+        await last.beat()
+    assert await pair.dbs[1].write(lambda tx: hosts.standing(tx, standing), ()) == set()
 
 
 async def test_who_has_just_come_is_not_taken_for_dead_by_who_has_not_seen_it_yet(pair: Pair) -> None:
@@ -177,6 +218,19 @@ async def test_who_looks_waits_for_who_is_about_to_come(pair: Pair) -> None:
     assert newest == new
 
 
+async def test_while_a_backup_is_made_hosts_come_and_look_at_each_other(pair: Pair, tmp_path: Path) -> None:
+    third, seen = Host(pair.dbs[1], SystemClock(), "c", ["deliver"]), list[int]()
+
+    def advance(done: int, of: int) -> None:
+        if not seen:
+            asyncio.run_coroutine_threadsafe(third.beat(), loop).result()
+            seen.append(third.id)
+
+    loop = asyncio.get_running_loop()
+    assert await pair.dbs[0].backup(tmp_path / "backup.db", 1.0, advance) == []
+    assert seen[0] > 0
+
+
 async def test_who_was_lost_writes_down_what_it_has_sent_and_nothing_else(pair: Pair) -> None:
     await pair.queue(3)
     one, two, three = await pair.take(0, 3)
@@ -199,6 +253,37 @@ async def test_marks_that_are_written_down_twice_count_once(pair: Pair) -> None:
     rows = await pair.dbs[0].read(queue.deliveries)
     assert {row.id: row.attempts for row in rows} == {one.id: 1, two.id: 1}
     assert len(await pair.dbs[0].read(lambda tx: queue.attempts(tx, two.id))) == 1
+
+
+async def test_what_an_admin_gave_up_in_a_hosts_hand_is_nobodys_after_the_attempt(pair: Pair) -> None:
+    await pair.queue(1)
+    (one,) = await pair.take(0, 1)
+    await pair.dbs[1].write(lambda tx: queue.drop(tx, 2.0, one.id))
+    await pair.settle(0, [one], LATER, 77.0)
+    assert await pair.dbs[1].write(lambda tx: queue.retry(tx, 3.0, one.id)) == 1
+    assert ids(await pair.take(1, 1)) == {one.id}
+
+
+async def test_what_is_let_go_while_its_claim_is_still_being_committed_is_free(pair: Pair) -> None:
+    await pair.queue(1)
+    here, loop = pair.hosts[0].id, asyncio.get_running_loop()
+    letting_go: list[asyncio.Future[None]] = []
+
+    def let_go() -> None:
+        unit = pair.dbs[0].write(lambda tx: claims.let_go(tx, [1], here), ())
+        letting_go.append(asyncio.ensure_future(unit))
+
+    def claim(tx: Tx) -> None:
+        claims.take(tx, 1e9, pair.hosts[0].claimant, 1)
+        loop.call_soon_threadsafe(let_go)
+        waits = "SELECT count(*) FROM pg_locks WHERE NOT granted"
+        until = time.monotonic() + 1  # who does not wait is done by then
+        while time.monotonic() < until and tx._session.simple(waits).get_value(0, 0) == b"0":  # type: ignore[attr-defined]
+            time.sleep(0.01)
+
+    await pair.dbs[0].claim(claim)
+    await letting_go[0]
+    assert ids(await pair.take(1, 1)) == {1}
 
 
 async def test_a_host_that_writes_down_marks_is_not_buried_before_they_are_durable(pair: Pair) -> None:

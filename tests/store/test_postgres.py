@@ -9,7 +9,8 @@ import psycopg
 import pytest
 
 from mailforum.errors import ConfigError, Deferred
-from mailforum.store import intake
+from mailforum.model import Kind
+from mailforum.store import intake, queue
 from mailforum.store.database import Database, Tx, Unit
 from mailforum.store.opening import open_database
 from mailforum.store.postgres.session import Session, connect
@@ -53,6 +54,38 @@ def seen(tx: Tx) -> int:
     row = tx.one("intake.seen_count")
     assert row is not None
     return int(row["n"])
+
+
+async def test_ids_that_are_asked_for_ahead_come_in_order_also_when_more_rows_are_made(
+    hosts: tuple[Database, ...],
+) -> None:
+    one, two = hosts
+
+    def three(tx: Tx) -> list[int]:
+        return [queue.add_mailing(tx, Kind.NOTICE, list_id=None, mail_from="", now=1.0) for _ in range(3)]
+
+    first = await one.write(three, lists=[1])
+    second = await two.write(three, lists=[1])
+    assert first + second == sorted({*first, *second})
+    there = await one.read(lambda tx: [queue.mailing(tx, mailing_id) is not None for mailing_id in first + second])
+    assert there == [True] * 6
+
+
+async def test_an_id_of_a_unit_that_failed_is_not_given_again(hosts: tuple[Database, ...]) -> None:
+    made: list[int] = []
+
+    def fail(tx: Tx) -> None:
+        made.append(queue.add_mailing(tx, Kind.NOTICE, list_id=None, mail_from="", now=1.0))
+        raise ValueError
+
+    with pytest.raises(ValueError):
+        await hosts[0].write(fail, lists=[1])
+    made.append(
+        await hosts[0].write(
+            lambda tx: queue.add_mailing(tx, Kind.NOTICE, list_id=None, mail_from="", now=1.0), lists=[1]
+        )
+    )
+    assert len(set(made)) == len(made) >= 2
 
 
 # -- Statements
@@ -114,6 +147,18 @@ def test_what_was_asked_ahead_is_answered_as_it_was_then(session: Session) -> No
     session.begin(())
     statements.put("INSERT INTO u (x) VALUES (%(x)s)", {"x": 1})
     assert one(statements, count, more=0) == 2
+
+
+async def test_what_a_unit_has_asked_ahead_is_not_the_answer_to_another(hosts: tuple[Database, Database]) -> None:
+    db, asked = hosts[0], {"rcpt": "pmo", "digest": b"m"}
+
+    def asks(tx: Tx) -> None:
+        tx.ahead("intake.seen_at", **asked)
+        tx.one("intake.seen_count")
+
+    units = (asks, see(b"m"), lambda tx: tx.one("intake.seen_at", **asked))
+    found = await asyncio.gather(*[db.write(unit, (1,)) for unit in units])  # they share a transaction
+    assert found == [None, True, {"at": 1.0}]
 
 
 def test_a_commit_of_what_was_put_in_vain_fails(session: Session) -> None:
@@ -317,6 +362,20 @@ async def test_a_database_in_another_encoding_is_refused() -> None:
         finally:
             server.drop("odd")
         assert url
+
+
+async def test_a_pooler_that_gives_each_transaction_another_connection_is_named(
+    url: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    with psycopg.connect(url, autocommit=True) as connection:
+        (name,) = connection.execute("SELECT current_database()").fetchone() or ("",)
+        connection.execute("CREATE SCHEMA pooled")
+        connection.execute("CREATE FUNCTION pooled.pg_backend_pid() RETURNS INT LANGUAGE sql AS 'SELECT 1'")
+        for path, named in (("public", False), ("public, pooled, pg_catalog", True)):
+            connection.execute(f'ALTER DATABASE "{name}" SET search_path = {path}')
+            caplog.clear()
+            await (await open_database(url)).close()
+            assert ("pool_mode" in caplog.text) is named
 
 
 async def test_a_url_that_cannot_be_read_is_a_fault_of_the_configuration() -> None:

@@ -8,12 +8,12 @@ import socket
 import pytest
 
 from mailforum.store.postgres.session import connect
-from tests.support.postgres import database_url
+from tests.support.postgres import emptied_url
 
 
 @pytest.mark.timeout(20)
 def test_what_is_larger_than_the_socket_takes_at_once_arrives_whole() -> None:
-    with database_url() as url:
+    with emptied_url() as url:
         session = connect(url)
         with socket.socket(fileno=os.dup(session.pgconn.socket)) as line:
             line.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, 1)  # as small as can be

@@ -25,7 +25,7 @@ from mailforum.options import Config
 from mailforum.store import queue
 from mailforum.store.database import Database, Tx
 from mailforum.store.opening import open_database
-from tests.support.postgres import database_url
+from tests.support.postgres import emptied_url
 from tests.support.sink import Sink
 from tests.support.site import write_config
 
@@ -78,7 +78,7 @@ class Sender:
 async def hosts(folder: Path, sink: Sink, count: int, **options: str) -> AsyncIterator[tuple[Sender, ...]]:
     """Have `count` hosts that know of each other and do not send yet. `options` as for `running_site`."""
     async with AsyncExitStack() as stack:
-        url = stack.enter_context(database_url())
+        url = stack.enter_context(emptied_url())
         await stack.enter_async_context(sink)
         options = {"delivery_recipients": "1"} | options
         settings = config.load(write_config(folder, sink.url, **options), {})

@@ -84,6 +84,8 @@ class Site:
 
     async def quiet(self) -> None:
         """Wait until nothing is left to be sent now."""
+        if self.service.worker:
+            self.service.worker.look()  # a clock that was moved wakes nobody
         async with asyncio.timeout(PATIENCE):
             while await self._busy():
                 await asyncio.sleep(0.01)

@@ -267,6 +267,9 @@ def _look_at_server(queries: Mapping[str, str], session: Session) -> None:
     if not (found.fsync and found.full_page_writes):
         what = "PostgreSQL runs with fsync or full_page_writes off: a crash may cost what it has taken."
         log.event("database_unsafe", logging.WARNING, what=what)
+    if int(session.simple("SELECT pg_backend_pid()").get_value(0, 0) or b"0") != session.pgconn.backend_pid:
+        what = "A pooler stands before PostgreSQL; it must leave each connection to one client (pool_mode=session)."
+        log.event("database_unsafe", logging.WARNING, what=what)
 
 
 def _snapshot(queries: Mapping[str, str], unit: Unit[T], session: Session) -> T:
@@ -308,7 +311,7 @@ def _transaction(queries: Mapping[str, str], works: Sequence[_Work], session: Se
     tries = TRIES
     while True:
         try:
-            session.begin(_scope(works))
+            session.begin(_scope(works), len(works))
             results = [work.unit(PostgresTx(session, queries)) for work in works]
             session.commit()
             return results

@@ -13,11 +13,9 @@ from mailforum.store.move.ends import Fence
 from mailforum.store.move.rows import Row
 from mailforum.store.move.tables import Table
 from mailforum.store.postgres import migrate
-from mailforum.store.postgres.session import Session, complete
+from mailforum.store.postgres.session import MOVING, Session, complete
 from mailforum.store.schema import Schema, steps
 from mailforum.units import DatabaseUrl
-
-_MOVING = 0x6D61696F_00000000  # an advisory lock: one move at a time
 
 _SET = """
 SET lock_timeout = 5000; SET idle_in_transaction_session_timeout = 0; SET maintenance_work_mem = '256MB';
@@ -57,7 +55,7 @@ class ServerEnd:
         self._session = Session(psycopg.connect(complete(url), autocommit=True))
         self._connection = self._session.connection
         self._session.simple(_SET)
-        if not self.run("SELECT pg_try_advisory_lock(?)", _MOVING)[0][0]:
+        if not self.run("SELECT pg_try_advisory_lock(?)", MOVING)[0][0]:
             self.close()
             raise UsageError(f"{self.name}: somebody else moves it just now")
 

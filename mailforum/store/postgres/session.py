@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import os
 import socket
-from collections.abc import Collection
+from collections.abc import Collection, Iterator
 from typing import Any
 
 import psycopg
@@ -19,6 +19,8 @@ from mailforum.store.postgres.statements import Statements, checked, known
 _SITE = 0x6D61696C_00000000  # what a list-less decision takes alone; + id: a list
 _JOB = 0x6D61696D_00000000  # + a hash of its name: a job that one process does
 MIGRATING = 0x6D61696E_00000000
+# 0x6D61696F_00000000 is that of hosts which come (store/hosts.py).
+MOVING = 0x6D616970_00000000  # one move of the database at a time
 
 LEADS = 60_000  # ms; whoever leads asks whether it does more often than that
 # The server as well must soon notice that a host was cut off, or stands still in a transaction: others wait for
@@ -60,6 +62,12 @@ def complete(url: str) -> str:
     return make_conninfo(**{**_DEFAULTS, **given, "client_encoding": "UTF8"})
 
 
+_NAMED = ("post", "mailing", "thread")
+_NEXT = ", ".join(f"nextval('{table}_id_seq')" for table in _NAMED)
+_IDS = f"SELECT {_NEXT} FROM generate_series(1, {{mails}})"  # noqa: S608 (no value of anybody else)
+_NONE: Iterator[int] = iter(())
+
+
 class Session:
     """One connection, for one thread at a time. Transactions are ours to begin and end."""
 
@@ -67,6 +75,7 @@ class Session:
         self.connection = connection
         self.pgconn = connection.pgconn
         self.statements = Statements(connection.pgconn)
+        self._ids: dict[str, Iterator[int]] = {}
         self.ending = False  # a COMMIT is on its way, and nobody knows yet what becomes of it
         self._cut = False
         self.spent = False  # it is to be replaced when there is nothing under way
@@ -94,10 +103,20 @@ class Session:
             self.statements.settle()
         return checked(self.pgconn.exec_(sql.encode()))
 
-    def begin(self, lists: Collection[int] | None) -> None:
-        """Begin a transaction that decides about `lists` (see `Database.write`), waiting for others to have decided."""
-        self.simple("; ".join(["BEGIN ISOLATION LEVEL READ COMMITTED", *_locks(lists)]))
+    def begin(self, lists: Collection[int] | None, mails: int = 0) -> None:
+        """Begin a transaction that decides about `lists` (see `Database.write`), waiting for others to have decided.
+
+        For so many `mails` on lists the ids of what mostly comes of one are asked for in the same round trip, so that
+        nobody waits for them one by one. That is under the locks: ids of a list are in the order of commits.
+        """
+        asked = [_IDS.format(mails=mails)] if mails and lists else []
+        found = self.simple("; ".join(["BEGIN ISOLATION LEVEL READ COMMITTED", *_locks(lists), *asked]))
+        self._ids = {table: _column(found, number) for number, table in enumerate(_NAMED)} if asked else {}
         self.statements.forget()
+
+    def next_id(self, table: str) -> int:
+        """Return an id for a new row, of those that were asked for; 0: there is none left."""
+        return next(self._ids.get(table, _NONE), 0)
 
     def snapshot(self) -> None:
         """Begin a transaction that reads one state of everything."""
@@ -145,6 +164,10 @@ class Session:
     def close(self) -> None:
         """Close the connection; never raises."""
         self.connection.close()
+
+
+def _column(found: pq.abc.PGresult, number: int) -> Iterator[int]:
+    return iter([int(found.get_value(row, number) or b"") for row in range(found.ntuples)])
 
 
 def _locks(lists: Collection[int] | None) -> list[str]:

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Mapping
+from functools import cache
 from typing import cast
 
 from mailforum.store.database import Row
 from mailforum.store.postgres.session import Session
 
+_INTO = re.compile(r"INSERT INTO (\w+) \((?!id\b)[^()]+\)\s+VALUES \((?!.*\bRETURNING\b)", re.DOTALL)
 _HEAD = "SELECT substring(%s FROM 1 FOR %%(size)s::int) AS head FROM %s WHERE %s = %%(id)s"
 
 
@@ -18,6 +21,7 @@ class PostgresTx:
         self.mail = ""
         self._session = connection
         self._statements = connection.statements
+        self._statements.forget()  # what a unit before us has asked ahead need not be true any more
         self._queries = queries
 
     def run(self, query: str, /, **params: object) -> int:
@@ -32,6 +36,10 @@ class PostgresTx:
 
     def insert(self, query: str, /, **params: object) -> int:
         text = self._queries[query]
+        table, with_id = _with_id(text)
+        if new := self._session.next_id(table):
+            self._statements.put(with_id, params | {"id": new})
+            return new
         if "RETURNING" not in text:
             text += "\nRETURNING id"
         call, result = self._statements.run(text, params)
@@ -59,6 +67,13 @@ class PostgresTx:
     def head(self, table: str, column: str, row_id: int, size: int, /) -> bytes:
         call, result = self._statements.run(_HEAD % (column, table, _key(table)), {"size": size, "id": row_id})
         return cast(bytes, next(call.rows(result))["head"])
+
+
+@cache
+def _with_id(text: str) -> tuple[str, str]:
+    """Return the table that a row is inserted into, and the statement with an id that is known."""
+    table = _INTO.match(text)
+    return (table[1] if table else ""), text.replace("(", "(id, ", 1).replace("VALUES (", "VALUES (%(id)s, ", 1)
 
 
 def _key(table: str) -> str:

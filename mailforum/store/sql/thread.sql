@@ -80,7 +80,8 @@ ORDER BY latest.active_at DESC, latest.thread_id DESC LIMIT :limit
 SELECT post.thread_id, thread.number FROM post JOIN thread ON thread.id = post.thread_id WHERE post.id = :id
 
 -- name: heard_of
-SELECT message_id.msgid, message_id.id AS name, post.id, post.thread_id, post.base
+SELECT message_id.msgid, message_id.id AS name, post.id, post.thread_id, post.base,
+       post.thread_index, post.message_id, post.date
 FROM ( -- each by itself, whatever is thought of how many there are
     SELECT (SELECT id FROM message_id WHERE list_id = :list_id AND msgid = wanted.value) AS id
     FROM text_each(:msgids) AS wanted) AS known

@@ -3,12 +3,9 @@
 -- them living before: as of the statement, one that has just come would count as dead.
 
 -- name: free_runs
--- The first so many runs of which something is free, each found by one step in the index.
+-- The first so many runs after one of which something is free, each found by one step in the index.
 WITH RECURSIVE run AS (
-    (SELECT due_at, mailing_id, 1 AS number FROM delivery
-     WHERE done_at IS NULL AND due_at >= :since AND due_at <= :now
-       AND (claim = 0 OR claim <= :newest AND claim NOT IN (SELECT value FROM number_each(:living)))
-     ORDER BY due_at, mailing_id, id LIMIT 1)
+    SELECT CAST(:due_at AS DOUBLE PRECISION) AS due_at, CAST(:mailing_id AS BIGINT) AS mailing_id, 0 AS number
     UNION ALL
     SELECT following.due_at, following.mailing_id, run.number + 1
     FROM run CROSS JOIN LATERAL (
@@ -18,24 +15,23 @@ WITH RECURSIVE run AS (
         ORDER BY due_at, mailing_id, id LIMIT 1) AS following
     WHERE run.number < :runs
 )
-SELECT due_at, mailing_id FROM run
+SELECT due_at, mailing_id FROM run WHERE number > 0 ORDER BY number
 
 -- name: newest_free_runs
+-- The same, backwards, down to another one.
 WITH RECURSIVE run AS (
-    (SELECT due_at, mailing_id, 1 AS number FROM delivery
-     WHERE done_at IS NULL AND due_at <= :now
-       AND (claim = 0 OR claim <= :newest AND claim NOT IN (SELECT value FROM number_each(:living)))
-     ORDER BY due_at DESC, mailing_id DESC, id DESC LIMIT 1)
+    SELECT CAST(:due_at AS DOUBLE PRECISION) AS due_at, CAST(:mailing_id AS BIGINT) AS mailing_id, 0 AS number
     UNION ALL
     SELECT following.due_at, following.mailing_id, run.number + 1
     FROM run CROSS JOIN LATERAL (
         SELECT due_at, mailing_id FROM delivery
         WHERE done_at IS NULL AND (due_at, mailing_id) < (run.due_at, run.mailing_id)
+          AND (due_at, mailing_id) > (:above_at, :above_id)
           AND (claim = 0 OR claim <= :newest AND claim NOT IN (SELECT value FROM number_each(:living)))
         ORDER BY due_at DESC, mailing_id DESC, id DESC LIMIT 1) AS following
     WHERE run.number < :runs
 )
-SELECT due_at, mailing_id FROM run
+SELECT due_at, mailing_id FROM run WHERE number > 0 ORDER BY number
 
 -- name: claim
 UPDATE delivery SET claim = :host
@@ -52,6 +48,9 @@ FROM (
 WHERE delivery.id = picked.id
 RETURNING picked.place, delivery.id, mailing_id, member_id, rcpt, attempts, created_at, due_at,
           member_id IS NOT NULL AND NOT EXISTS (SELECT 1 FROM member WHERE member.id = delivery.member_id) AS gone
+
+-- name: wait_for
+SELECT id FROM delivery WHERE id IN (SELECT value FROM number_each(:ids)) ORDER BY id FOR NO KEY UPDATE
 
 -- name: let_go
 UPDATE delivery SET claim = 0 WHERE claim = :host AND id IN (SELECT value FROM number_each(:ids))
