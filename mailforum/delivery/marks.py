@@ -80,6 +80,7 @@ class Marks:
         self._rest = rest
         self._group: Group[Ended | queue.Mark, Fenced | None] = Group(self._write_down, TOGETHER)
         self.pause = 0.0  # how long the relay is left alone, when it is
+        self.stuck = False  # what waits for them now waits for the database
 
     def use(self, options: DeliveryOptions) -> None:
         """Go on with other options."""
@@ -111,8 +112,11 @@ class Marks:
         while True:
             unit = partial(_settle, marks=marks, opened=opened, now=now, counted=counted)
             try:
-                return await self._db.write(unit, lists if counted else ())
+                written = await self._db.write(unit, lists if counted else ())
+                self.stuck = False
+                return written
             except Deferred as error:
+                self.stuck = True
                 logger.error("marks cannot be written, sending waits: %s", error.reason)
                 await self._clock.sleep(AGAIN)
             except Exception as error:  # our own fault; what was sent must have its mark, or it is sent again

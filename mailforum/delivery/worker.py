@@ -162,7 +162,7 @@ class Worker:
     async def _fill(self) -> bool:
         """Take in hand what is due, and open connections for it; False if there was nothing to take."""
         now = self._clock.monotonic()
-        if now - self._looked_at > LOOK:
+        if now - self._looked_at > LOOK and not self._marks.stuck:  # no destination is slow because our database is
             self._looked_at = now
             self.pace.look_around(now)
         self._notice()

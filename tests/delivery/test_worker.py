@@ -12,6 +12,7 @@ import msgspec
 import pytest
 
 from mailforum.delivery import pace, smtp
+from mailforum.errors import Deferred
 from mailforum.store import queue
 from tests.support.sink import Mail, Sink
 from tests.support.site import Site, free_port, running_site
@@ -364,6 +365,30 @@ async def test_a_reload_with_fewer_connections_closes_those_that_are_too_many(tm
         assert len(site.sink.mails) < 60
         site.service.reload(site.service.config)
         await site.sink.wait(100)
+
+
+async def test_a_database_that_is_away_for_a_moment_makes_no_destination_slow(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    settle, failures = queue.settle, iter(range(2))
+
+    def unavailable(*words: Any) -> None:
+        if next(failures, None) is not None:
+            raise Deferred("away")
+        settle(*words)
+
+    monkeypatch.setattr(queue, "settle", unavailable)
+    monkeypatch.setattr("mailforum.delivery.marks.AGAIN", 0.5)
+    monkeypatch.setattr("mailforum.delivery.worker.LOOK", 0.05)
+    monkeypatch.setattr(pace, "SLOW", 0.2)
+    async with running_site(tmp_path, delivery_connections="2") as site:
+        await make_list(site, members=5)
+        await post(site)
+        async with asyncio.timeout(20):
+            while len(site.sink.mails) < 5:
+                assert not site.service.worker.pace.of("example.com", 0.0).slow
+                await asyncio.sleep(0.02)
+        assert next(failures, None) is None
 
 
 async def test_a_slow_disk_makes_no_destination_slow(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
