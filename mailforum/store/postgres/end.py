@@ -55,9 +55,11 @@ class ServerEnd:
         self._session = Session(psycopg.connect(complete(url), autocommit=True))
         self._connection = self._session.connection
         self._session.simple(_SET)
-        if not self.run("SELECT pg_try_advisory_lock(?)", MOVING)[0][0]:
+        try:  # a server needs a moment to notice that a move was killed
+            self.run("SELECT pg_advisory_lock(?)", MOVING)
+        except psycopg.errors.LockNotAvailable:
             self.close()
-            raise UsageError(f"{self.name}: somebody else moves it just now")
+            raise UsageError(f"{self.name}: somebody else moves it just now") from None
 
     def schema(self) -> Schema:
         return migrate.schema(self._session)
