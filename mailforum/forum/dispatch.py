@@ -74,14 +74,16 @@ def _post(tx: Tx, mail: Incoming) -> Outcome:
     if mail.route.role is RouteRole.REPLY:
         under = posts.name_of(tx, posts.named_by(tx, mail.site.signer, mail.mlist, mail.route.detail))
     verdict = policy.decide(policy.Question(mail, member))
+    newcomer = None
     if verdict.action == "accept":
+        newcomer = posts.ahead(tx, mail.mlist, mail.msg, mail.raw, mail.now, under)
         verdict = storms.judge(tx, mail) or verdict
     if verdict.action == "hold":
         once = member is None or verdict.reason == storms.TOO_MANY
         return moderation.hold(tx, mail, verdict, under, once=once)
     if verdict.action != "accept":
         return _not_accepted(mail, verdict)
-    post = posts.accept(tx, mail.mlist, mail.msg, mail.raw, mail.now, under)
+    post = posts.accept(tx, mail.mlist, mail.msg, mail.raw, mail.now, under, newcomer)
     if member and member.status is MemberStatus.BOUNCING:
         members.offer_return(tx, mail.site, mail.mlist, member, mail.now)
     return mail.done(f"post {post.label}", f"Taken as #{post.label}.")

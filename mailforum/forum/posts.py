@@ -31,12 +31,21 @@ class Stored(NamedTuple):
     label: str
 
 
-def accept(tx: Tx, mlist: MailingList, msg: Message, raw: bytes, now: float, under: str = "") -> Stored:
+def accept(
+    tx: Tx,
+    mlist: MailingList,
+    msg: Message,
+    raw: bytes,
+    now: float,
+    under: str = "",
+    newcomer: Newcomer | None = None,
+) -> Stored:
     """Store a post, thread it, and queue it to every reader.
 
-    `under` is the name (`name_of`) of the post it answers where our own reply address has told us.
+    `under` is the name (`name_of`) of the post it answers where our own reply address has told us; `newcomer`
+    what `ahead` has returned, if it was asked.
     """
-    post = store(tx, mlist, msg, raw, now, under, mark=msg.fingerprint)
+    post = store(tx, mlist, msg, raw, now, under, mark=msg.fingerprint, newcomer=newcomer)
     author = address.key(msg.author.address) if msg.author else ""
     mailing = queue.add_mailing(
         tx, Kind.POST, list_id=mlist.id, ref_id=post.id, mail_from=mlist.sub("bounces"), now=now
@@ -58,15 +67,17 @@ def store(
     mark: bytes,
     imported: bool = False,
     found: Evidence | None = None,
+    newcomer: Newcomer | None = None,
 ) -> Stored:
-    """Store and thread a post without sending it to anyone. `mark` is its `fingerprint`, `found` what
-    `evidence_of` has returned, if it was asked.
+    """Store and thread a post without sending it to anyone. `mark` is its `fingerprint`, `found` and `newcomer` what
+    `evidence_of` and `ahead` have returned, if they were asked.
 
     An `imported` one will not be in a digest either; `now` then is when its mailbox received it.
     """
-    found = found or evidence_of(mlist, msg, raw, under)
-    own, date = identity(msg, raw, mlist.domain), order.date(msg.date, now)
-    newcomer = introduce(tx, mlist, found, own, msg.subject, date, imported=imported)
+    if newcomer is None:
+        found = found or evidence_of(mlist, msg, raw, under)
+        own, date = identity(msg, raw, mlist.domain), order.date(msg.date, now)
+        newcomer = introduce(tx, mlist, found, own, msg.subject, date, imported=imported)
     place = threads.place(tx, newcomer, now)
     if not (imported or newcomer.index):
         newcomer = replace(newcomer, index=_index(tx, newcomer, place, mark))
@@ -88,6 +99,15 @@ def store(
     index.expect(tx, post_id)
     threads.settle(tx, post_id, newcomer, place, now)
     return Stored(post_id, place.label)
+
+
+def ahead(tx: Tx, mlist: MailingList, msg: Message, raw: bytes, now: float, under: str = "") -> Newcomer:
+    """Return what threading needs to know of a post that is likely to be accepted, and have the database asked what
+    it will be asked about it."""
+    found, own = evidence_of(mlist, msg, raw, under), identity(msg, raw, mlist.domain)
+    newcomer = introduce(tx, mlist, found, own, msg.subject, order.date(msg.date, now), imported=False)
+    threads.heard_ahead(tx, newcomer)
+    return newcomer
 
 
 def evidence_of(mlist: MailingList, msg: Message, raw: bytes, under: str = "") -> Evidence:

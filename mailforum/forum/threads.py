@@ -124,8 +124,16 @@ def place(tx: Tx, post: Newcomer, now: float) -> Place:
 
 def heard_of(tx: Tx, post: Newcomer) -> dict[str, Row]:
     """Return what is known of the names in `post`: those of posts, and ghosts, which have no post."""
-    names = json.dumps([*post.references, *post.owned])
-    return {row["msgid"]: row for row in tx.all("thread.heard_of", list_id=post.list_id, msgids=names)}
+    return {row["msgid"]: row for row in tx.all("thread.heard_of", list_id=post.list_id, msgids=_names(post))}
+
+
+def heard_ahead(tx: Tx, post: Newcomer) -> None:
+    """Say that `place` will be asked for."""
+    tx.ahead("thread.heard_of", list_id=post.list_id, msgids=_names(post))
+
+
+def _names(post: Newcomer) -> str:
+    return json.dumps([*post.references, *post.owned])
 
 
 def stand(post: Newcomer, heard: Mapping[str, Row]) -> Stance:

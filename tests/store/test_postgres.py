@@ -3,6 +3,7 @@
 import asyncio
 import contextlib
 import threading
+import time
 from collections.abc import AsyncIterator, Iterator
 
 import psycopg
@@ -147,6 +148,20 @@ def test_what_was_asked_ahead_is_answered_as_it_was_then(session: Session) -> No
     session.begin(())
     statements.put("INSERT INTO u (x) VALUES (%(x)s)", {"x": 1})
     assert one(statements, count, more=0) == 2
+
+
+@pytest.mark.parametrize("size", [50, 4000, 200_000])
+def test_who_is_stopped_in_the_midst_of_what_is_put_is_cut_off_by_the_server(url: str, size: int) -> None:
+    with contextlib.closing(connect(url)) as session, psycopg.connect(url, autocommit=True) as other:
+        session.simple("SET idle_in_transaction_session_timeout = 100")
+        session.begin(None)
+        for number in range(2_000_000 // (size + 200) or 1):
+            session.statements.put("SELECT length(%(text)s), %(number)s", {"text": "x" * size, "number": number})
+        lives = "SELECT 1 FROM pg_stat_activity WHERE pid = %s"
+        until = time.monotonic() + 5
+        while other.execute(lives, [session.pgconn.backend_pid]).fetchone():
+            assert time.monotonic() < until
+            time.sleep(0.02)
 
 
 async def test_what_a_unit_has_asked_ahead_is_not_the_answer_to_another(hosts: tuple[Database, Database]) -> None:

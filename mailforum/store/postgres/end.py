@@ -55,7 +55,7 @@ class ServerEnd:
         self._session = Session(psycopg.connect(complete(url), autocommit=True))
         self._connection = self._session.connection
         self._session.simple(_SET)
-        try:  # a server needs a moment to notice that a move was killed
+        try:  # of one that was killed, the server hears a little later
             self.run("SELECT pg_advisory_lock(?)", MOVING)
         except psycopg.errors.LockNotAvailable:
             self.close()

@@ -13,7 +13,7 @@ from psycopg import pq
 from psycopg.conninfo import conninfo_to_dict, make_conninfo
 
 from mailforum.errors import ConfigError
-from mailforum.store.postgres.statements import Statements, checked, known
+from mailforum.store.postgres.statements import Statements, checked
 
 # Advisory locks are numbers. These are those of one site: a database has one.
 _SITE = 0x6D61696C_00000000  # what a list-less decision takes alone; + id: a list
@@ -40,6 +40,10 @@ SET enable_seqscan = off; SET enable_hashjoin = off; SET enable_mergejoin = off;
 SET plan_cache_mode = force_generic_plan; SET random_page_cost = 1.1; SET jit = off;
 SET max_parallel_workers_per_gather = 0
 """
+_NAMED = ("thread", "post", "mailing")
+_IDS = """
+SELECT nextval('thread_id_seq'), nextval('post_id_seq'), nextval('mailing_id_seq') FROM generate_series(1, {mails})
+"""
 _READONLY = "SET default_transaction_read_only = on"
 
 _DEFAULTS = {
@@ -62,9 +66,6 @@ def complete(url: str) -> str:
     return make_conninfo(**{**_DEFAULTS, **given, "client_encoding": "UTF8"})
 
 
-_NAMED = ("post", "mailing", "thread")
-_NEXT = ", ".join(f"nextval('{table}_id_seq')" for table in _NAMED)
-_IDS = f"SELECT {_NEXT} FROM generate_series(1, {{mails}})"  # noqa: S608 (no value of anybody else)
 _NONE: Iterator[int] = iter(())
 
 
@@ -125,12 +126,13 @@ class Session:
 
     def commit(self) -> None:
         """End the transaction; it is on disk when this returns. Raises psycopg.Error."""
-        if self.statements.under_way:
-            self.statements.settle()
         self.ending = True
-        result = self.pgconn.exec_(b"COMMIT")
-        self.ending = self.lost or not known(result)
-        checked(result)
+        try:
+            result = self.statements.commit()
+        except psycopg.Error as error:
+            self.ending = self.lost or not error.sqlstate
+            raise
+        self.ending = self.lost
         if result.command_status == b"ROLLBACK":  # an error was caught by somebody who went on
             raise psycopg.errors.InFailedSqlTransaction("the transaction was lost before it ended")
 

@@ -32,6 +32,10 @@ Decoder = Callable[[bytes], Any]
 DONE = (pq.ExecStatus.COMMAND_OK, pq.ExecStatus.TUPLES_OK)
 TEXT, BINARY = 0, 1
 AT_ONCE = 500  # statements under way at the same time: their results wait in memory
+# Bytes of them. libpq begins to send at 8 KB; of who is stopped before the end (`settle`) the server would wait for
+# more without end, as nothing but the end makes it idle in a transaction.
+TOGETHER = 8000
+ROOM = 150  # bytes of a statement besides its values, at most
 LARGE = 4 * 1024**2  # bytes
 BYTES = 17
 NUMERIC = 1700  # what sum() makes of whole numbers
@@ -161,6 +165,7 @@ class Statements:
         self._calls: dict[tuple[object, ...], Call] = {}
         self._count = 0
         self._under_way = 0
+        self._bytes = 0  # of what is under way
         self._ahead: dict[tuple[object, ...], int] = {}  # what was asked ahead, and which of the results it will be
         self._answers: dict[tuple[object, ...], Result] = {}
         self.large = False  # a large value has passed, and libpq keeps the room for it as long as the connection
@@ -174,6 +179,7 @@ class Statements:
             answer = self._answer((call.name, *values))
             if answer:
                 return call, answer
+        self._make_room(values)
         if self._under_way:
             self._send(call, values)
             return call, self.settle()
@@ -181,11 +187,14 @@ class Statements:
 
     def put(self, query: str, params: Mapping[str, Any]) -> None:
         """Send a statement and go on; what is wrong with it is raised by a later call."""
-        self._put(*self._call(query, params))
+        call, values = self._call(query, params)
+        self._make_room(values)
+        self._put(call, values)
 
     def ask(self, query: str, params: Mapping[str, Any]) -> None:
         """Send a query of which `run` will want the answer soon, with the same values."""
         call, values = self._call(query, params)
+        self._make_room(values)
         self._ahead[call.name, *values] = self._under_way
         self._put(call, values)
 
@@ -198,6 +207,12 @@ class Statements:
         if key in self._ahead:
             self.settle()
         return self._answers.pop(key, None)
+
+    def _make_room(self, values: list[bytes | None]) -> None:
+        size = ROOM + sum([len(value) for value in values if value])
+        if self._under_way and self._bytes + size > TOGETHER:
+            self.settle()
+        self._bytes = size + self._bytes * self.under_way
 
     def _put(self, call: Call, values: list[bytes | None]) -> None:
         if not self._under_way:
@@ -220,6 +235,14 @@ class Statements:
         self._answers.update((key, results[number]) for key, number in self._ahead.items())
         self._ahead.clear()
         return results[-1]
+
+    def commit(self) -> Result:
+        """Commit all, along with what is under way; return the result. Raises psycopg.Error, for all of it."""
+        if not self._under_way:
+            return checked(self._pgconn.exec_(b"COMMIT"))
+        self._pgconn.send_query_params(b"COMMIT", None)
+        self._under_way += 1
+        return self.settle()
 
     @property
     def under_way(self) -> bool:
