@@ -26,7 +26,7 @@ from mailforum.store.database import Tx
 from mailforum.store.opening import open_database
 from mailforum.store.queue import Taken
 from tests.bench import references
-from tests.bench.place import AUTHOR, LIST, NOWHERE, Serving, mail, make_site, relay, serving
+from tests.bench.place import AUTHOR, LIST, NOWHERE, SMALL_LIST, Serving, mail, make_site, relay, serving
 from tests.bench.table import Row, at_least, at_most, head, share, show
 from tests.support.postgres import Cluster, programs
 
@@ -57,36 +57,42 @@ class Server:
 
 
 def taken_in(server: Server, folder: Path, posts: int) -> list[Row]:
-    """Posts taken in by SQLite, by one host and by two, with as many senders in all."""
-    alone, each = _intake(folder / "sqlite", "", posts, 1)
-    one, one_each = _intake(folder / "one", server.new(), posts, 1)
-    two, two_each = _intake(folder / "two", server.new(), posts, 2)
+    """Posts taken in for one list and for two, by one host and by two, with as many senders in all."""
     return [
-        Row(
-            f"posts in: {SENDERS} senders, 3 KiB, list of {MEMBERS}, one host",
-            f"{one:,.0f}/s",
-            one_each,
-            (share(one, alone, "SQLite"), f"there {each:,.0f} µs"),
-            (at_least(one, 500),),
-        ),
-        Row("the same, two hosts", f"{two:,.0f}/s", two_each, (share(two, one, "one host"),), (at_least(two, one),)),
+        row
+        for lists in ((LIST,), (LIST, SMALL_LIST))
+        for row in _taken_in(server, folder / f"{len(lists)}", posts, lists)
     ]
 
 
-def _intake(folder: Path, url: str, posts: int, hosts: int) -> tuple[float, float]:
+def _taken_in(server: Server, folder: Path, posts: int, lists: tuple[str, ...]) -> list[Row]:
+    folder.mkdir()
+    alone, each = _intake(folder / "sqlite", "", posts, 1, lists)
+    one, one_each = _intake(folder / "one", server.new(), posts, 1, lists)
+    two, two_each = _intake(folder / "two", server.new(), posts, 2, lists)
+    name = f"posts in: {SENDERS} senders, 3 KiB, {'a list' if len(lists) == 1 else 'two lists'} of {MEMBERS}"
+    beside = (share(one, alone, "SQLite"), f"there {each:,.0f} µs")
+    return [
+        Row(f"{name}, one host", f"{one:,.0f}/s", one_each, beside, (at_least(one, 500),)),
+        Row(f"{name}, two hosts", f"{two:,.0f}/s", two_each, (share(two, one, "one host"),), (at_least(two, one),)),
+    ]
+
+
+def _intake(folder: Path, url: str, posts: int, hosts: int, lists: tuple[str, ...]) -> tuple[float, float]:
     """Return posts a second, and the microseconds of CPU of the hosts for each."""
     _make_site(folder, url, NOWHERE, MEMBERS)
     with contextlib.ExitStack() as stack:
         running = [stack.enter_context(serving(folder, url)) for _ in range(hosts)]
+        parts = [(host, to) for host in running for to in lists]
         used, started = sum(one.cpu for one in running), time.monotonic()
-        _at_once([partial(_send, one, posts // hosts, SENDERS // hosts) for one in running])
+        _at_once([partial(_send, host, to, posts // len(parts), SENDERS // len(parts)) for host, to in parts])
         seconds = time.monotonic() - started
         assert running[0].ask("SELECT count(*) FROM delivery") == posts * MEMBERS
         return posts / seconds, (sum(one.cpu for one in running) - used) / posts * 1e6
 
 
-def _send(host: Serving, posts: int, senders: int) -> None:
-    references.source(host.port, connections=senders, mails=posts, size=SIZE, sender=AUTHOR, to=LIST)
+def _send(host: Serving, to: str, posts: int, senders: int) -> None:
+    references.source(host.port, connections=senders, mails=posts, size=SIZE, sender=AUTHOR, to=to)
 
 
 def _at_once(jobs: list[Callable[[], None]]) -> None:
