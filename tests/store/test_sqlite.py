@@ -15,6 +15,7 @@ from mailforum.settings import ListSettings
 from mailforum.store import intake, lists
 from mailforum.store.database import Database, Tx
 from mailforum.store.sqlite import open_sqlite
+from tests.store.test_database import count, see
 from tests.support.disk import damage
 
 
@@ -23,19 +24,6 @@ async def db(tmp_path: Path) -> AsyncIterator[Database]:
     database = await open_sqlite(tmp_path / "test.db")
     yield database
     await database.close()
-
-
-def see(name: bytes):  # type: ignore[no-untyped-def]
-    return lambda tx: intake.see(tx, "pmo", name, 1.0)
-
-
-async def count(db: Database) -> int:
-    def all_seen(tx: Tx) -> int:
-        row = tx.one("intake.seen_count")
-        assert row is not None
-        return int(row["n"])
-
-    return await db.read(all_seen)
 
 
 async def test_a_peek_that_would_have_to_wait_does_so_on_a_thread(db: Database) -> None:
