@@ -172,6 +172,14 @@ class Statements:
         self._line = select.poll()
         self._line.register(pgconn.socket, select.POLLIN)
 
+    def begin(self, text: str) -> None:
+        """Send what begins a transaction and go on; what is wrong with it is raised by a later call."""
+        if self._under_way:
+            self.settle()
+        self._pgconn.enter_pipeline_mode()
+        self._pgconn.send_query_params(text.encode(), None)
+        self._under_way = 1
+
     def run(self, query: str, params: Mapping[str, Any]) -> tuple[Call, Result]:
         """Run a statement with `%(name)s` in it. Raises psycopg.Error, also for what was `put` before."""
         call, values = self._call(query, params)
