@@ -131,6 +131,8 @@ class Session:
 
     def commit(self) -> None:
         """End the transaction; it is on disk when this returns. Raises psycopg.Error."""
+        if self.statements.beginning:  # as long as the server has answered nothing, all can be begun anew elsewhere
+            self.statements.settle()
         self.ending = True
         try:
             result = self.statements.commit()
