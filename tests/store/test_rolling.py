@@ -29,6 +29,7 @@ from tests.support.sink import Sink
 from tests.support.site import DOMAIN, _send, run_cli, write_config
 
 N = steps()[-1].number
+OLDEST = max(step.runs_with for step in steps())  # the oldest program that runs on the schema of today
 
 
 def later(*texts: str) -> tuple[Step, ...]:
@@ -36,7 +37,7 @@ def later(*texts: str) -> tuple[Step, ...]:
     return tuple(schema.step(f"{N + 1 + at:04}_later.sql", text) for at, text in enumerate(texts))
 
 
-ADDS = f"-- runs with: {N}\nCREATE TABLE extra (id BIGINT);"
+ADDS = f"-- runs with: {OLDEST}\nCREATE TABLE extra (id BIGINT);"
 TAKES = f"-- finishes: {N + 1}\nDROP TABLE extra;"
 CHANGES = "CREATE TABLE other (id BIGINT);"
 
@@ -78,7 +79,7 @@ def host(store: str, knows: int) -> None:
         ((ADDS, TAKES), N, N, 1),  # an older one runs on what is added, not without what is taken
         ((ADDS, TAKES), N + 1, N + 1, 1),
         ((ADDS, TAKES), N + 1, N, 0),
-        ((ADDS, ADDS.replace(f": {N}", f": {N + 1}")), N, N, None),  # two versions at once
+        ((ADDS, ADDS.replace(f": {OLDEST}", f": {N + 1}")), N, N, None),  # two versions at once
         ((CHANGES,), N, N, None),
         ((CHANGES,), N, None, 1),
         ((), N, N, 0),

@@ -18,9 +18,11 @@ from mailforum.store.fence import MOVED
 from mailforum.store.move.ends import End, Fence, fence_of
 from mailforum.store.move.rows import Batch, Row, Sum, batches, packed, summed, unpacked, without_nul
 from mailforum.store.move.tables import Table, tables
-from mailforum.store.schema import RECORDED, steps
+from mailforum.store.schema import steps
 
 Step = Callable[[int, int], None]
+
+LEAST = 13  # the step from which on no text is too long for an index of PostgreSQL
 
 _BEGUN = (
     "CREATE TABLE copying (origin TEXT NOT NULL, stripped TEXT NOT NULL)",
@@ -233,7 +235,7 @@ def _number(source: End) -> int:
     number, newest = source.schema().number, steps("sqlite")[-1].number
     if number > newest:
         raise UsageError(f"{source.name} is of a newer mailforum (schema {number}); use that one")
-    if number < RECORDED:
+    if number < LEAST:
         raise UsageError(f"{source.name} is of an older mailforum (schema {number}), or of none; serve it once before")
     return number
 
