@@ -74,7 +74,9 @@ def reopen(end: End) -> bool:
         raise UsageError(f"{end.name}: {closed}")
     with end.transaction():
         end.unbar(_tables(_number(end)))
-        end.run("UPDATE fence SET closed = NULL")
+        end.run(
+            "UPDATE fence SET closed = NULL, served = served + 1 WHERE closed IS NOT NULL"
+        )  # it is another now: _origin
     return closed is not None
 
 
@@ -114,7 +116,9 @@ class _Move:
 
     def _origin(self) -> str:
         """Say which state of which database this is: if the source was served meanwhile, that is another."""
-        what = (self._number, self._copied_at, self._fence.served, sorted(self._source.given(self._tables).items()))
+        # Not which ids were given: a PostgreSQL that has crashed says that it were more.
+        newest = [_count(self._source, table, "max(id)") for table in self._tables if table.numbered]
+        what = (self._number, self._copied_at, self._fence.served, newest)
         return hashlib.sha256(repr(what).encode()).hexdigest()
 
     def _begun(self) -> str:
@@ -128,8 +132,14 @@ class _Move:
             return str(self._target.run("SELECT origin FROM copying")[0][0])
         for table in self._tables:
             if table.key and self._target.has(table.name) and _count(self._target, table):
-                raise UsageError(f"{self._target.name} is not empty; a site is moved into an empty database")
+                raise UsageError(f"{self._target.name} {self._full()}")
         return ""
+
+    def _full(self) -> str:
+        """Say what is there that is no part of a copy."""
+        if self._fence.closed == self._closing:  # stopped when all was done, the command was given once more
+            return f"is whole: {self._source.name} was moved there, and it can be served"
+        return "is not empty; a site is moved into an empty database"
 
     def _shut(self) -> None:
         """See to it that nobody works with the source any more."""
@@ -240,8 +250,8 @@ def _number(source: End) -> int:
     return number
 
 
-def _count(end: End, table: Table) -> int:
-    return int(end.run(f"SELECT count(*) FROM {table.name}")[0][0])  # noqa: S608 (names of ours)
+def _count(end: End, table: Table, what: str = "count(*)") -> int:
+    return int(end.run(f"SELECT {what} FROM {table.name}")[0][0] or 0)  # noqa: S608 (names of ours)
 
 
 def _key(table: Table, row: Row) -> list[object]:
