@@ -8,7 +8,7 @@ import signal
 import sqlite3
 import subprocess
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
 import pytest
@@ -326,6 +326,21 @@ async def test_a_text_that_postgresql_cannot_hold_is_named(site: str, server: st
     assert await asked(server, "SELECT subject FROM post WHERE id = 9") == "a\ufffdb"
 
 
+async def test_a_key_with_a_nul_loses_none_of_those_behind_it(
+    site: str, server: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(rows, "ROWS", 1)
+    with contextlib.closing(sqlite3.connect(file_of(site))) as connection:
+        keys = [("b\0",), ("bc",), ("c",)]
+        connection.executemany("INSERT INTO seen (rcpt, digest, at) VALUES (?, x'', 1)", keys)
+        connection.commit()
+    for _ in range(100):
+        with contextlib.suppress(Killed):
+            moved = between.copy(site, server, killed_at(1))  # after one portion more
+            break
+    assert sums(moved)["seen"].rows == 4 + len(keys)
+
+
 async def test_what_refers_to_nothing_is_mended_before(site: str, tmp_path: Path) -> None:
     with contextlib.closing(sqlite3.connect(file_of(site))) as connection:
         connection.execute("DELETE FROM thread WHERE id = 1")
@@ -347,6 +362,18 @@ async def test_a_row_that_went_wrong_on_the_way_is_found(
     monkeypatch.setattr(FileEnd, "insert", insert)
     assert between.copy(site, tmp_path / "new.db", ignore).faults() == ["upkeep is not what was read"]
     assert await closed_of(f"sqlite:{tmp_path / 'new.db'}")
+
+
+async def test_a_row_that_was_left_out_is_missed(site: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    from mailforum.store.move.file import FileEnd
+
+    real = FileEnd.rows
+
+    def some(self: FileEnd, table: tables.Table, after: Sequence[object] | None = None) -> Iterator[rows.Row]:
+        return (row for row in real(self, table, after) if table.name != "member" or row[0] != 3)
+
+    monkeypatch.setattr(FileEnd, "rows", some)
+    assert between.copy(site, tmp_path / "new.db", ignore).faults() == ["not all of member was read"]
 
 
 def test_portions_fit_into_memory(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -10,7 +10,7 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cache
 
 from mailforum.errors import UsageError
@@ -80,6 +80,15 @@ def reopen(end: End) -> bool:
     return closed is not None
 
 
+@dataclass(slots=True)
+class _Read:
+    """How far a table was read: the last row as the source has it, and the places of those that are not as they were
+    and are not noted yet."""
+
+    row: Row = ()
+    changed: list[str] = field(default_factory=list)
+
+
 class _Move:
     def __init__(self, source: End, target: End, step: Step, copied_at: float | None) -> None:
         self._source, self._target, self._step = source, target, step
@@ -103,12 +112,14 @@ class _Move:
         with self._source.snapshot():
             if not begun:
                 self._prepare(origin)
-            self._total = sum(_count(self._source, table) for table in self._tables)
+            counts = [_count(self._source, table) for table in self._tables]
+            self._total = sum(counts)
             sums = [self._copy(table) for table in self._tables]
             given, uncertain = self._source.given(self._tables), self._uncertain()
         self._put_on()
         arrived = tuple(Arrived(t.name, s, self._look(t)) for t, s in zip(self._tables, sums, strict=True))
-        wrong = (*self._target.dangling(), *self._target.damage())
+        skipped = [t.name for t, n, s in zip(self._tables, counts, sums, strict=True) if n != s.rows]
+        wrong = (*map("not all of {} was read".format, skipped), *self._target.dangling(), *self._target.damage())
         moved = Moved(arrived, self._changed(), uncertain, wrong)
         if not moved.faults():
             self._open(given)
@@ -172,34 +183,32 @@ class _Move:
         total = Sum(count, size, int(hashed, 16))
         self._done += count
         if not whole:
-            changed: list[str] = []
-            for batch in batches(self._fitted(table, self._source.rows(table, unpacked(last)), changed)):
+            read = _Read()
+            for batch in batches(self._fitted(table, self._source.rows(table, unpacked(last)), read)):
                 total = total.plus(batch.forms)
-                self._put(table, batch, total, changed)
+                self._put(table, batch, total, read)
             self._target.run("UPDATE copied SET whole = 1 WHERE name = ?", table.name)
         return total
 
-    def _fitted(self, table: Table, rows: Iterator[Row], changed: list[str]) -> Iterator[Row]:
-        """Yield rows as the target can hold them; note in `changed` which are not as they were."""
-        if self._target.holds_nul:
-            yield from rows
-            return
+    def _fitted(self, table: Table, rows: Iterator[Row], read: _Read) -> Iterator[Row]:
+        """Yield rows as the target can hold them, and note in `read` which those are."""
         for row in rows:
-            fitted = without_nul(row)
+            fitted = row if self._target.holds_nul else without_nul(row)
+            read.row = row
             if fitted is not row:
-                changed.append(" ".join([table.name, *(str(value) for value in _key(table, fitted))]))
+                read.changed.append(" ".join([table.name, *(str(value) for value in _key(table, fitted))]))
             yield fitted
 
-    def _put(self, table: Table, batch: Batch, total: Sum, changed: list[str]) -> None:
+    def _put(self, table: Table, batch: Batch, total: Sum, read: _Read) -> None:
         """Put a portion into the target, and how far that is."""
-        last = packed(_key(table, batch.rows[-1]))
+        last = packed(_key(table, read.row))
         with self._target.transaction():
             self._target.insert(table, batch.rows)
             statement = "UPDATE copied SET last = ?, count = ?, size = ?, hash = ?, whole = ? WHERE name = ?"
             self._target.run(statement, last, total.rows, total.size, total.text, int(not table.key), table.name)
-            for place in changed:
+            for place in read.changed:
                 self._target.run("INSERT INTO changed (place) VALUES (?)", place)
-        changed.clear()
+        read.changed.clear()
         self._done += len(batch.rows)
         self._step(self._done, self._total)
 

@@ -1,4 +1,4 @@
-"""A large SQLite site with everything that mail has ever brought, made row by row, for a move (moving.py)."""
+"""A large SQLite site with everything that mail has ever brought, made row by row, for a move."""
 
 from __future__ import annotations
 

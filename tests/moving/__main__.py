@@ -1,12 +1,3 @@
-"""Move a large site to PostgreSQL and back while everything that can go wrong does.
-
-    python -m tests.chaos.moving --posts 100000 --kills 10 --seed 1
-
-The command is killed at any moment, the server as well, its disk is filled; then the command is given once more.
-What has arrived is compared by a way of its own, the site is served there, takes mail in and sends what had waited,
-and moves back. What it has moved from is served no more.
-"""
-
 from __future__ import annotations
 
 import argparse
@@ -25,9 +16,10 @@ from pathlib import Path
 
 import psycopg
 
+import tests.moving
 from mailforum.store import schema
 from mailforum.store.move.tables import Table, tables
-from tests.chaos import site
+from tests.moving import site
 from tests.support.disk import SmallDisk, small_disk
 from tests.support.failing import Failing, failing
 from tests.support.site import running_site, write_config
@@ -203,7 +195,7 @@ def play(folder: Path, posts: int, kills: int, seed: int) -> Counter[str]:
 
 def main() -> int:
     """Run from the command line; exit status 1 when something is not as it should be."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
+    parser = argparse.ArgumentParser(description=tests.moving.__doc__, formatter_class=argparse.RawTextHelpFormatter)
     parser.add_argument("--posts", type=int, default=100_000)
     parser.add_argument("--kills", type=int, default=12, help="mishaps, each way (12)")
     parser.add_argument("--seed", type=int, default=random.SystemRandom().randrange(10**6))
