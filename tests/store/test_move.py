@@ -14,7 +14,7 @@ from pathlib import Path
 import pytest
 
 from mailforum.errors import ConfigError, Deferred, UsageError
-from mailforum.store import fence, intake
+from mailforum.store import fence, hosts, intake
 from mailforum.store.database import Tx
 from mailforum.store.lock import alone
 from mailforum.store.move import between, rows, tables
@@ -53,6 +53,11 @@ UPDATE upkeep SET bodies_to = 4;
 UPDATE sqlite_sequence SET seq = 50 WHERE name = 'post';
 UPDATE fence SET served = 6;
 """
+HOST = """
+INSERT INTO host (name, roles, version, keys, started_at, seen_at)
+SELECT 'mx2', '', '', '', now, now FROM (SELECT extract(epoch FROM clock_timestamp()) AS now) AS clock
+"""
+WAITING = "SELECT count(*) FROM pg_stat_activity WHERE datname = current_database() AND wait_event_type = 'Lock'"
 LARGEST = {"post": 50, "list": 3, "member": 7, "delivery": 5, "audit": 0}
 
 
@@ -302,16 +307,45 @@ async def test_a_site_that_is_served_is_not_moved_but_may_be_rehearsed(site: str
     assert await closed_of(site) is None and await closed_of(server) is None
     assert await asked(server, "SELECT copied_at FROM fence") == 5.0
     with contextlib.closing(connect(server)) as session:
-        session.simple(
-            "INSERT INTO host (name, roles, version, keys, started_at, seen_at) "
-            "SELECT 'mx2', '', '', '', now, now FROM (SELECT extract(epoch FROM clock_timestamp()) AS now) AS clock"
-        )
+        session.simple(HOST)
         session.simple("UPDATE fence SET copied_at = NULL")
     with pytest.raises(UsageError, match="being served by mx2"):
         between.copy(server, f"sqlite:{tmp_path / 'back.db'}", ignore)
     with pytest.raises(UsageError, match="being served by mx2"):
         between.copy(site, server, ignore)
     assert await closed_of(server) is None
+
+
+async def test_a_host_that_comes_at_that_moment_is_seen_or_told(site: str, server: str, tmp_path: Path) -> None:
+    between.copy(site, server, ignore)
+    database = await open_database(server)
+    moving: list[asyncio.Task[Moved]] = []
+    back = tmp_path / "back.db"
+
+    def come(tx: Tx) -> int:
+        number = hosts.register(tx, "mx2", (), "", "")
+        loop.call_soon_threadsafe(lambda: moving.append(loop.create_task(asyncio.to_thread(copy))))
+        with contextlib.closing(connect(server)) as session:  # until it has to wait for us
+            while not int(session.simple(WAITING).get_value(0, 0) or b"0"):
+                pass
+        return number
+
+    def copy() -> Moved:
+        return between.copy(server, back, ignore)
+
+    loop = asyncio.get_running_loop()
+    try:
+        number = await database.write(come, ())
+        with pytest.raises(UsageError, match="being served by mx2"):
+            await moving[0]
+        assert await database.read(fence.closed) is None
+        await database.write(lambda tx: tx.run("host.renew", id=number, now=1.0), ())  # stopped, and thought dead
+        assert copy().faults() == []
+        assert await database.write(lambda tx: hosts.standing(tx, [number]), ()) == set(), "it sends nothing more"
+        with pytest.raises(ConfigError, match="it was moved to"):
+            await database.write(lambda tx: hosts.register(tx, "mx2", (), "", ""), ())
+    finally:
+        await database.close()
 
 
 async def test_a_text_that_postgresql_cannot_hold_is_named(site: str, server: str, tmp_path: Path) -> None:

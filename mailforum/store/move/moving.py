@@ -137,8 +137,8 @@ class _Move:
         number = self._target.schema().number
         if number > self._number:
             raise UsageError(f"{self._target.name} is ahead of {self._source.name} (schema {number}); take a new one")
-        if number and (hosts := self._target.served_by()):
-            raise UsageError(f"{self._target.name} is being served by {', '.join(hosts)}; stop that first")
+        if number:
+            _unserved(self._target)
         if self._target.has("copying"):
             return str(self._target.run("SELECT origin FROM copying")[0][0])
         for table in self._tables:
@@ -154,12 +154,12 @@ class _Move:
 
     def _shut(self) -> None:
         """See to it that nobody works with the source any more."""
-        if hosts := self._source.served_by():
-            raise UsageError(f"{self._source.name} is being served by {', '.join(hosts)}; stop that first")
-        if self._fence.closed is None:
-            with self._source.transaction():
+        with self._source.transaction():
+            # First, since a host that comes either has to wait for the end of this, or is seen by it.
+            self._source.run("UPDATE fence SET closed = ?", self._closing)
+            if self._fence.closed is None:
                 self._source.bar(self._tables, self._closing)
-                self._source.run("UPDATE fence SET closed = ?", self._closing)
+            _unserved(self._source)
 
     def _prepare(self, origin: str) -> None:
         self._target.make(self._number)
@@ -168,6 +168,7 @@ class _Move:
             for statement in _BEGUN:
                 self._target.run(statement)
             self._target.run("UPDATE fence SET closed = ?", closed)
+            _unserved(self._target)
             for table in self._tables:
                 self._target.run(f"DELETE FROM {table.name}")  # noqa: S608 (names of ours)
                 self._target.run(
@@ -257,6 +258,12 @@ def _number(source: End) -> int:
     if number < LEAST:
         raise UsageError(f"{source.name} is of an older mailforum (schema {number}), or of none; serve it once before")
     return number
+
+
+def _unserved(end: End) -> None:
+    """Raise UsageError if somebody works with a database."""
+    if hosts := end.served_by():
+        raise UsageError(f"{end.name} is being served by {', '.join(hosts)}; stop that first")
 
 
 def _count(end: End, table: Table, what: str = "count(*)") -> int:

@@ -19,7 +19,7 @@ from mailforum.units import DatabaseUrl
 
 _SET = """
 SET lock_timeout = 5000; SET idle_in_transaction_session_timeout = 0; SET maintenance_work_mem = '256MB';
-SET TimeZone = 'UTC'
+SET TimeZone = 'UTC'; SET statement_timeout = 0; SET default_transaction_isolation = 'read committed'
 """
 _TYPES = """
 SELECT attname, typname FROM pg_attribute JOIN pg_type ON pg_type.oid = atttypid
@@ -35,6 +35,7 @@ JOIN pg_class ON pg_class.oid = indrelid AND relnamespace = to_regnamespace(curr
 WHERE NOT EXISTS (SELECT 1 FROM pg_constraint WHERE conindid = indexrelid) ORDER BY 1
 """
 _HOSTS = "SELECT name FROM host WHERE seen_at > extract(epoch FROM clock_timestamp()) - %s"
+_BURY = "DELETE FROM host WHERE seen_at <= extract(epoch FROM clock_timestamp()) - %s"
 # To those who write it is a database that can only be read.
 _BARRED = """
 CREATE OR REPLACE FUNCTION barred() RETURNS TRIGGER LANGUAGE plpgsql AS
@@ -81,6 +82,7 @@ class ServerEnd:
                 f"CREATE TRIGGER barred BEFORE INSERT OR UPDATE OR DELETE ON {table.name} "
                 "FOR EACH STATEMENT EXECUTE FUNCTION barred()"
             )
+        self._connection.execute(_BURY, [migrate.LEASE])
 
     def unbar(self, tables: Sequence[Table]) -> None:
         self.run("DROP FUNCTION IF EXISTS barred() CASCADE")
