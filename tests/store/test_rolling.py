@@ -224,3 +224,35 @@ async def test_a_host_that_comes_after_a_step_that_it_does_not_know_is_none(tmp_
             assert await database.read(living) == []
         finally:
             await database.close()
+
+
+async def test_a_step_that_fails_is_named_and_leaves_nothing(store: str) -> None:
+    await opened(store)
+    bad = later(f"{ADDS}\nINSERT INTO extra (id) VALUES (nothing_of_that_name);")
+    for again in (
+        opened(store, *bad),
+        asyncio.to_thread(bring_up_to_date, store, known=(*steps(dialect(store)), *bad)),
+    ):
+        with pytest.raises(ConfigError, match=f"step {N + 1:04}_later of the schema failed .*nothing_of_that_name"):
+            await again
+    assert tables(store) == set()
+    await opened(store)
+
+
+async def test_a_step_that_was_in_the_way_of_others_is_tried_again() -> None:
+    step = later(
+        f"-- runs with: {OLDEST}\nALTER TABLE list ADD COLUMN x BIGINT; ALTER TABLE member ADD COLUMN x BIGINT;"
+    )
+    with database_url() as url, contextlib.closing(connect(url)) as other:
+        other.simple(f"ALTER DATABASE {url.split('?')[0].rpartition('/')[2]} SET deadlock_timeout = '20ms'")
+        other.simple("BEGIN; SET LOCAL deadlock_timeout = '1min'; SELECT count(*) FROM member")
+        taking = asyncio.create_task(asyncio.to_thread(bring_up_to_date, url, known=(*steps("postgres"), *step)))
+        waiting = (
+            "SELECT count(*) FROM pg_stat_activity WHERE datname = current_database() AND wait_event_type = 'Lock'"
+        )
+        with contextlib.closing(connect(url)) as third:
+            while third.simple(waiting).get_value(0, 0) == b"0":
+                await asyncio.sleep(0.002)
+        await asyncio.to_thread(other.simple, "SELECT count(*) FROM list")
+        other.simple("COMMIT")
+        assert await taking == ()
