@@ -164,7 +164,7 @@ def refused(folder: Path, url: str) -> str:
 
 def play(folder: Path, posts: int, kills: int, seed: int) -> Counter[str]:
     """Do all of it; return what has happened. Raises AssertionError."""
-    original, source, back = folder / "original.db", folder / "site.db", folder / "back.db"
+    original, source, back = folder / "original.db", folder / "site.db", folder / "disk" / "back.db"
     site.make(original, posts, seed)
     with closing(sqlite3.connect(original)) as connection, closing(sqlite3.connect(source)) as copy:
         connection.backup(copy)
@@ -177,7 +177,7 @@ def play(folder: Path, posts: int, kills: int, seed: int) -> Counter[str]:
         server.sql(f"CREATE TABLESPACE small LOCATION '{place}'")
         server.sql("CREATE DATABASE site TEMPLATE template0 TABLESPACE small")
         url, files = server.url("site"), [f"sqlite:{each}" for each in (source, back)]
-        mishaps = Mishaps(server, disk, 0.5 + posts / 60_000, seed)
+        mishaps = Mishaps(server, disk, 0.4 + posts / 200_000, seed)
         mishaps.move(files[0], url, kills)
         compared(original, url, nul=True)
         asyncio.run(served(folder / "there", url, posts))
