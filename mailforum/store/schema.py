@@ -17,7 +17,7 @@ from dataclasses import dataclass
 from importlib import resources
 
 from mailforum.errors import ConfigError
-from mailforum.store.trouble import kind_of
+from mailforum.store.trouble import kind_of, said_by
 
 RECORDED = 12  # the step that makes the table `migration`; what came before stands in no table
 
@@ -90,5 +90,4 @@ def failed(step: Step, error: Exception) -> Exception:
     """Return what is to be said of a driver's error in a step, of which nothing was done."""
     if kind_of(error):
         return error
-    what = " ".join(str(error).split())
-    return ConfigError(f"step {step.name} of the schema failed ({what}); nothing of it was done, it is as before")
+    return ConfigError(f"step {step.name} of the schema failed ({said_by(error)}); nothing of it was done")

@@ -360,19 +360,30 @@ async def test_a_text_that_postgresql_cannot_hold_is_named(site: str, server: st
     assert await asked(server, "SELECT subject FROM post WHERE id = 9") == "a\ufffdb"
 
 
+async def test_a_server_that_could_not_be_served_from_is_moved_to_by_nobody(site: str, server: str) -> None:
+    with contextlib.closing(connect(server)) as session:
+        session.simple("CREATE DATABASE latin TEMPLATE template0 ENCODING 'LATIN1' LC_COLLATE 'C' LC_CTYPE 'C'")
+        try:
+            with pytest.raises(ConfigError, match="the database is in LATIN1"):
+                between.copy(site, server.replace(f"/{session.connection.info.dbname}?", "/latin?"), ignore)
+        finally:
+            session.simple("DROP DATABASE latin")
+    assert await closed_of(site) is None
+
+
 async def test_a_key_with_a_nul_loses_none_of_those_behind_it(
-    site: str, server: str, monkeypatch: pytest.MonkeyPatch
+    server: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(rows, "ROWS", 1)
-    with contextlib.closing(sqlite3.connect(file_of(site))) as connection:
+    await (await open_database(tmp_path / "few.db")).close()
+    with contextlib.closing(sqlite3.connect(tmp_path / "few.db")) as connection:
         keys = [("b\0",), ("bc",), ("c",)]
         connection.executemany("INSERT INTO seen (rcpt, digest, at) VALUES (?, x'', 1)", keys)
         connection.commit()
-    for _ in range(100):
-        with contextlib.suppress(Killed):
-            moved = between.copy(site, server, killed_at(1))  # after one portion more
-            break
-    assert sums(moved)["seen"].rows == 4 + len(keys)
+    for _ in range(5):
+        with pytest.raises(Killed):
+            between.copy(tmp_path / "few.db", server, killed_at(1))  # after one portion more
+    assert sums(between.copy(tmp_path / "few.db", server, ignore))["seen"].rows == len(keys)
 
 
 async def test_what_refers_to_nothing_is_mended_before(site: str, tmp_path: Path) -> None:

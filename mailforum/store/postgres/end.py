@@ -8,11 +8,13 @@ from typing import Any
 
 import psycopg
 
-from mailforum.errors import UsageError
+from mailforum.errors import ConfigError, UsageError
 from mailforum.store.move.ends import Fence
 from mailforum.store.move.rows import Row
 from mailforum.store.move.tables import Table
 from mailforum.store.postgres import migrate
+from mailforum.store.postgres.database import look_at_server
+from mailforum.store.postgres.dialect import queries
 from mailforum.store.postgres.session import MOVING, Session, complete
 from mailforum.store.schema import Schema, steps
 from mailforum.units import DatabaseUrl
@@ -56,6 +58,11 @@ class ServerEnd:
         self._session = Session(psycopg.connect(complete(url), autocommit=True))
         self._connection = self._session.connection
         self._session.simple(_SET)
+        try:
+            look_at_server(queries(), self._session)
+        except ConfigError:
+            self.close()
+            raise
         try:  # of one that was killed, the server hears a little later
             self.run("SELECT pg_advisory_lock(?)", MOVING)
         except psycopg.errors.LockNotAvailable:
