@@ -144,6 +144,8 @@ async def served(folder: Path, url: str, posts: int) -> None:
         async with asyncio.timeout(300):
             while await running._busy():
                 await asyncio.sleep(0.2)
+        checked = (await running.cli("check", check=False)).out
+        assert "error:   database" not in checked, checked
         got = Counter(rcpt for mail in running.sink.mails for rcpt in mail.rcpts)
         waited = {f"r{mailing}-{member}@example.org" for mailing in (1, 2) for member in range(1, 501)}
         assert {rcpt: got[rcpt] for rcpt in waited} == dict.fromkeys(waited, 1)

@@ -9,12 +9,13 @@ from collections.abc import Iterable, Iterator, Mapping
 from contextlib import closing
 from pathlib import Path
 
-from mailforum.mail import msgid, subject
+from mailforum.mail import address, msgid, subject
 from mailforum.store import migrate
 
 NOW = 1_790_000_000.0
 MEMBERS = 2000
 ISSUES = 300
+MERGED = 100
 ANSWERS = 10  # posts of a thread, but for the first thread, which is long
 LARGE = 50 * 1024**2
 LIST, LOCAL = "pmo@lists.example.test", 1
@@ -91,7 +92,7 @@ def _lists(writer: Writer, posts: int) -> None:
         "address": LIST,
         "title": "Ü \U0001f4ec",
         "settings": json.dumps({"prefix": "[é]"}),
-        "last_thread": posts,
+        "last_thread": posts // ANSWERS + MERGED,
         "last_issue": ISSUES,
         "digested_post": posts - 50,
         "digested_at": NOW - 3600,
@@ -117,7 +118,7 @@ def _members(writer: Writer) -> Iterator[Mapping[str, object]]:
         yield {
             "list_id": 1,
             "address": to,
-            "key": to,
+            "key": address.key(to),
             "name": writer.odd(),
             "role": "owner" if number == 7 else "member",
             "mode": ("each", "digest", "none")[min(number % 20, 2)],
@@ -130,12 +131,13 @@ def _members(writer: Writer) -> Iterator[Mapping[str, object]]:
 def _posts(writer: Writer, posts: int) -> None:
     threads = posts // ANSWERS
     row = {"list_id": 1, "last_label": ANSWERS}
+    every = range(1, threads + MERGED + 1)
     writer.put(
         "thread",
         (
-            {**row, "id": n, "number": n, "subject": writer.odd(), "merged_into": n - 1 if n % 100 == 2 else None}
+            {**row, "id": n, "number": n, "subject": writer.odd(), "merged_into": 1 if n > threads else None}
             | {"created_at": n / 7, "named": n % 3 == 0}
-            for n in range(1, threads + 1)
+            for n in every
         ),
     )
     writer.put("post", (_post(writer, number) for number in range(1, posts + 1)))
