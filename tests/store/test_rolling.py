@@ -6,6 +6,9 @@ import asyncio
 import contextlib
 import re
 import sqlite3
+import subprocess
+import sys
+import time
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import AsyncExitStack
@@ -39,6 +42,7 @@ def later(*texts: str) -> tuple[Step, ...]:
 
 ADDS = f"-- runs with: {OLDEST}\nCREATE TABLE extra (id BIGINT);"
 TAKES = f"-- finishes: {N + 1}\nDROP TABLE extra;"
+_BUSY = "SELECT count(*) FROM pg_stat_activity WHERE datname = current_database()"
 CHANGES = "CREATE TABLE other (id BIGINT);"
 
 
@@ -256,3 +260,25 @@ async def test_a_step_that_was_in_the_way_of_others_is_tried_again() -> None:
         await asyncio.to_thread(other.simple, "SELECT count(*) FROM list")
         other.simple("COMMIT")
         assert await taking == ()
+
+
+_KILLED = """
+import sys
+from mailforum.store.schema import step, steps
+from mailforum.store.opening import bring_up_to_date
+bring_up_to_date(sys.argv[1], known=(*steps("postgres"), step(sys.argv[2], sys.argv[3])))
+"""
+
+
+async def test_a_kill_in_the_midst_of_a_long_step_leaves_nothing_and_holds_nobody_up() -> None:
+    name, step = f"{N + 1:04}_later.sql", f"{ADDS} SELECT pg_sleep(60);"
+    with database_url() as url, contextlib.closing(connect(url)) as session:
+        killed = subprocess.Popen([sys.executable, "-c", _KILLED, url, name, step])
+        while session.simple(f"{_BUSY} AND wait_event = 'PgSleep'").get_value(0, 0) == b"0":
+            await asyncio.sleep(0.01)
+        killed.kill()
+        killed.wait()
+        begun = time.monotonic()
+        await opened(url, *later(CHANGES))
+        assert tables(url) == {"other"}
+        assert time.monotonic() - begun < 10

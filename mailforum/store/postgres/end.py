@@ -15,7 +15,7 @@ from mailforum.store.move.tables import Table
 from mailforum.store.postgres import migrate
 from mailforum.store.postgres.database import look_at_server
 from mailforum.store.postgres.dialect import queries
-from mailforum.store.postgres.session import MOVING, Session, complete
+from mailforum.store.postgres.session import MOVING, Session, complete, watch
 from mailforum.store.schema import Schema, steps
 from mailforum.units import DatabaseUrl
 
@@ -58,6 +58,7 @@ class ServerEnd:
         self._session = Session(psycopg.connect(complete(url), autocommit=True))
         self._connection = self._session.connection
         self._session.simple(_SET)
+        watch(self._session)
         try:
             look_at_server(queries(), self._session)
         except ConfigError:

@@ -8,7 +8,7 @@ from typing import TypeVar
 
 import psycopg
 
-from mailforum.store.postgres.session import MIGRATING, Session, connect
+from mailforum.store.postgres.session import MIGRATING, Session, connect, watch
 from mailforum.store.schema import RECORDED, Schema, Step, failed, missing, possible, steps
 from mailforum.store.trouble import unavailable
 
@@ -69,6 +69,7 @@ def migrate(session: Session, *, known: Sequence[Step] = (), finish: bool = Fals
     """
     known, tries = known or steps("postgres"), TRIES
     while missing(known, schema(session)):
+        watch(session)
         try:
             step, waiting = _next(session, known, finish)
         except (psycopg.errors.LockNotAvailable, psycopg.errors.DeadlockDetected):
