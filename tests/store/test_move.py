@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import errno
 import signal
 import sqlite3
 import subprocess
@@ -419,6 +420,20 @@ async def test_a_row_that_was_left_out_is_missed(site: str, tmp_path: Path, monk
 
     monkeypatch.setattr(FileEnd, "rows", some)
     assert between.copy(site, tmp_path / "new.db", ignore).faults() == ["not all of member was read"]
+
+
+async def test_a_disk_that_is_full_at_the_last_moment_is_told_as_such(
+    site: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def full(self: fence.Marker, served: int) -> None:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    with monkeypatch.context() as patched:
+        patched.setattr(fence.Marker, "write", full)
+        with pytest.raises(Deferred) as caught:
+            between.copy(site, tmp_path / "new.db", ignore)
+    assert caught.value.reason == "database: the disk is full ([Errno 28] No space left on device)"
+    assert between.copy(site, tmp_path / "new.db", ignore).faults() == []
 
 
 def test_portions_fit_into_memory(monkeypatch: pytest.MonkeyPatch) -> None:

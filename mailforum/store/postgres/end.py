@@ -21,7 +21,8 @@ from mailforum.units import DatabaseUrl
 
 _SET = """
 SET lock_timeout = 5000; SET idle_in_transaction_session_timeout = 0; SET maintenance_work_mem = '256MB';
-SET TimeZone = 'UTC'; SET statement_timeout = 0; SET default_transaction_isolation = 'read committed'
+SET TimeZone = 'UTC'; SET statement_timeout = 0; SET default_transaction_isolation = 'read committed';
+SELECT set_config(name, '0', FALSE) FROM pg_settings WHERE name IN ('idle_session_timeout', 'transaction_timeout')
 """
 _TYPES = """
 SELECT attname, typname FROM pg_attribute JOIN pg_type ON pg_type.oid = atttypid
