@@ -70,6 +70,12 @@ def complete(url: str) -> str:
 _NONE: Iterator[int] = iter(())
 
 
+def watch(session: Session) -> None:
+    """Have the server end a long statement, and let go of its locks, soon after we are gone; not in a transaction."""
+    with contextlib.suppress(psycopg.Error):  # before version 14, and where its system has no way to know
+        session.simple("SET client_connection_check_interval = 1000")
+
+
 class Session:
     """One connection, for one thread at a time. Transactions are ours to begin and end."""
 
