@@ -48,13 +48,16 @@ class Buried(NamedTuple):
 def register(tx: Tx, name: str, roles: Sequence[str], version: str, keys: str) -> int:
     """Become a host; return its id. Hosts come one after the other.
 
-    Raises ConfigError when the schema has become one that this program does not know: a migration either sees
-    the host, or was done before.
+    Raises ConfigError when the schema has become one that this program does not know, or the database has moved:
+    who has changed that either sees the host, or has done it before.
     """
     tx.one("host.wait_for_schema")
     row = tx.one("host.schema")
     if row and row["runs_with"] > row["knows"]:
         raise ConfigError(f"the database was made by a newer mailforum (schema {row['number']}); please upgrade")
+    fence = tx.one("host.closed")
+    if fence and fence["closed"]:
+        raise ConfigError(f"the database is closed: {fence['closed']}")
     tx.one("host.be_the_only_one", lock=_COMING)
     _name_what_was_under_way(tx)
     return tx.insert("host.register", name=name, roles=",".join(roles), version=version, keys=keys)

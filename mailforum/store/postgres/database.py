@@ -107,7 +107,7 @@ class PostgresDatabase:
 
     async def open(self) -> None:
         """Look whether the server can keep what we have, and bring the schema up to date."""
-        await self._writers[0].lane.work(partial(_look_at_server, self._queries))
+        await self._writers[0].lane.work(partial(look_at_server, self._queries))
         await self._migrate()
 
     async def _migrate(self) -> None:
@@ -258,7 +258,8 @@ async def open_postgres(url: str, *, patience: float, known: Sequence[Step] = ()
     return database
 
 
-def _look_at_server(queries: Mapping[str, str], session: Session) -> None:
+def look_at_server(queries: Mapping[str, str], session: Session) -> None:
+    """Say in the log what a server is not set up well for. Raises ConfigError for one that cannot be used."""
     found = server.settings(PostgresTx(session, queries))
     if found.encoding != "UTF8":
         raise ConfigError(f"[store] url: the database is in {found.encoding}; make it anew with ENCODING 'UTF8'")

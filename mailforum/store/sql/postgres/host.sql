@@ -15,6 +15,10 @@ SELECT pg_advisory_xact_lock_shared(7881696744042397696)
 SELECT max(number) AS number, max(runs_with) AS runs_with, CAST(current_setting('mailforum.knows') AS BIGINT) AS knows
 FROM migration
 
+-- name: closed
+-- Who closes it (store/move) waits for us, and then sees that we serve it.
+SELECT closed FROM fence FOR SHARE
+
 -- name: register
 INSERT INTO host (name, roles, version, keys, started_at, seen_at)
 SELECT :name, :roles, :version, :keys, now, now FROM (SELECT extract(epoch FROM clock_timestamp()) AS now) AS clock
