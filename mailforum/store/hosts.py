@@ -15,7 +15,7 @@ from typing import NamedTuple
 from mailforum import log
 from mailforum.errors import ConfigError
 from mailforum.store import queue
-from mailforum.store.database import Tx
+from mailforum.store.database import Row, Tx
 
 _COMING = 0x6D61696F_00000000  # the number of an advisory lock
 
@@ -103,10 +103,21 @@ def living(tx: Tx) -> list[Living]:
 
 def bury(tx: Tx, lease: float) -> list[Buried]:
     """Remove the hosts that have not been heard of for `lease` seconds; any number of hosts may do so at once."""
-    buried = [Buried(row["id"], row["name"], float(row["silent"])) for row in tx.all("host.bury", lease=lease)]
-    if buried:
+    return _buried(tx, tx.all("host.bury", lease=lease))
+
+
+def bury_ended(tx: Tx, ended: Collection[int]) -> list[Buried]:
+    """Remove the hosts whose processes are known to have `ended`.
+
+    The server may still be at what one of them has sent it last: that one is passed over.
+    """
+    return _buried(tx, tx.all("host.bury_ended", ids=json.dumps(sorted(ended))))
+
+
+def _buried(tx: Tx, rows: Sequence[Row]) -> list[Buried]:
+    if rows:
         _name_what_was_under_way(tx)
-    return buried
+    return [Buried(row["id"], row["name"], float(row["silent"])) for row in rows]
 
 
 def leave(tx: Tx, host: int) -> None:

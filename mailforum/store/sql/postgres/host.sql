@@ -39,6 +39,11 @@ DELETE FROM host WHERE id IN (
     SELECT id FROM host WHERE seen_at < extract(epoch FROM clock_timestamp()) - CAST(:lease AS DOUBLE PRECISION) FOR UPDATE SKIP LOCKED)
 RETURNING id, name, extract(epoch FROM clock_timestamp()) - seen_at AS silent
 
+-- name: bury_ended
+DELETE FROM host WHERE id IN (
+    SELECT id FROM host WHERE id IN (SELECT value FROM number_each(:ids)) FOR UPDATE SKIP LOCKED)
+RETURNING id, name, extract(epoch FROM clock_timestamp()) - seen_at AS silent
+
 -- name: leave
 DELETE FROM host WHERE id = :id
 
