@@ -41,7 +41,6 @@ T = TypeVar("T")
 BATCH = 64
 READERS = 2
 LANES = 2  # for what is decided about lists; each has those whose id, divided by this, leaves its number
-OLDEST = 130000  # the version of the server
 TRIES = 5  # of what met another's transaction in the wrong order
 PAUSE = 0.02  # seconds before that, longer each time
 COLLECT = 0.02  # seconds; other hosts hear of our commits at most so often
@@ -270,8 +269,8 @@ def look_at_server(queries: Mapping[str, str], session: Session) -> None:
     found = server.settings(PostgresTx(session, queries))
     if found.encoding != "UTF8":
         raise ConfigError(f"[store] url: the database is in {found.encoding}; make it anew with ENCODING 'UTF8'")
-    if found.number < OLDEST:
-        raise ConfigError(f"[store] url: PostgreSQL {found.version} is too old; 13 or later is needed")
+    if found.outdated:
+        raise ConfigError(f"[store] url: {found.outdated}")
     if not (found.fsync and found.full_page_writes):
         what = "PostgreSQL runs with fsync or full_page_writes off: a crash may cost what it has taken."
         log.event("database_unsafe", logging.WARNING, what=what)
