@@ -37,7 +37,7 @@ from mailforum.hosting import Host
 from mailforum.mail.address import domain_of
 from mailforum.model import State, Status
 from mailforum.options import DeliveryOptions
-from mailforum.store import queue
+from mailforum.store import hurry, queue
 from mailforum.store.database import Database
 from mailforum.store.hosts import Rest
 from mailforum.store.queue import WHOLE, Part
@@ -88,7 +88,8 @@ class Worker:
         self._want, self._filled_at, self._looked_at = WANT[0], 0.0, 0.0
         self._most, self._grow_at = BEGIN, 0.0
         self._stopping = False
-        self._resume_at = 0.0
+        self._resume_at = self._asked_at = 0.0
+        self._retried: int | None = None
         self._down_at: float | None = None
         self.transport = transport
         if host:
@@ -166,6 +167,7 @@ class Worker:
             self.pace.look_around(now)
         self._notice()
         try:
+            await self._hear_the_admin(now)
             await self._put_off(now)
             await self._source.let_go()
             if self._has_enough() or now < self._resume_at:
@@ -185,6 +187,15 @@ class Worker:
         self._open_lanes()
         await self._withdraw(taken.gone)
         return bool(taken.due)
+
+    async def _hear_the_admin(self, now: float) -> None:
+        """Try at once what is left alone, if an admin wants all that waits to be tried (`queue retry --all`)."""
+        if now - self._asked_at > LOOK:
+            before, self._asked_at = self._retried, now
+            self._retried = await self._db.peek(hurry.times)
+            if before not in (None, self._retried):
+                self.pace.wake()
+                self._resume_at = 0.0
 
     async def _withdraw(self, gone: list[int]) -> None:
         """Delete deliveries to members who have left."""

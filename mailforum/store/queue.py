@@ -367,7 +367,7 @@ def delivery(tx: Tx, delivery_id: int) -> Delivery | None:
 
 
 def retry(tx: Tx, now: float, delivery_id: int = 0) -> int:
-    """Make one deferred, failed or paused delivery, or all deferred ones, due now; return how many were not."""
+    """Make one deferred, failed or paused delivery, or all that wait, due now; return how many were not."""
     if delivery_id:
         return tx.run("queue.retry", id=delivery_id, now=now, paused=PAUSED)
     return tx.run("queue.retry_all", now=now, paused=PAUSED)

@@ -168,7 +168,7 @@ WHERE id = :id AND (state = 'failed' OR (state = 'deferred' AND due_at > :now) O
 
 -- name: retry_all
 UPDATE delivery SET due_at = :now, state = 'queued'
-WHERE done_at IS NULL AND state = 'deferred' AND due_at > :now AND due_at < :paused
+WHERE done_at IS NULL AND due_at > :now AND due_at < :paused
 
 -- name: drop
 UPDATE delivery SET state = 'failed', done_at = :now, enhanced = '5.0.0', reply = 'dropped by the admin'
