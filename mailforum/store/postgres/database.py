@@ -41,7 +41,6 @@ T = TypeVar("T")
 BATCH = 64
 READERS = 2
 LANES = 2  # for what is decided about lists; each has those whose id, divided by this, leaves its number
-OLDEST = 130000  # the version of the server
 TRIES = 5  # of what met another's transaction in the wrong order
 PAUSE = 0.02  # seconds before that, longer each time
 COLLECT = 0.02  # seconds; other hosts hear of our commits at most so often
@@ -90,7 +89,8 @@ class PostgresDatabase:
         self._callbacks: list[Callable[[], None]] = []
         self._listener = Listener(url, self._me, self._call_back)
         self._telling: asyncio.Task[None] | None = None
-        self._writers = [self._writer(f"write-{number}") for number in range(LANES + 2)]
+        self._upkeep = self._writer("upkeep")
+        self._writers = [*(self._writer(f"write-{number}") for number in range(LANES + 2)), self._upkeep]
         self._claims = Lane(partial(connect, url, patience), "claim")
         self._peeks = Lane(partial(connect, url, patience, readonly=True), "peek")
         readers = [Lane(partial(connect, url, patience, readonly=True), f"read-{number}") for number in range(READERS)]
@@ -135,15 +135,21 @@ class PostgresDatabase:
         return result
 
     async def write(self, unit: Unit[T], lists: Collection[int] | None = None) -> T:
-        if self._closing:
-            raise Deferred("The service is stopping.", "database closed", code=421, enhanced="4.3.2")
         if lists is None:
             writer = self._writers[0]
         elif not lists:
             writer = self._writers[1]
         else:
             writer = self._writers[2 + min(lists) % LANES]
-        return cast(T, await writer.group.add(_Work(unit, lists)))
+        return cast(T, await self._add(writer, _Work(unit, lists)))
+
+    async def tend(self, unit: Unit[T]) -> T:
+        return cast(T, await self._add(self._upkeep, _Work(unit, ())))
+
+    async def _add(self, writer: _Writer, work: _Work) -> Any:
+        if self._closing:
+            raise Deferred("The service is stopping.", "database closed", code=421, enhanced="4.3.2")
+        return await writer.group.add(work)
 
     async def claim(self, unit: Unit[T]) -> T:
         work = _Work(unit, ())
@@ -263,8 +269,8 @@ def look_at_server(queries: Mapping[str, str], session: Session) -> None:
     found = server.settings(PostgresTx(session, queries))
     if found.encoding != "UTF8":
         raise ConfigError(f"[store] url: the database is in {found.encoding}; make it anew with ENCODING 'UTF8'")
-    if found.number < OLDEST:
-        raise ConfigError(f"[store] url: PostgreSQL {found.version} is too old; 13 or later is needed")
+    if found.outdated:
+        raise ConfigError(f"[store] url: {found.outdated}")
     if not (found.fsync and found.full_page_writes):
         what = "PostgreSQL runs with fsync or full_page_writes off: a crash may cost what it has taken."
         log.event("database_unsafe", logging.WARNING, what=what)

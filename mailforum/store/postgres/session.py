@@ -72,7 +72,7 @@ _NONE: Iterator[int] = iter(())
 
 def watch(session: Session) -> None:
     """Have the server end a long statement, and let go of its locks, soon after we are gone; not in a transaction."""
-    with contextlib.suppress(psycopg.Error):  # before version 14, and where its system has no way to know
+    with contextlib.suppress(psycopg.Error):  # where its system has no way to know
         session.simple("SET client_connection_check_interval = 1000")
 
 
@@ -162,13 +162,9 @@ class Session:
     def lead(self, job: int) -> bool:
         """Take a lock that is held until the session ends; False if another session has it.
 
-        It also ends, from version 14 on, when nothing was asked for so long (LEADS): of a host that stands still the
-        connection stays.
+        It also ends when nothing was asked for so long (LEADS): of a host that stands still the connection stays.
         """
-        result = self.simple(
-            f"SELECT set_config(name, '{LEADS}', false) FROM pg_settings WHERE name = 'idle_session_timeout';"  # noqa: S608
-            f"SELECT pg_try_advisory_lock({_JOB + job})"
-        )
+        result = self.simple(f"SET idle_session_timeout = {LEADS}; SELECT pg_try_advisory_lock({_JOB + job})")
         return result.get_value(0, 0) == b"t"
 
     def tear(self) -> None:
