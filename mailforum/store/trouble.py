@@ -60,7 +60,8 @@ _STATES = {
 _ATTEMPT = "connection to server "
 _NOT_LET_IN = re.compile(
     r"password authentication failed|no password supplied|(?:role|database) \"[^\"\n]*\" does not exist"
-    r"|no pg_hba\.conf entry|pg_hba\.conf rejects|no such (?:user|database)|not permitted to log in|permission denied for database"
+    r"|no pg_hba\.conf entry|pg_hba\.conf rejects|no such (?:user|database)|not permitted to log in"
+    r"|permission denied for database"
 )
 
 
