@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Collection
 from functools import partial
 
 from mailforum import log
@@ -77,15 +76,15 @@ class Chores:
     async def clean(self) -> None:
         """Delete in small steps what is too old; others write between them."""
         now, keep = self._core.clock.now(), self._core.config.store
-        for name, step, lists in upkeep.steps(keep, REMEMBER, now):
-            await self._do_steps(name, step, lists)
+        for name, step, decides in upkeep.steps(keep, REMEMBER, now):
+            await self._do_steps(name, step, decides)
         if keep.keep_bodies:
             await self._do_steps("bodies", posts.forget_bodies(now - keep.keep_bodies))
 
-    async def _do_steps(self, name: str, step: upkeep.Step, lists: Collection[int] | None = None) -> None:
-        at, rows = upkeep.BEGIN, 0
+    async def _do_steps(self, name: str, step: upkeep.Step, decides: bool = True) -> None:
+        db, at, rows = self._core.db, upkeep.BEGIN, 0
         while at is not None and not self._stop.is_set():
-            at, done = await self._core.db.write(partial(step, at), lists)
+            at, done = await (db.write if decides else db.tend)(partial(step, at))
             rows += done
         if rows:
             log.event("cleared", what=name, rows=rows)
@@ -172,7 +171,7 @@ class Indexing:
         """
         db = self._core.db
         if not self._renewed:
-            await db.write(lambda tx: index.merge_from(tx, index.MERGE), ())
+            await db.tend(lambda tx: index.merge_from(tx, index.MERGE))
         if await db.peek(search.is_behind if self._renewed else search.is_old) and await db.write(search.renew):
             log.event("reindexing", why="the rules by which words are compared have changed")
         self._renewed = True

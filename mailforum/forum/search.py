@@ -119,7 +119,7 @@ async def index_some(db: Database) -> int:
     if not await db.peek(search.is_waiting):
         return 0
     found = await db.read(_next_words)
-    return await db.write(found.add, ())
+    return await db.tend(found.add)
 
 
 async def catch_up(db: Database, most: int) -> int:

@@ -134,6 +134,13 @@ class Database(Protocol):
         """
         ...
 
+    async def tend(self, unit: Unit[T]) -> T:
+        """Run `unit`, upkeep that decides nothing, like `write`; but what others write does not wait for it.
+
+        Where there is one writer they do, so that it is to be short.
+        """
+        ...
+
     async def claim(self, unit: Unit[T]) -> T:
         """Run `unit`, which takes work that no other process may take as well.
 

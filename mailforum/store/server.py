@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 from mailforum.store.database import Tx
 
-EACH = 10  # connections that a process of ours may have open
+EACH = 10  # connections that a process of ours may have open (postgres/database.py)
 
 
 @dataclass(frozen=True, slots=True)

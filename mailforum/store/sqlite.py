@@ -195,6 +195,9 @@ class SqliteDatabase:
             raise Deferred("The service is stopping.", "database closed", code=421, enhanced="4.3.2")
         return cast(T, await self._group.add(unit))
 
+    async def tend(self, unit: Unit[T]) -> T:
+        return await self.write(unit, ())
+
     async def _commit(self, units: list[Unit[Any]]) -> list[Any]:
         results = await self._writer.work(partial(_commit, self._queries, units))
         units.clear()  # the thread keeps its last job in hand until the next, and a large mail with it

@@ -7,7 +7,7 @@ uses again for new mail, so the file ends up as large as what is kept, and stays
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Iterator
+from collections.abc import Callable, Iterator
 
 from mailforum.options import Store
 from mailforum.store import journal
@@ -20,28 +20,28 @@ BEGIN: int | None = 0
 Step = Callable[[int, Tx], tuple[int | None, int]]
 
 
-def steps(keep: Store, seen: float, now: float) -> Iterator[tuple[str, Step, Collection[int] | None]]:
-    """Yield what there is to do, each with its name and with what it decides about (`Database.write`).
+def steps(keep: Store, seen: float, now: float) -> Iterator[tuple[str, Step, bool]]:
+    """Yield what there is to do, each with its name, and whether it decides anything (`Database.write`) or not.
 
     `seen`: how long a mail is known again, in seconds.
     """
-    yield "seen", _while(lambda tx: tx.run("upkeep.drop_seen", before=now - seen, limit=ROWS)), ()
-    yield "answers", _while(lambda tx: tx.run("upkeep.drop_answers", day=int(now // 86400) - 2, limit=ROWS)), ()
-    yield "requests", _up("requests", now - seen, ROWS), ()
-    yield "deliveries", _up("deliveries", now - keep.keep_sent, ROWS), ()
-    yield "journal", _while(lambda tx: journal.prune(tx, now - keep.keep_log)), ()
-    yield "mailings", _up("mailings", now - keep.keep_sent, MAILS), None
+    yield "seen", _while(lambda tx: tx.run("upkeep.drop_seen", before=now - seen, limit=ROWS)), False
+    yield "answers", _while(lambda tx: tx.run("upkeep.drop_answers", day=int(now // 86400) - 2, limit=ROWS)), False
+    yield "requests", _up("requests", now - seen, ROWS), False
+    yield "deliveries", _up("deliveries", now - keep.keep_sent, ROWS), False
+    yield "journal", _while(lambda tx: journal.prune(tx, now - keep.keep_log)), False
+    yield "mailings", _up("mailings", now - keep.keep_sent, MAILS), True
     if keep.keep_held:
-        yield "held", _held(now - keep.keep_held, now), None
+        yield "held", _held(now - keep.keep_held, now), True
     for name, seconds, limit in (
         ("shunts", keep.keep_shunted, MAILS),
         ("bounces", keep.keep_bounces, ROWS),
     ):
         if seconds:
-            yield name, _up(name, now - seconds, limit), ()
+            yield name, _up(name, now - seconds, limit), False
     if keep.keep_bounces:
-        yield "failing", _while(lambda tx: tx.run("bounce.forget_failing", before=now - keep.keep_bounces)), ()
-        yield "storms", _while(lambda tx: tx.run("bounce.forget_storms", before=now - keep.keep_bounces)), ()
+        yield "failing", _while(lambda tx: tx.run("bounce.forget_failing", before=now - keep.keep_bounces)), False
+        yield "storms", _while(lambda tx: tx.run("bounce.forget_storms", before=now - keep.keep_bounces)), False
 
 
 def _while(delete: Callable[[Tx], int]) -> Step:

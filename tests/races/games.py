@@ -261,8 +261,8 @@ async def approved_too_late(hosts: Hosts) -> None:
     mlist = await hosts.new_list("ada")
     number = await held(hosts, mlist, age=400 * DAY)
     keep = hosts.one.config.store
-    (drop,) = [(step, lists) for name, step, lists in upkeep.steps(keep, DAY, hosts.now) if name == "held"]
-    clears = hosts.cores[1].db.write(partial(drop[0], 0), drop[1])
+    (drop,) = [step for name, step, _ in upkeep.steps(keep, DAY, hosts.now) if name == "held"]
+    clears = hosts.cores[1].db.write(partial(drop, 0))
     results = await hosts.at_once(_approves(hosts, hosts.one, number), clears)
     expired = await hosts.count("SELECT count(*) FROM event WHERE list_id = %s AND what LIKE 'expired%%'", mlist.id)
     assert (await posts_of(hosts, mlist), expired) in ((1, 0), (0, 1)), results

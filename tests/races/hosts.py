@@ -114,6 +114,9 @@ class MeetingDatabase:
 
         return await self._db.write(met, lists if self._locked else ())
 
+    async def tend(self, unit: Unit[T]) -> T:
+        return await self.write(unit, ())
+
     def __getattr__(self, name: str) -> Any:
         return getattr(self._db, name)
 

@@ -272,6 +272,20 @@ async def test_of_other_lists_is_decided_meanwhile_and_of_the_site_afterwards(ho
     assert await asyncio.gather(first, same, site) == ["slow", "same", "site"]
 
 
+async def test_what_is_written_does_not_wait_for_upkeep(hosts: tuple[Database, Database]) -> None:
+    under_way, marked = threading.Event(), threading.Event()
+
+    def fill_the_index(tx: Tx) -> bool:
+        under_way.set()
+        return marked.wait(10)
+
+    tending = asyncio.create_task(hosts[0].tend(fill_the_index))
+    await asyncio.to_thread(under_way.wait)
+    assert await hosts[0].write(see(b"mark"), ())
+    marked.set()
+    assert await tending
+
+
 async def test_who_waits_too_long_for_another_host_is_told_so(url: str) -> None:
     one, two = await open_database(url), await open_database(url, patience=0.2)
     begun, go_on = threading.Event(), threading.Event()

@@ -90,7 +90,8 @@ class PostgresDatabase:
         self._callbacks: list[Callable[[], None]] = []
         self._listener = Listener(url, self._me, self._call_back)
         self._telling: asyncio.Task[None] | None = None
-        self._writers = [self._writer(f"write-{number}") for number in range(LANES + 2)]
+        self._upkeep = self._writer("upkeep")
+        self._writers = [*(self._writer(f"write-{number}") for number in range(LANES + 2)), self._upkeep]
         self._claims = Lane(partial(connect, url, patience), "claim")
         self._peeks = Lane(partial(connect, url, patience, readonly=True), "peek")
         readers = [Lane(partial(connect, url, patience, readonly=True), f"read-{number}") for number in range(READERS)]
@@ -135,14 +136,20 @@ class PostgresDatabase:
         return result
 
     async def write(self, unit: Unit[T], lists: Collection[int] | None = None) -> T:
-        if self._closing:
-            raise Deferred("The service is stopping.", "database closed", code=421, enhanced="4.3.2")
         if lists is None:
             writer = self._writers[0]
         elif not lists:
             writer = self._writers[1]
         else:
             writer = self._writers[2 + min(lists) % LANES]
+        return await self._add(writer, unit, lists)
+
+    async def tend(self, unit: Unit[T]) -> T:
+        return await self._add(self._upkeep, unit, ())
+
+    async def _add(self, writer: _Writer, unit: Unit[T], lists: Collection[int] | None) -> T:
+        if self._closing:
+            raise Deferred("The service is stopping.", "database closed", code=421, enhanced="4.3.2")
         return cast(T, await writer.group.add(_Work(unit, lists)))
 
     async def claim(self, unit: Unit[T]) -> T:
