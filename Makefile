@@ -3,7 +3,7 @@ PYTHON ?= python3
 VENV ?= .venv
 BIN := $(VENV)/bin
 
-.PHONY: help run test check format bench bench-pg chaos hosts races soak fuzz wheel clean
+.PHONY: help run test check format bench bench-pg chaos hosts races moving soak fuzz wheel clean
 
 help: ## what can be made
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | expand -t 10
@@ -38,6 +38,9 @@ hosts: $(VENV)/.ready-dev ## two hosts and a PostgreSQL on a network of their ow
 
 races: $(VENV)/.ready-dev ## two hosts on one PostgreSQL decide about the same at the same moment (RACES="--rounds 5000")
 	$(BIN)/python -m tests.races $(RACES)
+
+moving: $(VENV)/.ready-dev ## move a large site to PostgreSQL and back while everything goes wrong (MOVING="--posts 1000000")
+	$(BIN)/python -m tests.moving $(MOVING)
 
 soak: $(VENV)/.ready-dev ## ten minutes of everything at once; memory and open files stay flat (SOAK="--minutes 60")
 	$(BIN)/python -m tests.soak $(SOAK)

@@ -10,13 +10,16 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
-from mailforum import __version__, log
+from mailforum import __version__, log, process
 from mailforum.core import Core, keys_of, token_keys
 from mailforum.hosting import Host
 from mailforum.options import Config, options
+from mailforum.process import Process
+from mailforum.store.hosts import Living
 
 TOKENS = "[site] secret_file"
 VERSION = "version"
+PROCESS = "process"  # which it is; that is never the same
 # With another value of these, what one host writes another does not understand.
 _GRAVE = {TOKENS, "[site] domain", "[site] special_domains", "[dkim] keys"}
 _SAME = {
@@ -39,7 +42,7 @@ class Difference(NamedTuple):
 
 
 def marks_of(config: Config) -> Marks:
-    """Return hashes of what has to be the same, by the name of the option. Raises ConfigError."""
+    """Return hashes of what has to be the same, by the name of the option, and who shows them. Raises ConfigError."""
     plain = {
         f"[{section}] {name}": repr(getattr(getattr(config, section), name))
         for section, names in _SAME.items()
@@ -48,7 +51,8 @@ def marks_of(config: Config) -> Marks:
     signing = [(key.domain, key.selector, key.txt) for key in keys_of(config)(config.site.domain)]
     named = plain | {"[dkim] keys": repr(signing), "[site] templates": repr(_texts(config)), VERSION: __version__}
     marks = {name: (_hash(name, value),) for name, value in named.items()}
-    return {TOKENS: tuple(_hash(TOKENS, key.hex()) for key in token_keys(config)), **marks}
+    which = process.this() or ()
+    return {TOKENS: tuple(_hash(TOKENS, key.hex()) for key in token_keys(config)), **marks, PROCESS: tuple(which)}
 
 
 def _texts(config: Config) -> list[tuple[str, bytes]]:
@@ -75,7 +79,7 @@ def from_text(text: str) -> Marks:
 
 def differences(ours: Marks, theirs: Marks) -> Iterator[Difference]:
     """Yield what is not the same. Of what only one of two versions knows of, nothing is said."""
-    for name in sorted((ours.keys() & theirs.keys()) - {TOKENS}):
+    for name in sorted((ours.keys() & theirs.keys()) - {TOKENS, PROCESS}):
         if ours[name] != theirs[name]:
             yield Difference(name, name in _GRAVE)
     here, there = ours.get(TOKENS), theirs.get(TOKENS)
@@ -91,7 +95,13 @@ def host_of(core: Core, roles: Sequence[str]) -> Host | None:
     if isinstance(config.database, Path):
         return None
     keys = to_text(marks_of(config))
-    return Host(core.db, core.clock, socket.gethostname(), roles, keys, config.store.lease)
+    return Host(core.db, core.clock, socket.gethostname(), roles, keys, config.store.lease, has_ended)
+
+
+def has_ended(host: Living) -> bool:
+    """Say whether it is certain that the process which this host was does not run any more."""
+    which = from_text(host.keys).get(PROCESS, ())
+    return len(which) == len(Process._fields) and process.has_ended(Process(*which), process.this())
 
 
 def warn(ours: Marks, host: Host) -> None:

@@ -23,8 +23,8 @@ from mailforum.clock import Clock, comes
 from mailforum.errors import ConfigError, Deferred
 from mailforum.store import hosts
 from mailforum.store.claims import Claimant
-from mailforum.store.database import Database, Tx
-from mailforum.store.hosts import Living, Rest
+from mailforum.store.database import Database, Tx, Unit
+from mailforum.store.hosts import Buried, Living, Rest
 from mailforum.units import Place
 
 logger = logging.getLogger("mailforum")
@@ -51,17 +51,26 @@ class _View:
 class Host:
     """This process among the hosts. To be used as `async with Host(…)`, around all that sends.
 
-    `roles` and `keys` are shown to the others. `lease`: seconds after which they take us for dead.
+    `roles` and `keys` are shown to the others. `lease`: seconds after which they take us for dead. `has_ended` says
+    of another one whether it is certain that it does not run any more: that one is not waited for.
     """
 
     def __init__(
-        self, db: Database, clock: Clock, name: str, roles: Sequence[str], keys: str = "", lease: float = 30.0
+        self,
+        db: Database,
+        clock: Clock,
+        name: str,
+        roles: Sequence[str],
+        keys: str = "",
+        lease: float = 30.0,
+        has_ended: Callable[[Living], bool] = lambda one: False,
     ) -> None:
         self._db = db
         self._clock = clock
         self._name, self._roles, self._keys = name, tuple(roles), keys
         self._shown = ""
         self._lease = lease
+        self._has_ended = has_ended
         self._newest = 0  # the largest id that has ever been given
         self._views: list[_View] = []
         self._rests: dict[str, float] = {}
@@ -129,7 +138,7 @@ class Host:
         """Look who is there, say that we have, and bury who is not heard of; become a new host if we are none."""
         try:
             host = self.id or await self._db.write(self._register, lists=())
-            living, newest = await self._db.write(hosts.look, lists=())
+            living, newest = await self._look_who_lives()
             if not living or not await self._db.write(lambda tx: hosts.renew(tx, host, living[0].now), lists=()):
                 self.lost(host)
                 return
@@ -139,7 +148,7 @@ class Host:
                 await self._db.write(lambda tx: hosts.show(tx, host, keys), lists=())
                 self._shown = keys
             if self._knows_the_dead():
-                await self._bury()
+                await self._bury(lambda tx: hosts.bury(tx, self._lease))
             if self._clock.monotonic() - self._cleared_at > FORGET:
                 self._cleared_at = self._clock.monotonic()
                 await self._db.write(hosts.forget, lists=())
@@ -164,8 +173,17 @@ class Host:
         self._looked_at = now
         return now >= self._bury_from
 
-    async def _bury(self) -> None:
-        buried = await self._db.write(lambda tx: hosts.bury(tx, self._lease), lists=())
+    async def _look_who_lives(self) -> tuple[list[Living], int]:
+        """Do as `hosts.look`, and bury first whose process is known to have ended, as that of one killed here."""
+        found = await self._db.write(hosts.look, lists=())
+        ended = [one.id for one in found[0] if self._has_ended(one)]
+        if not ended:
+            return found
+        await self._bury(lambda tx: hosts.bury_ended(tx, ended))
+        return await self._db.write(hosts.look, lists=())
+
+    async def _bury(self, unit: Unit[list[Buried]]) -> None:
+        buried = await self._db.write(unit, lists=())
         for one in buried:
             log.event("host_lost", logging.ERROR, host=one.id, name=one.name, silent=round(one.silent, 1))
         gone = {one.id for one in buried}

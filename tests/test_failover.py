@@ -140,6 +140,26 @@ async def test_postgres_ends_in_every_way_and_nothing_is_lost_or_sent_twice(tmp_
         game.check()
 
 
+async def test_who_starts_again_after_a_kill_goes_on_at_once_with_what_it_had_in_hand(
+    tmp_path: Path, database: Failing
+) -> None:
+    async with play(tmp_path, database.url(database.create())) as game:
+        mail = "From: ada@example.org\r\nSubject: x\r\nMessage-ID: <mail{}ofx@example.org>\r\n\r\nHello.\r\n"
+        for number in range(3):
+            client, data = Client(game.smtp, Trigger()), mail.format(number).encode()
+            assert (await client.send("ada@example.org", ["own100@lists.example.test"], data))[:3] == "250"
+        await game.sent(10)
+        await game.server.kill()
+        assert game.relay.kept < 300
+        await game.server.start()
+        await game.server.ready()
+        async with asyncio.timeout(15):  # half a lease
+            while await asyncio.to_thread(game._unsent):
+                await asyncio.sleep(0.05)
+        assert game.relay.kept >= 300
+        assert game.server.log.count("event=host_lost") == 1
+
+
 async def test_a_session_goes_on_when_the_database_is_back(tmp_path: Path, database: Failing) -> None:
     async with play(tmp_path, database.url(database.create())) as game:
         client = Client(game.smtp, Trigger())

@@ -118,7 +118,7 @@ async def test_a_crash_names_the_mail_that_may_be_sent_twice(tmp_path: Path, lin
         await site.quiet()
         flying = lines.of("deferred")[0]["delivery"]
         db = site.service.core.db
-        await db.write(lambda tx: tx.run("queue.take_off", lane=0, deliveries=f"[{flying}]"))
+        await db.write(lambda tx: tx.run("queue.take_off", flying=f'{{"0": [{flying}]}}'))
     async with running_site(tmp_path):
         pass
     assert lines.mails("uncertain") == lines.mails("received")

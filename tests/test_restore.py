@@ -8,12 +8,16 @@ import logging
 import re
 import shutil
 import sqlite3
+import subprocess
 from collections import Counter
+from contextlib import closing
 from pathlib import Path
 
 import pytest
 
 from mailforum.store import queue
+from mailforum.store.postgres.session import connect
+from tests.support.postgres import database_url, programs
 from tests.support.sink import Sink
 from tests.support.site import Site, run_cli, running_site
 
@@ -245,3 +249,41 @@ async def test_an_admin_can_say_that_a_database_was_put_back(tmp_path: Path) -> 
     assert (await asyncio.to_thread(run_cli, words)).code == 0
     async with running_site(tmp_path) as site:
         assert await paused(site) == 2
+
+
+async def test_a_dump_that_is_restored_elsewhere_is_known_there(tmp_path: Path, log: pytest.LogCaptureFixture) -> None:
+    hold = asyncio.Event()
+
+    async def wait(_: object) -> None:
+        await hold.wait()
+
+    for name in ("first", "second", "third"):
+        (tmp_path / name).mkdir()
+    with database_url() as url, database_url(empty=True) as there:
+        async with running_site(tmp_path / "first", Sink(dot=wait), store_url=f'"{url}"') as site:
+            await make_list(site)
+            await post(site, 1)
+            await asyncio.to_thread(dumped_and_restored, url, there)
+            hold.set()
+            await site.quiet()
+        with closing(connect(there)) as session:  # a dump is older than those are waited for that had work in hand
+            session.simple("UPDATE host SET seen_at = seen_at - 60")
+        async with running_site(tmp_path / "second", store_url=f'"{there}"') as site:  # a host that has served nothing
+            (line,) = [line for line in log.messages if line.startswith("event=restored ")]
+            assert "paused=2" in line
+            await post(site, 2)
+            await site.quiet()
+            assert sent(site.sink) == each_once(2)
+            assert (await site.cli("queue", "resume")).out == "2 go on\n"
+            await site.quiet()
+            assert sent(site.sink) == each_once(1, 2)
+        log.clear()
+        async with running_site(tmp_path / "third", store_url=f'"{there}"'):
+            assert not [line for line in log.messages if line.startswith("event=restored ")]
+
+
+def dumped_and_restored(url: str, there: str) -> None:
+    folder = programs()
+    assert folder
+    dump = subprocess.run([folder / "pg_dump", "-Fc", url], check=True, capture_output=True).stdout
+    subprocess.run([folder / "pg_restore", "--exit-on-error", "-d", there], check=True, input=dump)

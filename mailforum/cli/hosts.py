@@ -19,7 +19,6 @@ if TYPE_CHECKING:
     from mailforum.store.hosts import Living
     from mailforum.store.server import Settings
 
-OLDEST = 130000  # the version of PostgreSQL that the tests run with is newer; older ones are no longer mended
 SKEW = 1.0  # seconds
 NEEDED = {"smtp": "no mail is taken in", "deliver": "nothing is sent", "clock": "no digest is made"}
 
@@ -101,8 +100,8 @@ async def look_at_server(core: Core) -> list[Finding]:
 
 
 def _settings(server: Settings) -> Findings:
-    if server.number < OLDEST:
-        yield Finding("error", f"server: PostgreSQL {server.version} is too old; {OLDEST // 10000} or newer is needed")
+    if server.outdated:
+        yield Finding("error", f"server: {server.outdated}")
     if server.encoding != "UTF8":
         yield Finding("error", f"server: the database's encoding is {server.encoding}; mail needs one made with UTF8")
     if server.standby:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from mailforum.cli import top
@@ -50,7 +51,7 @@ def _add_queue(verbs: Commands) -> None:
     retry = verbs.add_parser("retry", help="try again now: one that waits or has failed, or all that wait")
     which = retry.add_mutually_exclusive_group(required=True)
     which.add_argument("id", metavar="ID", type=int, nargs="?", help="its number in `queue ls`")
-    which.add_argument("--all", action="store_true", help="all that are deferred")
+    which.add_argument("--all", action="store_true", help="all that wait for later, also for a relay that rests")
     retry.set_defaults(run=retry_deliveries)
     top.add(verbs)
 
@@ -119,9 +120,14 @@ def _missing(delivery_id: int) -> str:
 
 def retry_deliveries(args: argparse.Namespace) -> None:
     """Make deliveries due now."""
-    from mailforum.store import queue
+    from mailforum.store import hurry, queue
 
-    count = write(args, lambda core, tx: queue.retry(tx, core.clock.now(), args.id or 0))
+    def retry(core: Core, tx: Tx) -> int:
+        if args.all:
+            hurry.all_senders(tx, core.clock.now(), many_hosts=not isinstance(core.config.database, Path))
+        return queue.retry(tx, core.clock.now(), args.id or 0)
+
+    count = write(args, retry)
     if not count and not args.all:
         raise UsageError(f"there is no delivery {args.id} that waits or has failed")
     print(f"{count} due now")

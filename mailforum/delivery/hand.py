@@ -14,6 +14,7 @@ from dataclasses import dataclass
 from itertools import groupby
 
 from mailforum.delivery.pace import Pace
+from mailforum.mail.address import domain_of
 from mailforum.model import Due
 from mailforum.store.queue import Run, Taken
 
@@ -61,7 +62,7 @@ def tasks_of(taken: Taken, recipients: int, host: int = 0) -> Iterator[Task]:
         number = 1 if outline.personal else recipients
         for start in range(0, len(run), number):
             together = tuple(run[start : start + number])
-            domain = together[0].rcpt.rpartition("@")[2].lower() if len(together) == 1 else ""
+            domain = domain_of(together[0].rcpt) if len(together) == 1 else ""
             yield Task(mailing_id, together, domain, outline.size, outline.mail, outline.list_id, host)
 
 

@@ -20,6 +20,7 @@ from mailforum.delivery.hand import Task
 from mailforum.delivery.pace import Lesson, Opened, Pace
 from mailforum.errors import Deferred, MailforumError
 from mailforum.forum import bounces
+from mailforum.mail.address import domain_of
 from mailforum.model import Due, State, Status
 from mailforum.options import DeliveryOptions
 from mailforum.store import hosts, queue
@@ -199,12 +200,8 @@ def _lessons(items: list[Ended | queue.Mark], marks: list[queue.Mark]) -> list[L
             all_good = all(status.state is State.SENT for _, status, _ in mark.ended)
             some = mark.ended[:1] if all_good else mark.ended
             domain, mailing = item.task.domain, item.task.mailing_id
-            lessons += [Lesson(domain or _domain(d.rcpt), d.id, mailing, d.rcpt, status) for d, status, _ in some]
+            lessons += [Lesson(domain or domain_of(d.rcpt), d.id, mailing, d.rcpt, status) for d, status, _ in some]
     return lessons
-
-
-def _domain(rcpt: str) -> str:
-    return rcpt.rpartition("@")[2].lower()
 
 
 def _log(items: list[Ended | queue.Mark], marks: list[queue.Mark], now: float) -> None:

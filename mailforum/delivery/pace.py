@@ -280,6 +280,12 @@ class Pace:
         self._resting.add(key)
         return True
 
+    def wake(self) -> None:
+        """Leave nothing alone any more. What refuses once more is left alone again at once, and for longer."""
+        for one in self._known.values():
+            one.resume_at = 0.0
+        self._resting.clear()
+
     def resting_as(self, mailing: int, domain: str, now: float) -> str:
         """Return under which name a mailing to `domain` is left alone, because nearly all refuse it; "": it is not."""
         for key in _names(mailing, domain) if self._resting else ():

@@ -18,13 +18,13 @@ what it has in hand (`Fenced`).
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import logging
 from collections.abc import Iterable
 from functools import partial
 
 from mailforum import log
 from mailforum.clock import Clock, comes
+from mailforum.delivery.fanning import Fanning
 from mailforum.delivery.hand import Hand, Task, ids_of, tasks_of
 from mailforum.delivery.lane import Lane
 from mailforum.delivery.making import JobMaker, Mailings
@@ -37,7 +37,7 @@ from mailforum.hosting import Host
 from mailforum.mail.address import domain_of
 from mailforum.model import State, Status
 from mailforum.options import DeliveryOptions
-from mailforum.store import queue
+from mailforum.store import hurry, queue
 from mailforum.store.database import Database
 from mailforum.store.hosts import Rest
 from mailforum.store.queue import WHOLE, Part
@@ -49,7 +49,6 @@ logger = logging.getLogger("mailforum")
 WANT = (200, 4000)  # fewest and most deliveries taken in hand at once,
 HAND = (0.1, 0.4)  # so that they last for so many seconds: new mail waits behind them
 BEGIN = 8  # connections that are opened at first, or after trouble; one more for each mail that was taken
-FIRST_READERS = 0.02  # seconds in which the first readers' mail leaves before a fan-out goes on
 IDLE = 3.0  # seconds without work after which a connection is given up
 LOOK = 1.0  # seconds between looks for work that another process has queued
 CROWDED = 30.0  # seconds before a relay that wanted no more connections is asked for more
@@ -82,14 +81,15 @@ class Worker:
         self._jobs = JobMaker(db, mailings)
         self._marks = Marks(db, self.pace, options, clock, self._rest)
         self._look = asyncio.Event()
-        self._fan = asyncio.Event()
+        self._fanning = Fanning(db, clock)
         self._lanes: set[asyncio.Task[None]] = set()
         self._numbers: set[int] = set()  # of the lanes that are open
         self._waiting: list[asyncio.Future[None]] = []  # lanes with nothing to do
         self._want, self._filled_at, self._looked_at = WANT[0], 0.0, 0.0
         self._most, self._grow_at = BEGIN, 0.0
         self._stopping = False
-        self._resume_at = 0.0
+        self._resume_at = self._asked_at = 0.0
+        self._retried: int | None = None
         self._down_at: float | None = None
         self.transport = transport
         if host:
@@ -100,7 +100,7 @@ class Worker:
         while not self._stopping and not await self._source.recovered():
             await self._clock.sleep(LOOK)
         self._db.on_commit(self.look)
-        fanning = [asyncio.create_task(self._fan_out())] if self._source.fans_out else []
+        fanning = [asyncio.create_task(self._fanning.run())] if self._source.fans_out else []
         while not self._stopping:
             self._look.clear()
             if not await self._fill() and not await comes(self._look, LOOK):
@@ -123,7 +123,7 @@ class Worker:
         """Take nothing more in hand; `run` returns when what is under way is settled."""
         self._stopping = True
         self._look.set()
-        self._fan.set()
+        self._fanning.stop()
         self._wake(len(self._waiting))
 
     @property
@@ -167,6 +167,7 @@ class Worker:
             self.pace.look_around(now)
         self._notice()
         try:
+            await self._hear_the_admin(now)
             await self._put_off(now)
             await self._source.let_go()
             if self._has_enough() or now < self._resume_at:
@@ -180,12 +181,21 @@ class Worker:
         if self._source.host != host:  # who claimed that was buried meanwhile, and it is free again
             return True
         if taken.fanning:
-            self._fan.set()
+            self._fanning.go_on()
         self._adapt(now, len(taken.due))
         self._hand.add(tasks_of(taken, self._options.recipients, host))
         self._open_lanes()
         await self._withdraw(taken.gone)
         return bool(taken.due)
+
+    async def _hear_the_admin(self, now: float) -> None:
+        """Try at once what is left alone, if an admin wants all that waits to be tried (`queue retry --all`)."""
+        if now - self._asked_at > LOOK:
+            before, self._asked_at = self._retried, now
+            self._retried = await self._db.peek(hurry.times)
+            if before not in (None, self._retried):
+                self.pace.wake()
+                self._resume_at = 0.0
 
     async def _withdraw(self, gone: list[int]) -> None:
         """Delete deliveries to members who have left."""
@@ -220,17 +230,6 @@ class Worker:
             await self._db.write(partial(queue.put_off, ids=ids, due_at=due_at, host=tasks[0].host), ())
             self._source.have_put_off(ids)
             log.event("put_off", domain=domain, deliveries=len(ids), seconds=round(wait))
-
-    async def _fan_out(self) -> None:
-        """Do the rest of fan-outs that their own transactions have only begun, in steps between those of others."""
-        self._fan.set()
-        while not self._stopping:
-            await self._fan.wait()
-            self._fan.clear()
-            await self._clock.sleep(FIRST_READERS)
-            with contextlib.suppress(Deferred):  # the next look at the queue finds it again
-                while not self._stopping and await self._db.write(queue.go_on_fanning_out, ()):
-                    pass
 
     # -- among other hosts
 

@@ -46,16 +46,22 @@ def hold(tx: Tx, mail: Incoming, verdict: Verdict, under: str = "", *, once: boo
             held_id=held_id,
             excerpt=body.read(mail.msg).text[:EXCERPT],
         )
+        told = _told(mail.mlist.id)
+        if not intake.held_between(tx, mail.mlist.id, intake.reached(tx, told), held_id):  # of those they still hear
+            intake.reach(tx, told, held_id, mail.now)
     return mail.done(f"held {held_id}: {verdict.reason}", verdict.text)
 
 
 def untold(tx: Tx, now: float) -> list[int]:
-    """Return the lists with held posts of which those in charge shall hear now: an hour after the last time."""
+    """Return the lists with held posts of which those in charge shall hear now: an hour after the last time.
+
+    Which they have not heard of their ids say: hosts' clocks do not agree so well.
+    """
     found = []
     for list_id, newest in intake.held_by_list(tx).items():
         mlist = lists.by_id(tx, list_id)
         told_at = intake.seen_at(tx, TOLD, mlist.address.encode()) if mlist else None
-        if told_at is None or (told_at < newest and told_at <= now - notices.HOUR):
+        if newest > intake.reached(tx, _told(list_id)) and (told_at is None or told_at <= now - notices.HOUR):
             found.append(list_id)
     return found
 
@@ -65,12 +71,22 @@ def tell_what_waits(tx: Tx, site: Site, list_id: int, now: float) -> None:
     mlist = lists.by_id(tx, list_id)
     if mlist is None or list_id not in untold(tx, now):
         return
-    mark = mlist.address.encode()
-    told_at = intake.seen_at(tx, TOLD, mark) or 0.0
-    intake.see_again(tx, TOLD, mark, now, within=0)
-    new = [held for held in intake.held(tx, list_id) if held.received_at > told_at]
+    new = _new(tx, list_id)
+    intake.see_again(tx, TOLD, mlist.address.encode(), now, within=0)
+    intake.reach(tx, _told(list_id), max(held.id for held in new), now)
     rows = [[held.id, held.from_address, held.subject] for held in new[:MOST_ROWS]]
     notices.tell_owners(tx, site, mlist, "owner/held-more", now, rows=rows, count=len(new))
+
+
+def _told(list_id: int) -> str:
+    """Under which name is noted up to which id those in charge have heard of held posts."""
+    return f"{TOLD}, list {list_id}"
+
+
+def _new(tx: Tx, list_id: int) -> list[Held]:
+    """Return the held posts of which those in charge have not heard."""
+    told = intake.reached(tx, _told(list_id))
+    return [held for held in intake.held(tx, list_id) if held.id > told]
 
 
 def approve(tx: Tx, held_id: int, now: float) -> Post:

@@ -2,7 +2,8 @@
 
 A copy that `mailforum backup` makes says so itself. Any other copy is found by a count of starts: it
 stands in the database and in a file beside it, and a copy that was put back has a lower one, or none
-beside it. With PostgreSQL each host has such a file, and none when it serves for the first time.
+beside it. With PostgreSQL each host has such a file, and none when it serves for the first time; and the
+database says where it was served, so one that was dumped and restored elsewhere is known by every host.
 """
 
 from __future__ import annotations
@@ -76,13 +77,14 @@ def start(tx: Tx, beside: int | None, *, many_hosts: bool = False) -> Start:
 
     `many_hosts`: another host may have served it before, so that here is no marker.
     """
-    row = tx.one("fence.read")
-    assert row is not None
+    row, here = tx.one("fence.read"), tx.one("fence.here")
+    assert row is not None and here is not None
+    elsewhere = None not in (row["home"], here["home"]) and row["home"] != here["home"]
     # A marker that is behind has only missed a crash.
     strange = row["served"] > 0 and not many_hosts if beside is None else beside > row["served"]
-    restored = row["copied_at"] is not None or strange
+    restored = row["copied_at"] is not None or strange or elsewhere
     served = max(row["served"], beside or 0) + (AHEAD if restored else 1)
-    tx.run("fence.pass", served=served)
+    tx.run("fence.pass", served=served, home=here["home"])
     if restored:
         tx.run("fence.skip_ids", by=SKIPPED)
     return Start(served, restored, row["copied_at"])

@@ -15,7 +15,7 @@ from typing import NamedTuple
 from mailforum import log
 from mailforum.errors import ConfigError
 from mailforum.store import queue
-from mailforum.store.database import Tx
+from mailforum.store.database import Row, Tx
 
 _COMING = 0x6D61696F_00000000  # the number of an advisory lock
 
@@ -48,13 +48,16 @@ class Buried(NamedTuple):
 def register(tx: Tx, name: str, roles: Sequence[str], version: str, keys: str) -> int:
     """Become a host; return its id. Hosts come one after the other.
 
-    Raises ConfigError when the schema has become one that this program does not know: a migration either sees
-    the host, or was done before.
+    Raises ConfigError when the schema has become one that this program does not know, or the database has moved:
+    who has changed that either sees the host, or has done it before.
     """
     tx.one("host.wait_for_schema")
     row = tx.one("host.schema")
     if row and row["runs_with"] > row["knows"]:
         raise ConfigError(f"the database was made by a newer mailforum (schema {row['number']}); please upgrade")
+    fence = tx.one("host.closed")
+    if fence and fence["closed"]:
+        raise ConfigError(f"the database is closed: {fence['closed']}")
     tx.one("host.be_the_only_one", lock=_COMING)
     _name_what_was_under_way(tx)
     return tx.insert("host.register", name=name, roles=",".join(roles), version=version, keys=keys)
@@ -100,10 +103,21 @@ def living(tx: Tx) -> list[Living]:
 
 def bury(tx: Tx, lease: float) -> list[Buried]:
     """Remove the hosts that have not been heard of for `lease` seconds; any number of hosts may do so at once."""
-    buried = [Buried(row["id"], row["name"], float(row["silent"])) for row in tx.all("host.bury", lease=lease)]
-    if buried:
+    return _buried(tx, tx.all("host.bury", lease=lease))
+
+
+def bury_ended(tx: Tx, ended: Collection[int]) -> list[Buried]:
+    """Remove the hosts whose processes are known to have `ended`.
+
+    The server may still be at what one of them has sent it last: that one is passed over.
+    """
+    return _buried(tx, tx.all("host.bury_ended", ids=json.dumps(sorted(ended))))
+
+
+def _buried(tx: Tx, rows: Sequence[Row]) -> list[Buried]:
+    if rows:
         _name_what_was_under_way(tx)
-    return buried
+    return [Buried(row["id"], row["name"], float(row["silent"])) for row in rows]
 
 
 def leave(tx: Tx, host: int) -> None:

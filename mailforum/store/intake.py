@@ -41,6 +41,18 @@ def seen_at(tx: Tx, what: str, digest: bytes) -> float | None:
     return float(row["at"]) if row else None
 
 
+def reach(tx: Tx, what: str, number: int, now: float) -> None:
+    """Note how far something has come, up to `number`."""
+    tx.run("intake.begin_anew", rcpt=what)
+    see(tx, what, b"%d" % number, now)
+
+
+def reached(tx: Tx, what: str) -> int:
+    """Return how far something has come; 0 if nothing is noted, or it was long ago."""
+    row = tx.one("intake.reached", rcpt=what)
+    return int(bytes(row["digest"])) if row else 0
+
+
 def _held(row: Row) -> Held:
     return Held(**{field.name: row[field.name] for field in fields(Held)})
 
@@ -83,9 +95,14 @@ def held(tx: Tx, list_id: int = 0) -> list[Held]:
     return [_held(row) for row in tx.all("intake.held", list_id=list_id)]
 
 
-def held_by_list(tx: Tx) -> dict[int, float]:
-    """Return for each list with held posts when the newest came."""
-    return {int(row["list_id"]): float(row["newest"]) for row in tx.all("intake.held_by_list")}
+def held_by_list(tx: Tx) -> dict[int, int]:
+    """Return for each list with held posts the id of the newest."""
+    return {int(row["list_id"]): int(row["newest"]) for row in tx.all("intake.held_by_list")}
+
+
+def held_between(tx: Tx, list_id: int, after: int, before: int) -> bool:
+    """Say whether there are held posts of a list with ids between these two."""
+    return tx.one("intake.held_between", list_id=list_id, after=after, before=before) is not None
 
 
 def held_by_id(tx: Tx, held_id: int) -> Held | None:

@@ -13,7 +13,7 @@ from pathlib import Path
 
 from mailforum.store.connection import connect
 from mailforum.store.lock import is_served
-from mailforum.store.schema import RECORDED, Schema, Step, missing, possible, steps
+from mailforum.store.schema import RECORDED, Schema, Step, failed, missing, possible, steps
 from mailforum.store.trouble import unavailable
 
 
@@ -77,9 +77,11 @@ def _apply(connection: sqlite3.Connection, step: Step) -> None:
                 connection.execute(statement)
             _record(connection, step)
         connection.execute("COMMIT")
-    except BaseException:
+    except BaseException as error:
         if connection.in_transaction:
             connection.execute("ROLLBACK")
+        if isinstance(error, sqlite3.Error):
+            raise failed(step, error) from None
         raise
 
 

@@ -295,19 +295,19 @@ def settle(tx: Tx, marks: Iterable[Mark], now: float, gone: Collection[int] = ()
     that it was sent is written down; so marks may be written down again when nobody knows whether they are.
     """
     alike: dict[tuple[int, Status, float], list[int]] = {}
-    flying: dict[int, str] = {}
+    flying: dict[int, Sequence[int]] = {}
     for mark in marks:
         for due, status, due_at in mark.ended:
             alike.setdefault((mark.host, status, due_at), []).append(due.id)
         if mark.lane >= 0 and mark.host not in gone:
-            flying[mark.lane] = json.dumps(mark.following)
+            flying[mark.lane] = mark.following
     groups = [_group(host, status, due_at, ids, now) for (host, status, due_at), ids in alike.items()]
     tx.many("queue.tried", [group for group in groups if group["state"] is not State.SENT])
     tx.many("queue.settle", groups)
     for group in groups:
         if group["host"] and group["state"] is not State.SENT:  # an admin may have given up what was in hand
             tx.put("queue.let_go", ids=group["ids"], host=group["host"])
-    tx.many("queue.take_off", [{"lane": lane, "deliveries": ids} for lane, ids in sorted(flying.items())])
+    tx.put("queue.take_off", flying=json.dumps(flying, sort_keys=True))
 
 
 def _group(host: int, status: Status, due_at: float, ids: list[int], now: float) -> dict[str, object]:
@@ -367,7 +367,7 @@ def delivery(tx: Tx, delivery_id: int) -> Delivery | None:
 
 
 def retry(tx: Tx, now: float, delivery_id: int = 0) -> int:
-    """Make one deferred, failed or paused delivery, or all deferred ones, due now; return how many were not."""
+    """Make one deferred, failed or paused delivery, or all that wait, due now; return how many were not."""
     if delivery_id:
         return tx.run("queue.retry", id=delivery_id, now=now, paused=PAUSED)
     return tx.run("queue.retry_all", now=now, paused=PAUSED)

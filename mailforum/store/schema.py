@@ -17,6 +17,7 @@ from dataclasses import dataclass
 from importlib import resources
 
 from mailforum.errors import ConfigError
+from mailforum.store.trouble import kind_of, said_by
 
 RECORDED = 12  # the step that makes the table `migration`; what came before stands in no table
 
@@ -83,3 +84,10 @@ def possible(missing: Sequence[Step], oldest: int | None) -> tuple[Step, ...]:
     if not all(each.finishes for each in missing[taken:]):
         raise ConfigError("an older mailforum is running; restart it, then try again")
     return tuple(missing[:taken])
+
+
+def failed(step: Step, error: Exception) -> Exception:
+    """Return what is to be said of a driver's error in a step, of which nothing was done."""
+    if kind_of(error):
+        return error
+    return ConfigError(f"step {step.name} of the schema failed ({said_by(error)}); nothing of it was done")

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 
 from mailforum.store.database import Tx
 
+OLDEST = 14  # the version of PostgreSQL; with an older one, who leads and stands still would lead on
 EACH = 10  # connections that a process of ours may have open (postgres/database.py)
 
 
@@ -25,6 +26,12 @@ class Settings:
     synchronous_commit: str
     places: int
     now: float
+
+    @property
+    def outdated(self) -> str:
+        """What is to be said of a version that is too old; empty for one that is not."""
+        old = self.number < OLDEST * 10000
+        return f"PostgreSQL {self.version} is too old; {OLDEST} or newer is needed" if old else ""
 
 
 def settings(tx: Tx) -> Settings:

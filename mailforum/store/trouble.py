@@ -55,12 +55,16 @@ class Unavailable(Deferred):
 
     def __init__(self, kind: str, error: Exception) -> None:
         self.kind, self.what = kind, _WHAT[kind]
-        said = getattr(getattr(error, "diag", None), "message_primary", None) or str(error)  # without the statement
-        reason = f"database: {self.what} ({' '.join(said.split()).removeprefix('connection failed: ')})"
+        reason = f"database: {self.what} ({said_by(error).removeprefix('connection failed: ')})"
         if kind == "FULL":
             super().__init__("There is no room for your mail just now.", reason, code=452, enhanced="4.3.1")
         else:
             super().__init__("Mail cannot be stored just now; please try again later.", reason)
+
+
+def said_by(error: BaseException) -> str:
+    """Return a driver's words on one line, without the statement."""
+    return " ".join((getattr(getattr(error, "diag", None), "message_primary", None) or str(error)).split())
 
 
 def kind_of(error: BaseException) -> str:

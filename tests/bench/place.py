@@ -8,6 +8,7 @@ from __future__ import annotations
 import asyncio
 import base64
 import contextlib
+import functools
 import os
 import random
 import re
@@ -77,9 +78,8 @@ class Serving:
     def ask(self, sql: str, *values: object) -> float:
         """Return the one number that a query on the database gives."""
         if isinstance(self.database, str):
-            with psycopg.connect(self.database) as server:
-                found = server.execute(sql.replace("?", "%s"), values).fetchone()
-                return float((found and found[0]) or 0)
+            found = _connected(self.database).execute(sql.replace("?", "%s"), values).fetchone()
+            return float((found and found[0]) or 0)
         with contextlib.closing(sqlite3.connect(f"file:{self.database}?mode=ro", uri=True)) as connection:
             return float(connection.execute(sql, values).fetchone()[0] or 0)
 
@@ -126,6 +126,12 @@ class Serving:
         """End it as a power cut would, but for the disk."""
         self.process.kill()
         self.process.wait()
+
+
+@functools.cache
+def _connected(url: str) -> psycopg.Connection:
+    """Return a connection that is kept: to open one takes more of the server than all that it is asked."""
+    return psycopg.connect(url, autocommit=True)
 
 
 def processes(pid: int) -> list[int]:

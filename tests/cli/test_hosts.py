@@ -146,7 +146,7 @@ GOOD = Settings(150004, "15.4", "UTF8", False, True, True, "on", 97, 0.0)
 @pytest.mark.parametrize(
     ("settings", "level", "words"),
     [
-        (replace(GOOD, number=120017, version="12.17"), "error", "PostgreSQL 12.17 is too old; 13 or newer"),
+        (replace(GOOD, number=130023, version="13.23"), "error", "PostgreSQL 13.23 is too old; 14 or newer"),
         (replace(GOOD, encoding="SQL_ASCII"), "error", "encoding is SQL_ASCII"),
         (replace(GOOD, standby=True), "error", "target_session_attrs=read-write"),
         (replace(GOOD, fsync=False), "error", "fsync is off"),

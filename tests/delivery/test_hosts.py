@@ -12,7 +12,7 @@ import pytest
 from mailforum.delivery import marks
 from mailforum.errors import Deferred
 from mailforum.forum import bounces
-from mailforum.store import claims, queue, stats
+from mailforum.store import claims, hurry, queue, stats
 from mailforum.store.database import Database, Tx, Unit
 from mailforum.store.hosts import Rest, rest
 from mailforum.store.queue import LANES
@@ -285,6 +285,31 @@ async def test_a_breaker_that_one_has_opened_all_have(tmp_path: Path, caplog: py
         await sink.wait(10)
         await until(lambda: copies(sink)["m0@good.example.com"])
         assert not [line for _, line in sink.lines[before:] if "@bad.example.com" in line]
+
+
+async def test_what_all_leave_alone_all_try_at_once_when_an_admin_says_so(tmp_path: Path) -> None:
+    def bad(address: str) -> str | None:
+        return "550 5.7.1 you are listed" if address.endswith("@bad.example.com") else None
+
+    def hurry_up(tx: Tx) -> int:
+        hurry.all_senders(tx, first.clock.now(), many_hosts=True)
+        return queue.retry(tx, first.clock.now())
+
+    sink = Sink(rcpt=bad)
+    async with hosts(tmp_path, sink, 2) as (first, second):
+        for _ in range(3):
+            await first.post(members(12, "bad.example.com") + members(3))
+        first.start()
+        await until(lambda: first.worker.resting)
+        await second.host.look()
+        second.start()
+        await until(lambda: second.worker._retried is not None)  # type: ignore[attr-defined]
+        sink.hooks["rcpt"] = None
+        assert await second.db.write(hurry_up) > 0
+        await until(lambda: first.worker.resting == second.worker.resting == 0)
+        await done(first)
+        await second.host.look()
+        assert (second.worker.resting, copies(sink)["m0@bad.example.com"]) == (0, 3)
 
 
 async def test_a_relay_that_refuses_all_that_one_brings_is_left_alone_by_all(tmp_path: Path) -> None:

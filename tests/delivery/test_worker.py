@@ -406,3 +406,18 @@ async def test_a_slow_disk_makes_no_destination_slow(tmp_path: Path, monkeypatch
         await site.sink.wait(5)
         await site.quiet()
         assert not site.service.worker.pace.of("example.com", 0.0).slow
+
+
+async def test_an_admin_who_has_mended_the_relay_says_so_and_mail_leaves_at_once(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("mailforum.delivery.worker.PAUSE", (300.0, 300.0))
+    async with running_site(tmp_path) as site:
+        addresses = await make_list(site, members=5)
+        await site.sink.stop()
+        await post(site)
+        await until(lambda: site.service.worker.down_for > 0)
+        await site.sink.start()
+        await site.cli("queue", "retry", "--all")
+        assert len(await site.sink.wait(5, timeout=4)) == 5
+        assert copies(site.sink) == Counter(addresses)

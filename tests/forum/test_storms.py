@@ -128,6 +128,32 @@ async def test_two_hundred_posts_with_one_forged_sender_are_a_notice_to_them_and
     assert len(await later(4000)) == 2
 
 
+async def test_owners_hear_of_a_post_that_a_host_with_a_slow_clock_has_held(site: Site) -> None:
+    await site.cli("list", "set", "pmo", "nonmembers=hold")
+    await site.cli("member", "add", "pmo", "chair@example.org", "--role", "owner", "--no-welcome")
+
+    async def told(number: int, shift: float) -> list[bytes]:
+        """Have a post held by a clock that is so far behind; return the subjects of what the owner has got then."""
+        site.clock.shift -= shift
+        await site.send("x@example.com", [PMO], letter("eve@example.com", number, subject=f"Buy {number}"))
+        site.clock.shift += shift
+        await tell_what_waits(site.service.core, site.clock.now())
+        await site.quiet()
+        return [
+            mail.data.partition(b"Subject: ")[2].partition(b"\r\n")[0] for mail in site.sink.to("chair@example.org")
+        ]
+
+    first, *more = await told(1, 0)
+    assert more == []
+    assert await told(2, 30) == [first]
+    site.clock.shift += 3700
+    assert await told(3, 3650) == [first, b"pmo: 2 posts wait for you"]
+    site.clock.shift += 3700
+    assert len(await told(4, 0)) == 3
+    site.clock.shift += 3700
+    assert len(await told(5, 0)) == 4
+
+
 QP = "MIME-Version: 1.0\r\nContent-Type: text/plain; charset=utf-8\r\nContent-Transfer-Encoding: quoted-printable\r\n"
 MIXED = "MIME-Version: 1.0\r\nContent-Type: multipart/mixed; boundary=b\r\n"
 FOOTER = f"{'_' * 47}\r\nlab mailing list\r\nlab@example.net\r\n"

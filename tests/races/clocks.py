@@ -84,7 +84,7 @@ async def fan_out(hosts: Hosts) -> None:
 
 
 async def _goes_on(core: Core) -> None:
-    while await core.db.write(queue.go_on_fanning_out, ()):  # as delivery/worker.py `_fan_out` has it
+    while await core.db.write(queue.go_on_fanning_out, ()):  # as delivery/fanning.py has it
         pass
 
 

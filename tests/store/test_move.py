@@ -4,17 +4,18 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import errno
 import signal
 import sqlite3
 import subprocess
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
 import pytest
 
 from mailforum.errors import ConfigError, Deferred, UsageError
-from mailforum.store import fence, intake
+from mailforum.store import fence, hosts, intake
 from mailforum.store.database import Tx
 from mailforum.store.lock import alone
 from mailforum.store.move import between, rows, tables
@@ -53,6 +54,11 @@ UPDATE upkeep SET bodies_to = 4;
 UPDATE sqlite_sequence SET seq = 50 WHERE name = 'post';
 UPDATE fence SET served = 6;
 """
+HOST = """
+INSERT INTO host (name, roles, version, keys, started_at, seen_at)
+SELECT 'mx2', '', '', '', now, now FROM (SELECT extract(epoch FROM clock_timestamp()) AS now) AS clock
+"""
+WAITING = "SELECT count(*) FROM pg_stat_activity WHERE datname = current_database() AND wait_event_type = 'Lock'"
 LARGEST = {"post": 50, "list": 3, "member": 7, "delivery": 5, "audit": 0}
 
 
@@ -196,6 +202,8 @@ async def test_killed_after_each_step_it_goes_on_where_it_was(
                 between.reopen(target)
     assert killed > 8
     assert sums(moved) == expected
+    with pytest.raises(UsageError, match=r"is whole: .* was moved there"):
+        between.copy(source, target, ignore)
 
 
 _KILL = """
@@ -258,7 +266,7 @@ async def test_what_is_in_the_target_is_not_touched(site: str, tmp_path: Path) -
     target = f"sqlite:{tmp_path / 'target.db'}"
     other = await make(tmp_path / "other.db")
     with contextlib.closing(sqlite3.connect(file_of(other))) as connection:
-        connection.executescript("UPDATE sqlite_sequence SET seq = seq + 1")
+        connection.executescript("UPDATE delivery SET id = 6")
     with pytest.raises(Killed):
         between.copy(site, target, killed_at(4))
     with pytest.raises(UsageError, match="the beginning of a copy of something else"):
@@ -273,16 +281,23 @@ async def test_what_is_in_the_target_is_not_touched(site: str, tmp_path: Path) -
         between.copy(site, f"sqlite:{tmp_path / 'new.db'}", ignore)
 
 
-async def test_a_source_that_was_served_meanwhile_is_another(site: str, tmp_path: Path) -> None:
+async def test_a_source_that_was_opened_again_meanwhile_is_another(site: str, tmp_path: Path) -> None:
     target = f"sqlite:{tmp_path / 'new.db'}"
     with pytest.raises(Killed):
         between.copy(site, target, killed_at(4))
     between.reopen(site)
-    with contextlib.closing(sqlite3.connect(file_of(site))) as connection:
-        connection.execute("UPDATE fence SET served = served + 1")
-        connection.commit()
     with pytest.raises(UsageError, match="the beginning of a copy of something else"):
         between.copy(site, target, ignore)
+
+
+async def test_a_server_that_has_crashed_is_the_same_source(site: str, server: str, tmp_path: Path) -> None:
+    between.copy(site, server, ignore)
+    back = f"sqlite:{tmp_path / 'back.db'}"
+    with pytest.raises(Killed):
+        between.copy(server, back, killed_at(4))
+    with contextlib.closing(connect(server)) as session:  # it goes on behind ids that it has only reserved
+        session.simple("SELECT setval('post_id_seq', 99)")
+    assert between.copy(server, back, ignore).faults() == []
 
 
 async def test_a_site_that_is_served_is_not_moved_but_may_be_rehearsed(site: str, server: str, tmp_path: Path) -> None:
@@ -293,16 +308,45 @@ async def test_a_site_that_is_served_is_not_moved_but_may_be_rehearsed(site: str
     assert await closed_of(site) is None and await closed_of(server) is None
     assert await asked(server, "SELECT copied_at FROM fence") == 5.0
     with contextlib.closing(connect(server)) as session:
-        session.simple(
-            "INSERT INTO host (name, roles, version, keys, started_at, seen_at) "
-            "SELECT 'mx2', '', '', '', now, now FROM (SELECT extract(epoch FROM clock_timestamp()) AS now) AS clock"
-        )
+        session.simple(HOST)
         session.simple("UPDATE fence SET copied_at = NULL")
     with pytest.raises(UsageError, match="being served by mx2"):
         between.copy(server, f"sqlite:{tmp_path / 'back.db'}", ignore)
     with pytest.raises(UsageError, match="being served by mx2"):
         between.copy(site, server, ignore)
     assert await closed_of(server) is None
+
+
+async def test_a_host_that_comes_at_that_moment_is_seen_or_told(site: str, server: str, tmp_path: Path) -> None:
+    between.copy(site, server, ignore)
+    database = await open_database(server)
+    moving: list[asyncio.Task[Moved]] = []
+    back = tmp_path / "back.db"
+
+    def come(tx: Tx) -> int:
+        number = hosts.register(tx, "mx2", (), "", "")
+        loop.call_soon_threadsafe(lambda: moving.append(loop.create_task(asyncio.to_thread(copy))))
+        with contextlib.closing(connect(server)) as session:  # until it has to wait for us
+            while not int(session.simple(WAITING).get_value(0, 0) or b"0"):
+                pass
+        return number
+
+    def copy() -> Moved:
+        return between.copy(server, back, ignore)
+
+    loop = asyncio.get_running_loop()
+    try:
+        number = await database.write(come, ())
+        with pytest.raises(UsageError, match="being served by mx2"):
+            await moving[0]
+        assert await database.read(fence.closed) is None
+        await database.write(lambda tx: tx.run("host.renew", id=number, now=1.0), ())  # stopped, and thought dead
+        assert copy().faults() == []
+        assert await database.write(lambda tx: hosts.standing(tx, [number]), ()) == set(), "it sends nothing more"
+        with pytest.raises(ConfigError, match="it was moved to"):
+            await database.write(lambda tx: hosts.register(tx, "mx2", (), "", ""), ())
+    finally:
+        await database.close()
 
 
 async def test_a_text_that_postgresql_cannot_hold_is_named(site: str, server: str, tmp_path: Path) -> None:
@@ -315,6 +359,32 @@ async def test_a_text_that_postgresql_cannot_hold_is_named(site: str, server: st
     moved = between.copy(site, server, ignore)
     assert moved.changed == ("post 9",) and moved.faults() == []
     assert await asked(server, "SELECT subject FROM post WHERE id = 9") == "a\ufffdb"
+
+
+async def test_a_server_that_could_not_be_served_from_is_moved_to_by_nobody(site: str, server: str) -> None:
+    with contextlib.closing(connect(server)) as session:
+        session.simple("CREATE DATABASE latin TEMPLATE template0 ENCODING 'LATIN1' LC_COLLATE 'C' LC_CTYPE 'C'")
+        try:
+            with pytest.raises(ConfigError, match="the database is in LATIN1"):
+                between.copy(site, server.replace(f"/{session.connection.info.dbname}?", "/latin?"), ignore)
+        finally:
+            session.simple("DROP DATABASE latin")
+    assert await closed_of(site) is None
+
+
+async def test_a_key_with_a_nul_loses_none_of_those_behind_it(
+    server: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(rows, "ROWS", 1)
+    await (await open_database(tmp_path / "few.db")).close()
+    with contextlib.closing(sqlite3.connect(tmp_path / "few.db")) as connection:
+        keys = [("b\0",), ("bc",), ("c",)]
+        connection.executemany("INSERT INTO seen (rcpt, digest, at) VALUES (?, x'', 1)", keys)
+        connection.commit()
+    for _ in range(5):
+        with pytest.raises(Killed):
+            between.copy(tmp_path / "few.db", server, killed_at(1))  # after one portion more
+    assert sums(between.copy(tmp_path / "few.db", server, ignore))["seen"].rows == len(keys)
 
 
 async def test_what_refers_to_nothing_is_mended_before(site: str, tmp_path: Path) -> None:
@@ -338,6 +408,32 @@ async def test_a_row_that_went_wrong_on_the_way_is_found(
     monkeypatch.setattr(FileEnd, "insert", insert)
     assert between.copy(site, tmp_path / "new.db", ignore).faults() == ["upkeep is not what was read"]
     assert await closed_of(f"sqlite:{tmp_path / 'new.db'}")
+
+
+async def test_a_row_that_was_left_out_is_missed(site: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    from mailforum.store.move.file import FileEnd
+
+    real = FileEnd.rows
+
+    def some(self: FileEnd, table: tables.Table, after: Sequence[object] | None = None) -> Iterator[rows.Row]:
+        return (row for row in real(self, table, after) if table.name != "member" or row[0] != 3)
+
+    monkeypatch.setattr(FileEnd, "rows", some)
+    assert between.copy(site, tmp_path / "new.db", ignore).faults() == ["not all of member was read"]
+
+
+async def test_a_disk_that_is_full_at_the_last_moment_is_told_as_such(
+    site: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def full(self: fence.Marker, served: int) -> None:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    with monkeypatch.context() as patched:
+        patched.setattr(fence.Marker, "write", full)
+        with pytest.raises(Deferred) as caught:
+            between.copy(site, tmp_path / "new.db", ignore)
+    assert caught.value.reason == "database: the disk is full ([Errno 28] No space left on device)"
+    assert between.copy(site, tmp_path / "new.db", ignore).faults() == []
 
 
 def test_portions_fit_into_memory(monkeypatch: pytest.MonkeyPatch) -> None:

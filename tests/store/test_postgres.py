@@ -215,6 +215,23 @@ def connection(tx: Tx) -> int:
     return tx._session.pgconn.backend_pid
 
 
+@pytest.mark.parametrize("put", [False, True])
+async def test_a_unit_that_asks_for_nothing_does_not_notice_that_its_connection_was_lost_before(
+    url: str, hosts: tuple[Database, Database], put: bool
+) -> None:
+    one, _ = hosts
+
+    def unit(tx: Tx) -> None:
+        if put:
+            tx.put("queue.take_off", flying='{"1": [2]}')
+
+    await one.write(unit, ())
+    with psycopg.connect(url, autocommit=True) as admin:
+        ours = "pid <> pg_backend_pid() AND datname = current_database()"
+        admin.execute(f"SELECT pg_terminate_backend(pid, 5000) FROM pg_stat_activity WHERE {ours}")
+    await one.write(unit, ())
+
+
 async def test_a_connection_that_has_carried_a_large_mail_does_not_keep_the_room_for_it(
     hosts: tuple[Database, Database],
 ) -> None:

@@ -6,6 +6,9 @@ import asyncio
 import contextlib
 import re
 import sqlite3
+import subprocess
+import sys
+import time
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import AsyncExitStack
@@ -29,6 +32,7 @@ from tests.support.sink import Sink
 from tests.support.site import DOMAIN, _send, run_cli, write_config
 
 N = steps()[-1].number
+OLDEST = max(step.runs_with for step in steps())  # the oldest program that runs on the schema of today
 
 
 def later(*texts: str) -> tuple[Step, ...]:
@@ -36,8 +40,9 @@ def later(*texts: str) -> tuple[Step, ...]:
     return tuple(schema.step(f"{N + 1 + at:04}_later.sql", text) for at, text in enumerate(texts))
 
 
-ADDS = f"-- runs with: {N}\nCREATE TABLE extra (id BIGINT);"
+ADDS = f"-- runs with: {OLDEST}\nCREATE TABLE extra (id BIGINT);"
 TAKES = f"-- finishes: {N + 1}\nDROP TABLE extra;"
+_BUSY = "SELECT count(*) FROM pg_stat_activity WHERE datname = current_database()"
 CHANGES = "CREATE TABLE other (id BIGINT);"
 
 
@@ -78,7 +83,7 @@ def host(store: str, knows: int) -> None:
         ((ADDS, TAKES), N, N, 1),  # an older one runs on what is added, not without what is taken
         ((ADDS, TAKES), N + 1, N + 1, 1),
         ((ADDS, TAKES), N + 1, N, 0),
-        ((ADDS, ADDS.replace(f": {N}", f": {N + 1}")), N, N, None),  # two versions at once
+        ((ADDS, ADDS.replace(f": {OLDEST}", f": {N + 1}")), N, N, None),  # two versions at once
         ((CHANGES,), N, N, None),
         ((CHANGES,), N, None, 1),
         ((), N, N, 0),
@@ -223,3 +228,57 @@ async def test_a_host_that_comes_after_a_step_that_it_does_not_know_is_none(tmp_
             assert await database.read(living) == []
         finally:
             await database.close()
+
+
+async def test_a_step_that_fails_is_named_and_leaves_nothing(store: str) -> None:
+    await opened(store)
+    bad = later(f"{ADDS}\nINSERT INTO extra (id) VALUES (nothing_of_that_name);")
+    for again in (
+        opened(store, *bad),
+        asyncio.to_thread(bring_up_to_date, store, known=(*steps(dialect(store)), *bad)),
+    ):
+        with pytest.raises(ConfigError, match=f"step {N + 1:04}_later of the schema failed .*nothing_of_that_name"):
+            await again
+    assert tables(store) == set()
+    await opened(store)
+
+
+async def test_a_step_that_was_in_the_way_of_others_is_tried_again() -> None:
+    step = later(
+        f"-- runs with: {OLDEST}\nALTER TABLE list ADD COLUMN x BIGINT; ALTER TABLE member ADD COLUMN x BIGINT;"
+    )
+    with database_url() as url, contextlib.closing(connect(url)) as other:
+        other.simple(f"ALTER DATABASE {url.split('?')[0].rpartition('/')[2]} SET deadlock_timeout = '20ms'")
+        other.simple("BEGIN; SET LOCAL deadlock_timeout = '1min'; SELECT count(*) FROM member")
+        taking = asyncio.create_task(asyncio.to_thread(bring_up_to_date, url, known=(*steps("postgres"), *step)))
+        waiting = (
+            "SELECT count(*) FROM pg_stat_activity WHERE datname = current_database() AND wait_event_type = 'Lock'"
+        )
+        with contextlib.closing(connect(url)) as third:
+            while third.simple(waiting).get_value(0, 0) == b"0":
+                await asyncio.sleep(0.002)
+        await asyncio.to_thread(other.simple, "SELECT count(*) FROM list")
+        other.simple("COMMIT")
+        assert await taking == ()
+
+
+_KILLED = """
+import sys
+from mailforum.store.schema import step, steps
+from mailforum.store.opening import bring_up_to_date
+bring_up_to_date(sys.argv[1], known=(*steps("postgres"), step(sys.argv[2], sys.argv[3])))
+"""
+
+
+async def test_a_kill_in_the_midst_of_a_long_step_leaves_nothing_and_holds_nobody_up() -> None:
+    name, step = f"{N + 1:04}_later.sql", f"{ADDS} SELECT pg_sleep(60);"
+    with database_url() as url, contextlib.closing(connect(url)) as session:
+        killed = subprocess.Popen([sys.executable, "-c", _KILLED, url, name, step])
+        while session.simple(f"{_BUSY} AND wait_event = 'PgSleep'").get_value(0, 0) == b"0":
+            await asyncio.sleep(0.01)
+        killed.kill()
+        killed.wait()
+        begun = time.monotonic()
+        await opened(url, *later(CHANGES))
+        assert tables(url) == {"other"}
+        assert time.monotonic() - begun < 10

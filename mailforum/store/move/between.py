@@ -5,6 +5,7 @@ from __future__ import annotations
 import sqlite3
 from collections.abc import Callable, Iterator
 from contextlib import closing, contextmanager
+from errno import ENOSPC
 from pathlib import Path
 
 from mailforum.errors import UsageError
@@ -12,7 +13,7 @@ from mailforum.store.move import file, moving
 from mailforum.store.move.ends import End
 from mailforum.store.move.moving import Moved
 from mailforum.store.opening import file_of, is_server, psycopg_is_here
-from mailforum.store.trouble import unavailable
+from mailforum.store.trouble import Unavailable, unavailable
 
 Url = str | Path
 
@@ -76,6 +77,10 @@ def _explained() -> Iterator[None]:
         yield
     except sqlite3.Error as error:
         raise unavailable(error) from error
+    except OSError as error:  # of the file beside the database, say
+        if error.errno == ENOSPC:
+            raise Unavailable("FULL", error) from error
+        raise
     except Exception as error:
         if type(error).__module__.startswith("psycopg"):
             raise unavailable(error) from error

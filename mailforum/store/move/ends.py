@@ -44,7 +44,8 @@ class End(Protocol):
         ...
 
     def bar(self, tables: Sequence[Table], reason: str) -> None:
-        """See to it that nobody writes to these tables any more; who does just now is waited for."""
+        """See to it that nobody writes to these tables any more; who does just now is waited for. Hosts that were
+        not heard of for long are none any more, should they come back."""
         ...
 
     def unbar(self, tables: Sequence[Table]) -> None:

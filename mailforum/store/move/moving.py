@@ -10,7 +10,7 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cache
 
 from mailforum.errors import UsageError
@@ -18,9 +18,11 @@ from mailforum.store.fence import MOVED
 from mailforum.store.move.ends import End, Fence, fence_of
 from mailforum.store.move.rows import Batch, Row, Sum, batches, packed, summed, unpacked, without_nul
 from mailforum.store.move.tables import Table, tables
-from mailforum.store.schema import RECORDED, steps
+from mailforum.store.schema import steps
 
 Step = Callable[[int, int], None]
+
+LEAST = 13  # the step from which on no text is too long for an index of PostgreSQL
 
 _BEGUN = (
     "CREATE TABLE copying (origin TEXT NOT NULL, stripped TEXT NOT NULL)",
@@ -72,8 +74,19 @@ def reopen(end: End) -> bool:
         raise UsageError(f"{end.name}: {closed}")
     with end.transaction():
         end.unbar(_tables(_number(end)))
-        end.run("UPDATE fence SET closed = NULL")
+        end.run(
+            "UPDATE fence SET closed = NULL, served = served + 1 WHERE closed IS NOT NULL"
+        )  # it is another now: _origin
     return closed is not None
+
+
+@dataclass(slots=True)
+class _Read:
+    """How far a table was read: the last row as the source has it, and the places of those that are not as they were
+    and are not noted yet."""
+
+    row: Row = ()
+    changed: list[str] = field(default_factory=list)
 
 
 class _Move:
@@ -99,12 +112,14 @@ class _Move:
         with self._source.snapshot():
             if not begun:
                 self._prepare(origin)
-            self._total = sum(_count(self._source, table) for table in self._tables)
+            counts = [_count(self._source, table) for table in self._tables]
+            self._total = sum(counts)
             sums = [self._copy(table) for table in self._tables]
             given, uncertain = self._source.given(self._tables), self._uncertain()
         self._put_on()
         arrived = tuple(Arrived(t.name, s, self._look(t)) for t, s in zip(self._tables, sums, strict=True))
-        wrong = (*self._target.dangling(), *self._target.damage())
+        skipped = [t.name for t, n, s in zip(self._tables, counts, sums, strict=True) if n != s.rows]
+        wrong = (*map("not all of {} was read".format, skipped), *self._target.dangling(), *self._target.damage())
         moved = Moved(arrived, self._changed(), uncertain, wrong)
         if not moved.faults():
             self._open(given)
@@ -112,7 +127,9 @@ class _Move:
 
     def _origin(self) -> str:
         """Say which state of which database this is: if the source was served meanwhile, that is another."""
-        what = (self._number, self._copied_at, self._fence.served, sorted(self._source.given(self._tables).items()))
+        # Not which ids were given: a PostgreSQL that has crashed says that it were more.
+        newest = [_count(self._source, table, "max(id)") for table in self._tables if table.numbered]
+        what = (self._number, self._copied_at, self._fence.served, newest)
         return hashlib.sha256(repr(what).encode()).hexdigest()
 
     def _begun(self) -> str:
@@ -120,23 +137,29 @@ class _Move:
         number = self._target.schema().number
         if number > self._number:
             raise UsageError(f"{self._target.name} is ahead of {self._source.name} (schema {number}); take a new one")
-        if number and (hosts := self._target.served_by()):
-            raise UsageError(f"{self._target.name} is being served by {', '.join(hosts)}; stop that first")
+        if number:
+            _unserved(self._target)
         if self._target.has("copying"):
             return str(self._target.run("SELECT origin FROM copying")[0][0])
         for table in self._tables:
             if table.key and self._target.has(table.name) and _count(self._target, table):
-                raise UsageError(f"{self._target.name} is not empty; a site is moved into an empty database")
+                raise UsageError(f"{self._target.name} {self._full()}")
         return ""
+
+    def _full(self) -> str:
+        """Say what is there that is no part of a copy."""
+        if self._fence.closed == self._closing:  # stopped when all was done, the command was given once more
+            return f"is whole: {self._source.name} was moved there, and it can be served"
+        return "is not empty; a site is moved into an empty database"
 
     def _shut(self) -> None:
         """See to it that nobody works with the source any more."""
-        if hosts := self._source.served_by():
-            raise UsageError(f"{self._source.name} is being served by {', '.join(hosts)}; stop that first")
-        if self._fence.closed is None:
-            with self._source.transaction():
+        with self._source.transaction():
+            # First, since a host that comes either has to wait for the end of this, or is seen by it.
+            self._source.run("UPDATE fence SET closed = ?", self._closing)
+            if self._fence.closed is None:
                 self._source.bar(self._tables, self._closing)
-                self._source.run("UPDATE fence SET closed = ?", self._closing)
+            _unserved(self._source)
 
     def _prepare(self, origin: str) -> None:
         self._target.make(self._number)
@@ -145,6 +168,7 @@ class _Move:
             for statement in _BEGUN:
                 self._target.run(statement)
             self._target.run("UPDATE fence SET closed = ?", closed)
+            _unserved(self._target)
             for table in self._tables:
                 self._target.run(f"DELETE FROM {table.name}")  # noqa: S608 (names of ours)
                 self._target.run(
@@ -160,34 +184,32 @@ class _Move:
         total = Sum(count, size, int(hashed, 16))
         self._done += count
         if not whole:
-            changed: list[str] = []
-            for batch in batches(self._fitted(table, self._source.rows(table, unpacked(last)), changed)):
+            read = _Read()
+            for batch in batches(self._fitted(table, self._source.rows(table, unpacked(last)), read)):
                 total = total.plus(batch.forms)
-                self._put(table, batch, total, changed)
+                self._put(table, batch, total, read)
             self._target.run("UPDATE copied SET whole = 1 WHERE name = ?", table.name)
         return total
 
-    def _fitted(self, table: Table, rows: Iterator[Row], changed: list[str]) -> Iterator[Row]:
-        """Yield rows as the target can hold them; note in `changed` which are not as they were."""
-        if self._target.holds_nul:
-            yield from rows
-            return
+    def _fitted(self, table: Table, rows: Iterator[Row], read: _Read) -> Iterator[Row]:
+        """Yield rows as the target can hold them, and note in `read` which those are."""
         for row in rows:
-            fitted = without_nul(row)
+            fitted = row if self._target.holds_nul else without_nul(row)
+            read.row = row
             if fitted is not row:
-                changed.append(" ".join([table.name, *(str(value) for value in _key(table, fitted))]))
+                read.changed.append(" ".join([table.name, *(str(value) for value in _key(table, fitted))]))
             yield fitted
 
-    def _put(self, table: Table, batch: Batch, total: Sum, changed: list[str]) -> None:
+    def _put(self, table: Table, batch: Batch, total: Sum, read: _Read) -> None:
         """Put a portion into the target, and how far that is."""
-        last = packed(_key(table, batch.rows[-1]))
+        last = packed(_key(table, read.row))
         with self._target.transaction():
             self._target.insert(table, batch.rows)
             statement = "UPDATE copied SET last = ?, count = ?, size = ?, hash = ?, whole = ? WHERE name = ?"
             self._target.run(statement, last, total.rows, total.size, total.text, int(not table.key), table.name)
-            for place in changed:
+            for place in read.changed:
                 self._target.run("INSERT INTO changed (place) VALUES (?)", place)
-        changed.clear()
+        read.changed.clear()
         self._done += len(batch.rows)
         self._step(self._done, self._total)
 
@@ -233,13 +255,19 @@ def _number(source: End) -> int:
     number, newest = source.schema().number, steps("sqlite")[-1].number
     if number > newest:
         raise UsageError(f"{source.name} is of a newer mailforum (schema {number}); use that one")
-    if number < RECORDED:
+    if number < LEAST:
         raise UsageError(f"{source.name} is of an older mailforum (schema {number}), or of none; serve it once before")
     return number
 
 
-def _count(end: End, table: Table) -> int:
-    return int(end.run(f"SELECT count(*) FROM {table.name}")[0][0])  # noqa: S608 (names of ours)
+def _unserved(end: End) -> None:
+    """Raise UsageError if somebody works with a database."""
+    if hosts := end.served_by():
+        raise UsageError(f"{end.name} is being served by {', '.join(hosts)}; stop that first")
+
+
+def _count(end: End, table: Table, what: str = "count(*)") -> int:
+    return int(end.run(f"SELECT {what} FROM {table.name}")[0][0] or 0)  # noqa: S608 (names of ours)
 
 
 def _key(table: Table, row: Row) -> list[object]:

@@ -41,7 +41,6 @@ T = TypeVar("T")
 BATCH = 64
 READERS = 2
 LANES = 2  # for what is decided about lists; each has those whose id, divided by this, leaves its number
-OLDEST = 130000  # the version of the server
 TRIES = 5  # of what met another's transaction in the wrong order
 PAUSE = 0.02  # seconds before that, longer each time
 COLLECT = 0.02  # seconds; other hosts hear of our commits at most so often
@@ -108,7 +107,7 @@ class PostgresDatabase:
 
     async def open(self) -> None:
         """Look whether the server can keep what we have, and bring the schema up to date."""
-        await self._writers[0].lane.work(partial(_look_at_server, self._queries))
+        await self._writers[0].lane.work(partial(look_at_server, self._queries))
         await self._migrate()
 
     async def _migrate(self) -> None:
@@ -142,15 +141,15 @@ class PostgresDatabase:
             writer = self._writers[1]
         else:
             writer = self._writers[2 + min(lists) % LANES]
-        return await self._add(writer, unit, lists)
+        return cast(T, await self._add(writer, _Work(unit, lists)))
 
     async def tend(self, unit: Unit[T]) -> T:
-        return await self._add(self._upkeep, unit, ())
+        return cast(T, await self._add(self._upkeep, _Work(unit, ())))
 
-    async def _add(self, writer: _Writer, unit: Unit[T], lists: Collection[int] | None) -> T:
+    async def _add(self, writer: _Writer, work: _Work) -> Any:
         if self._closing:
             raise Deferred("The service is stopping.", "database closed", code=421, enhanced="4.3.2")
-        return cast(T, await writer.group.add(_Work(unit, lists)))
+        return await writer.group.add(work)
 
     async def claim(self, unit: Unit[T]) -> T:
         work = _Work(unit, ())
@@ -265,12 +264,13 @@ async def open_postgres(url: str, *, patience: float, known: Sequence[Step] = ()
     return database
 
 
-def _look_at_server(queries: Mapping[str, str], session: Session) -> None:
+def look_at_server(queries: Mapping[str, str], session: Session) -> None:
+    """Say in the log what a server is not set up well for. Raises ConfigError for one that cannot be used."""
     found = server.settings(PostgresTx(session, queries))
     if found.encoding != "UTF8":
         raise ConfigError(f"[store] url: the database is in {found.encoding}; make it anew with ENCODING 'UTF8'")
-    if found.number < OLDEST:
-        raise ConfigError(f"[store] url: PostgreSQL {found.version} is too old; 13 or later is needed")
+    if found.outdated:
+        raise ConfigError(f"[store] url: {found.outdated}")
     if not (found.fsync and found.full_page_writes):
         what = "PostgreSQL runs with fsync or full_page_writes off: a crash may cost what it has taken."
         log.event("database_unsafe", logging.WARNING, what=what)

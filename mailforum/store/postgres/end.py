@@ -8,18 +8,21 @@ from typing import Any
 
 import psycopg
 
-from mailforum.errors import UsageError
+from mailforum.errors import ConfigError, UsageError
 from mailforum.store.move.ends import Fence
 from mailforum.store.move.rows import Row
 from mailforum.store.move.tables import Table
 from mailforum.store.postgres import migrate
-from mailforum.store.postgres.session import MOVING, Session, complete
+from mailforum.store.postgres.database import look_at_server
+from mailforum.store.postgres.dialect import queries
+from mailforum.store.postgres.session import MOVING, Session, complete, watch
 from mailforum.store.schema import Schema, steps
 from mailforum.units import DatabaseUrl
 
 _SET = """
 SET lock_timeout = 5000; SET idle_in_transaction_session_timeout = 0; SET maintenance_work_mem = '256MB';
-SET TimeZone = 'UTC'
+SET TimeZone = 'UTC'; SET statement_timeout = 0; SET default_transaction_isolation = 'read committed';
+SELECT set_config(name, '0', FALSE) FROM pg_settings WHERE name IN ('idle_session_timeout', 'transaction_timeout')
 """
 _TYPES = """
 SELECT attname, typname FROM pg_attribute JOIN pg_type ON pg_type.oid = atttypid
@@ -35,6 +38,7 @@ JOIN pg_class ON pg_class.oid = indrelid AND relnamespace = to_regnamespace(curr
 WHERE NOT EXISTS (SELECT 1 FROM pg_constraint WHERE conindid = indexrelid) ORDER BY 1
 """
 _HOSTS = "SELECT name FROM host WHERE seen_at > extract(epoch FROM clock_timestamp()) - %s"
+_BURY = "DELETE FROM host WHERE seen_at <= extract(epoch FROM clock_timestamp()) - %s"
 # To those who write it is a database that can only be read.
 _BARRED = """
 CREATE OR REPLACE FUNCTION barred() RETURNS TRIGGER LANGUAGE plpgsql AS
@@ -55,6 +59,12 @@ class ServerEnd:
         self._session = Session(psycopg.connect(complete(url), autocommit=True))
         self._connection = self._session.connection
         self._session.simple(_SET)
+        watch(self._session)
+        try:
+            look_at_server(queries(), self._session)
+        except ConfigError:
+            self.close()
+            raise
         try:  # of one that was killed, the server hears a little later
             self.run("SELECT pg_advisory_lock(?)", MOVING)
         except psycopg.errors.LockNotAvailable:
@@ -81,6 +91,7 @@ class ServerEnd:
                 f"CREATE TRIGGER barred BEFORE INSERT OR UPDATE OR DELETE ON {table.name} "
                 "FOR EACH STATEMENT EXECUTE FUNCTION barred()"
             )
+        self._connection.execute(_BURY, [migrate.LEASE])
 
     def unbar(self, tables: Sequence[Table]) -> None:
         self.run("DROP FUNCTION IF EXISTS barred() CASCADE")

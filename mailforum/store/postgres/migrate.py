@@ -8,8 +8,8 @@ from typing import TypeVar
 
 import psycopg
 
-from mailforum.store.postgres.session import MIGRATING, Session, connect
-from mailforum.store.schema import RECORDED, Schema, Step, missing, possible, steps
+from mailforum.store.postgres.session import MIGRATING, Session, connect, watch
+from mailforum.store.schema import RECORDED, Schema, Step, failed, missing, possible, steps
 from mailforum.store.trouble import unavailable
 
 T = TypeVar("T")
@@ -69,9 +69,10 @@ def migrate(session: Session, *, known: Sequence[Step] = (), finish: bool = Fals
     """
     known, tries = known or steps("postgres"), TRIES
     while missing(known, schema(session)):
+        watch(session)
         try:
             step, waiting = _next(session, known, finish)
-        except psycopg.errors.LockNotAvailable:
+        except (psycopg.errors.LockNotAvailable, psycopg.errors.DeadlockDetected):
             tries -= 1
             if not tries:
                 raise
@@ -93,11 +94,18 @@ def _next(session: Session, known: Sequence[Step], finish: bool) -> tuple[Step |
     )
     if not now:
         return None, todo
-    session.simple(now[0].sql)
-    if now[0].number >= RECORDED:
-        session.simple(_RECORD.format(number=now[0].number, name=now[0].name, runs_with=now[0].runs_with))
+    _take(session, now[0])
     session.commit()
     return now[0], todo
+
+
+def _take(session: Session, step: Step) -> None:
+    try:
+        session.simple(step.sql)
+    except psycopg.Error as error:
+        raise failed(step, error) from None
+    if step.number >= RECORDED:
+        session.simple(_RECORD.format(number=step.number, name=step.name, runs_with=step.runs_with))
 
 
 def _number(session: Session, sql: str) -> int:

@@ -40,6 +40,7 @@ SET enable_seqscan = off; SET enable_hashjoin = off; SET enable_mergejoin = off;
 SET plan_cache_mode = force_generic_plan; SET random_page_cost = 1.1; SET jit = off;
 SET max_parallel_workers_per_gather = 0
 """
+_BEGIN = "BEGIN ISOLATION LEVEL READ COMMITTED"
 _NAMED = ("thread", "post", "mailing")
 _IDS = """
 SELECT nextval('thread_id_seq'), nextval('post_id_seq'), nextval('mailing_id_seq') FROM generate_series(1, {mails})
@@ -67,6 +68,12 @@ def complete(url: str) -> str:
 
 
 _NONE: Iterator[int] = iter(())
+
+
+def watch(session: Session) -> None:
+    """Have the server end a long statement, and let go of its locks, soon after we are gone; not in a transaction."""
+    with contextlib.suppress(psycopg.Error):  # where its system has no way to know
+        session.simple("SET client_connection_check_interval = 1000")
 
 
 class Session:
@@ -110,10 +117,14 @@ class Session:
         For so many `mails` on lists the ids of what mostly comes of one are asked for in the same round trip, so that
         nobody waits for them one by one. That is under the locks: ids of a list are in the order of commits.
         """
-        asked = [_IDS.format(mails=mails)] if mails and lists else []
-        found = self.simple("; ".join(["BEGIN ISOLATION LEVEL READ COMMITTED", *_locks(lists), *asked]))
-        self._ids = {table: _column(found, number) for number, table in enumerate(_NAMED)} if asked else {}
         self.statements.forget()
+        self._ids = {}
+        if lists is not None and not lists:  # nothing to wait for: it goes along with the first statement
+            self.statements.begin(_BEGIN)
+            return
+        asked = [_IDS.format(mails=mails)] if mails and lists else []
+        found = self.simple("; ".join([_BEGIN, *_locks(lists), *asked]))
+        self._ids = {table: _column(found, number) for number, table in enumerate(_NAMED)} if asked else {}
 
     def next_id(self, table: str) -> int:
         """Return an id for a new row, of those that were asked for; 0: there is none left."""
@@ -126,6 +137,8 @@ class Session:
 
     def commit(self) -> None:
         """End the transaction; it is on disk when this returns. Raises psycopg.Error."""
+        if self.statements.beginning:  # as long as the server has answered nothing, all can be begun anew elsewhere
+            self.statements.settle()
         self.ending = True
         try:
             result = self.statements.commit()
@@ -149,13 +162,9 @@ class Session:
     def lead(self, job: int) -> bool:
         """Take a lock that is held until the session ends; False if another session has it.
 
-        It also ends, from version 14 on, when nothing was asked for so long (LEADS): of a host that stands still the
-        connection stays.
+        It also ends when nothing was asked for so long (LEADS): of a host that stands still the connection stays.
         """
-        result = self.simple(
-            f"SELECT set_config(name, '{LEADS}', false) FROM pg_settings WHERE name = 'idle_session_timeout';"  # noqa: S608
-            f"SELECT pg_try_advisory_lock({_JOB + job})"
-        )
+        result = self.simple(f"SET idle_session_timeout = {LEADS}; SELECT pg_try_advisory_lock({_JOB + job})")
         return result.get_value(0, 0) == b"t"
 
     def tear(self) -> None:
@@ -175,8 +184,6 @@ def _column(found: pq.abc.PGresult, number: int) -> Iterator[int]:
 def _locks(lists: Collection[int] | None) -> list[str]:
     if lists is None:
         return [f"SELECT pg_advisory_xact_lock({_SITE})"]
-    if not lists:
-        return []
     return [f"SELECT pg_advisory_xact_lock_shared({_SITE})"] + [
         f"SELECT pg_advisory_xact_lock({_SITE + list_id})" for list_id in sorted(set(lists))
     ]

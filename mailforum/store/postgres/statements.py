@@ -165,12 +165,21 @@ class Statements:
         self._calls: dict[tuple[object, ...], Call] = {}
         self._count = 0
         self._under_way = 0
+        self.beginning = False  # a transaction was begun of which the server has said nothing yet
         self._bytes = 0  # of what is under way
         self._ahead: dict[tuple[object, ...], int] = {}  # what was asked ahead, and which of the results it will be
         self._answers: dict[tuple[object, ...], Result] = {}
         self.large = False  # a large value has passed, and libpq keeps the room for it as long as the connection
         self._line = select.poll()
         self._line.register(pgconn.socket, select.POLLIN)
+
+    def begin(self, text: str) -> None:
+        """Send what begins a transaction and go on; what is wrong with it is raised by a later call."""
+        if self._under_way:
+            self.settle()
+        self._pgconn.enter_pipeline_mode()
+        self._pgconn.send_query_params(text.encode(), None)
+        self._under_way, self.beginning = 1, True
 
     def run(self, query: str, params: Mapping[str, Any]) -> tuple[Call, Result]:
         """Run a statement with `%(name)s` in it. Raises psycopg.Error, also for what was `put` before."""
@@ -230,6 +239,7 @@ class Statements:
         self._pgconn.pipeline_sync()
         results = self._results()
         self._pgconn.exit_pipeline_mode()
+        self.beginning = False
         for result in results:
             checked(result)
         self._answers.update((key, results[number]) for key, number in self._ahead.items())

@@ -1,8 +1,8 @@
 -- name: read
-SELECT served, copied_at FROM fence
+SELECT served, copied_at, home FROM fence
 
 -- name: pass
-UPDATE fence SET served = :served, copied_at = NULL
+UPDATE fence SET served = :served, copied_at = NULL, home = :home
 
 -- name: mark
 UPDATE fence SET copied_at = :now

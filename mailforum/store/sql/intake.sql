@@ -20,6 +20,12 @@ RETURNING at
 -- name: seen_at
 SELECT at FROM seen WHERE rcpt = :rcpt AND digest = :digest
 
+-- name: reached
+SELECT digest FROM seen WHERE rcpt = :rcpt
+
+-- name: begin_anew
+DELETE FROM seen WHERE rcpt = :rcpt
+
 -- name: seen_count
 SELECT count(*) AS n FROM seen
 
@@ -34,7 +40,10 @@ SELECT id, list_id, mail_from, from_address, subject, message_id, reason, under,
 FROM held WHERE :list_id = 0 OR list_id = :list_id ORDER BY id
 
 -- name: held_by_list
-SELECT list_id, max(received_at) AS newest FROM held GROUP BY list_id
+SELECT list_id, max(id) AS newest FROM held GROUP BY list_id
+
+-- name: held_between
+SELECT id FROM held WHERE id > :after AND id < :before AND list_id = :list_id ORDER BY id LIMIT 1
 
 -- name: held_by_id
 SELECT id, list_id, mail_from, from_address, subject, message_id, reason, under, received_at, length(raw) AS size, mail

@@ -110,7 +110,9 @@ SELECT delivery.id, :now, :enhanced, :reply FROM delivery WHERE id IN (SELECT va
 SELECT at, enhanced, reply FROM attempt WHERE delivery_id = :id ORDER BY id
 
 -- name: take_off
-INSERT INTO in_flight (lane, deliveries) VALUES (:lane, :deliveries)
+-- All that are written at once, by the numbers of their connections.
+INSERT INTO in_flight (lane, deliveries)
+SELECT CAST(key AS BIGINT), value FROM json_each(:flying) WHERE TRUE
 ON CONFLICT (lane) DO UPDATE SET deliveries = excluded.deliveries
 
 -- name: in_flight
@@ -166,7 +168,7 @@ WHERE id = :id AND (state = 'failed' OR (state = 'deferred' AND due_at > :now) O
 
 -- name: retry_all
 UPDATE delivery SET due_at = :now, state = 'queued'
-WHERE done_at IS NULL AND state = 'deferred' AND due_at > :now AND due_at < :paused
+WHERE done_at IS NULL AND due_at > :now AND due_at < :paused
 
 -- name: drop
 UPDATE delivery SET state = 'failed', done_at = :now, enhanced = '5.0.0', reply = 'dropped by the admin'

@@ -8,3 +8,6 @@ WHERE until > extract(epoch FROM clock_timestamp())
 
 -- name: forget
 DELETE FROM breaker WHERE until < extract(epoch FROM clock_timestamp())
+
+-- name: close_all
+DELETE FROM breaker

@@ -15,6 +15,10 @@ SELECT pg_advisory_xact_lock_shared(7881696744042397696)
 SELECT max(number) AS number, max(runs_with) AS runs_with, CAST(current_setting('mailforum.knows') AS BIGINT) AS knows
 FROM migration
 
+-- name: closed
+-- Who closes it (store/move) waits for us, and then sees that we serve it.
+SELECT closed FROM fence FOR SHARE
+
 -- name: register
 INSERT INTO host (name, roles, version, keys, started_at, seen_at)
 SELECT :name, :roles, :version, :keys, now, now FROM (SELECT extract(epoch FROM clock_timestamp()) AS now) AS clock
@@ -33,6 +37,11 @@ FROM host ORDER BY id
 -- A row that is locked is that of a host which just now writes marks: it lives.
 DELETE FROM host WHERE id IN (
     SELECT id FROM host WHERE seen_at < extract(epoch FROM clock_timestamp()) - CAST(:lease AS DOUBLE PRECISION) FOR UPDATE SKIP LOCKED)
+RETURNING id, name, extract(epoch FROM clock_timestamp()) - seen_at AS silent
+
+-- name: bury_ended
+DELETE FROM host WHERE id IN (
+    SELECT id FROM host WHERE id IN (SELECT value FROM number_each(:ids)) FOR UPDATE SKIP LOCKED)
 RETURNING id, name, extract(epoch FROM clock_timestamp()) - seen_at AS silent
 
 -- name: leave

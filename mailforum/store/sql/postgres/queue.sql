@@ -70,6 +70,11 @@ INSERT INTO attempt (delivery_id, at, enhanced, reply)
 SELECT delivery.id, :now, :enhanced, :reply FROM delivery
 WHERE id IN (SELECT value FROM number_each(:ids)) AND done_at IS NULL AND claim = :host
 
+-- name: take_off
+INSERT INTO in_flight (lane, deliveries)
+SELECT CAST(key AS BIGINT), value FROM json_each_text(CAST(:flying AS JSON))
+ON CONFLICT (lane) DO UPDATE SET deliveries = excluded.deliveries
+
 -- name: put_off
 UPDATE delivery SET due_at = :due_at, claim = 0
 WHERE done_at IS NULL AND claim = :host AND id IN (SELECT value FROM number_each(:ids))
