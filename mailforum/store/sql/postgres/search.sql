@@ -21,23 +21,24 @@ SELECT TRUE AS known
 
 -- name: newest
 -- What many posts have is found by reading them, the newest first, until there are enough; what few have, by the index,
--- and of phrases all posts that have their words are looked at. Which is less work, the newest thousand tell; reading
--- a post in order takes twice as long as one that the index names. OFFSET 0 and + 0: that is asked for the words alone.
+-- and of phrases all posts that have their words are looked at. Which is less work, the newest of them tell: reading a
+-- post in order takes the longer the more words it has. OFFSET 0 and + 0: the index is asked for the words alone.
 WITH newest AS MATERIALIZED (
-    SELECT count(*) * count(*) * (SELECT max(post_id) FROM indexed) > 2000000 * CAST(:limit AS BIGINT) AS are_many FROM (
-        SELECT words, whole FROM full_text WHERE entry BETWEEN :first AND :last ORDER BY entry DESC LIMIT 1000) AS these
-    WHERE CASE
+    SELECT avg(length) AS length, count(*) FILTER (WHERE CASE
         WHEN whole IS NULL OR CAST(:exact AS TSQUERY) IS NULL THEN words @@ CAST(coalesce(:exact, :words) AS TSQUERY)
-        ELSE has_words(whole, :every_text, :none_text) END)
+        ELSE has_words(whole, :every_text, :none_text) END) AS n
+    FROM (SELECT * FROM full_text WHERE entry BETWEEN :first AND :last ORDER BY entry DESC LIMIT 250) AS these),
+way AS MATERIALIZED (
+    SELECT n * n * (SELECT max(post_id) FROM indexed) > 1000 * length * CAST(:limit AS BIGINT) AS in_order FROM newest)
 (SELECT entry FROM full_text
-WHERE (SELECT are_many FROM newest) AND entry BETWEEN :first AND :last AND CASE
+WHERE (SELECT in_order FROM way) AND entry BETWEEN :first AND :last AND CASE
     WHEN whole IS NULL OR CAST(:exact AS TSQUERY) IS NULL THEN words @@ CAST(coalesce(:exact, :words) AS TSQUERY)
     ELSE has_words(whole, :every_text, :none_text) END
 ORDER BY entry DESC LIMIT :limit)
 UNION ALL
 (SELECT entry FROM (
     SELECT entry FROM full_text
-    WHERE NOT (SELECT are_many FROM newest) AND words @@ CAST(:words AS TSQUERY)
+    WHERE NOT (SELECT in_order FROM way) AND words @@ CAST(:words AS TSQUERY)
       AND entry + 0 BETWEEN :first AND :last AND CASE
         WHEN CAST(:exact AS TSQUERY) IS NULL THEN TRUE
         WHEN whole IS NULL THEN words @@ CAST(:exact AS TSQUERY)
@@ -57,15 +58,16 @@ WHERE CASE
 ORDER BY own.entry DESC LIMIT :limit
 
 -- name: posts_with
--- Where there are many, some pages of the table, always the same, tell how many.
-WITH counted AS MATERIALIZED (
-    SELECT count(*) AS n FROM (SELECT FROM full_text WHERE words @@ CAST(:words AS TSQUERY) LIMIT 2000) AS found),
-sized AS MATERIALIZED (SELECT max(post_id) AS posts FROM indexed)
-SELECT least(:limit, CASE WHEN n < 2000 THEN n ELSE (
-    SELECT greatest(2000, count(*) * (SELECT posts FROM sized) / 2000)
-    FROM full_text TABLESAMPLE SYSTEM ((SELECT least(100, 200000.0 / posts) FROM sized)) REPEATABLE (1)
-    WHERE words @@ CAST(:words AS TSQUERY)) END) AS n
-FROM counted
+-- If of some 500 posts, always the same, a twentieth or more have it, they tell how many; else the index does.
+WITH sized AS MATERIALIZED (SELECT greatest(max(post_id), 500) AS posts FROM indexed),
+sampled AS MATERIALIZED (
+    SELECT count(*) AS these, count(*) FILTER (WHERE words @@ CAST(:words AS TSQUERY)) AS n
+    FROM full_text TABLESAMPLE SYSTEM ((SELECT 50000.0 / posts FROM sized)) REPEATABLE (1))
+SELECT least(:limit, CASE
+    WHEN n >= 25 THEN n * posts / these
+    ELSE (SELECT count(*) FROM (SELECT FROM full_text WHERE words @@ CAST(:words AS TSQUERY) LIMIT :limit) AS found)
+    END) AS n
+FROM sampled CROSS JOIN sized
 
 -- name: scores
 -- bm25, as FTS5 has it: ts_rank_cd of a single word or phrase is the sum of the weights of the places where it stands.
