@@ -39,8 +39,10 @@ STOP = 10.0  # seconds that work under way may take when we stop, all of it toge
 T = TypeVar("T")
 
 WAIT = 60.0  # seconds for which a database that cannot be reached is waited for at a start
+MENDED = 5.0  # and one that does not let us in: while another takes over that may pass, but mostly it is to be mended
 AGAIN = 1.0  # seconds between two tries
-PASSING = {"GONE", "STOPPED", "READONLY", "BUSY"}  # it restarts, another takes over, or one that died has locked it
+# It restarts, another takes over, one that died has locked it.
+PASSING = {"GONE", "STOPPED", "READONLY", "BUSY", "REFUSED"}
 
 
 class Stopped(MailforumError):
@@ -132,15 +134,16 @@ class Service:
     async def _patiently(self, attempt: Callable[[], Awaitable[T]]) -> T:
         """Try until the database lets us. One on another host may be about to start, or to fail over."""
         wait = 0.0 if isinstance(self.config.database, Path) else WAIT
-        until, said = self._clock.monotonic() + wait, False
+        began, said = self._clock.monotonic(), False
         while True:
             try:
                 return await attempt()
             except Unavailable as error:
-                if error.kind not in PASSING or self._clock.monotonic() >= until:
+                seconds = min(wait, MENDED) if error.kind == "REFUSED" else wait
+                if error.kind not in PASSING or self._clock.monotonic() >= began + seconds:
                     raise
                 if not said:
-                    log.event("waiting", logging.WARNING, what=error.reason, seconds=wait)
+                    log.event("waiting", logging.WARNING, what=error.reason, seconds=seconds)
                     said = True
             if await comes(self._stop, AGAIN):
                 raise Stopped

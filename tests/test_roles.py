@@ -11,6 +11,7 @@ import urllib.request
 from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
 
+import psycopg
 import pytest
 
 from mailforum import app, chores, config, health, hosting
@@ -18,6 +19,7 @@ from mailforum.app import Service
 from mailforum.cli import operate
 from mailforum.errors import ConfigError, Deferred
 from mailforum.store.postgres import database
+from mailforum.store.trouble import kind_of
 from tests.support.forward import NOWHERE, way_to
 from tests.support.postgres import database_url
 from tests.support.process import Server
@@ -148,6 +150,33 @@ async def test_a_server_that_does_not_come_ends_the_start(tmp_path: Path, monkey
             async with serving(tmp_path, way.url):
                 pass
     assert "Connection refused" in caught.value.reason
+
+
+async def test_who_is_not_let_in_says_what_to_mend_and_does_not_wait_as_for_an_outage(
+    tmp_path: Path, url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(app, "MENDED", 0.0)
+    for good, bad, said in (
+        (r"/[^/?]*(?=\?host)", "/nobase", 'database "nobase" does not exist)'),
+        ("//mailforum@", "//stranger:x@", 'role "stranger" does not exist)'),
+    ):
+        with pytest.raises(Deferred) as caught:
+            async with serving(tmp_path, re.sub(good, bad, url)):
+                pass
+        assert caught.value.reason.startswith("database: the server does not let us in; please mend user, password or")
+        assert caught.value.reason.endswith(said)
+
+
+def test_a_server_that_does_not_let_us_in_is_told_from_one_that_is_away() -> None:
+    def kind(words: str) -> str:
+        return kind_of(psycopg.OperationalError(words))
+
+    to = 'connection to server at "{}", port 5432 failed: '
+    wrong = to.format("db1") + 'FATAL:  password authentication failed for user "mailforum"'
+    tls = to.format("db1") + 'FATAL:  no pg_hba.conf entry for host "10.0.0.1", user "m", database "d", no encryption'
+    away = to.format("db2") + "Connection refused"
+    assert [kind(words) for words in (wrong, f"{wrong}\n{wrong}", f"{tls}\n{tls}")] == ["REFUSED"] * 3
+    assert [kind(words) for words in (away, f"{wrong}\n{away}", "SSL connection has been closed")] == ["GONE"] * 3
 
 
 async def test_a_server_that_takes_connections_and_says_nothing_is_no_fault_of_ours(

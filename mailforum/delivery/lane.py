@@ -22,7 +22,7 @@ class Desk(Protocol):
 
     async def next_task(self, lane: int, wait: bool) -> Task | None: ...
     async def job(self, task: Task) -> Job | None: ...
-    async def take_off(self, lane: int, job: Job, task: Task) -> None: ...
+    async def take_off(self, lane: int, deliveries: tuple[int, ...] = (), host: int = 0) -> None: ...
     async def settle(self, ended: Ended, seconds: float) -> None: ...
     async def postpone(self, task: Task, why: str) -> None: ...
     def put_back(self, tasks: Iterable[Task]) -> None: ...
@@ -45,6 +45,7 @@ class Lane:
         try:
             await self._desk.transport.run(self._take, self._settle)
         except RelayDown as down:
+            await self._give_back()
             self._desk.relay_is_down(down)
         except Fenced:
             self._desk.fenced(self._number)
@@ -56,13 +57,20 @@ class Lane:
         finally:
             self._desk.put_back(self._in_hand.values())
 
+    async def _give_back(self) -> None:
+        """Let go of what the relay was not offered, and write down that it is not on its way."""
+        if self._in_hand:
+            await self._desk.take_off(self._number)
+            self._desk.put_back(self._in_hand.values())
+            self._in_hand.clear()
+
     async def _take(self, wait: bool) -> Job | None:
         while task := await self._desk.next_task(self._number, wait):
             job = await self._desk.job(task)
             if job is not None:
                 self._in_hand[job.ids[0]] = task
                 if wait:
-                    await self._desk.take_off(self._number, job, task)
+                    await self._desk.take_off(self._number, job.ids, task.host)
                     self._since = self._time()
                 return job
         return None

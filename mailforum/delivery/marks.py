@@ -32,8 +32,6 @@ logger = logging.getLogger("mailforum")
 
 TOGETHER = 500  # tasks whose ends are written down in one transaction
 AGAIN = 1.0  # seconds until marks that could not be written are tried again
-FIRST_PAUSE = 2.0
-NO_CONNECTION = "4.4.1"  # RFC 3463: no answer from host; the recipient has nothing to do with it
 
 
 def least_attempts(options: DeliveryOptions) -> int:
@@ -139,8 +137,6 @@ class Marks:
             return status, now
         waits = self._options.retry
         wait = float(waits[min(due.attempts, len(waits) - 1)])
-        if status.enhanced == NO_CONNECTION:
-            wait = self.pause or FIRST_PAUSE
         old = now + wait - due.created_at > self._options.give_up
         if old and due.attempts + 1 >= least_attempts(self._options):
             return Status(State.FAILED, "4.4.7", f"given up; the last answer was: {status.reply}"), now

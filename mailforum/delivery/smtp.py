@@ -20,7 +20,7 @@ from __future__ import annotations
 from collections import deque
 
 from mailforum.delivery.hello import Relay, Session, connect
-from mailforum.delivery.transport import Job, RelayDown, Settle, Take, bad_address
+from mailforum.delivery.transport import Job, NoSession, RelayDown, Settle, Take, bad_address
 from mailforum.delivery.wire import Reply
 from mailforum.model import State, Status
 
@@ -48,7 +48,8 @@ class SmtpTransport:
                 finally:
                     session.wire.fail(RelayDown("done"))
         except RelayDown as down:
-            for work in jobs.in_hand:
+            offered = [work for work in jobs.in_hand if work.statuses or not isinstance(down, NoSession)]
+            for work in offered:
                 work.postpone(work.todo, down)
                 await work.settle(settle, None)
             raise

@@ -92,7 +92,8 @@ class Transport(Protocol):
         """Take and settle jobs, one after the other, until `take(True)` returns None.
 
         Whatever `settle` raises comes out at once, and nothing more is sent.
-        Raises RelayDown after the job in hand was settled as DEFERRED.
+        Raises RelayDown after the job in hand was settled as DEFERRED, or NoSession when it was not offered to
+        anybody, and has not been settled.
         """
         ...
 

@@ -338,9 +338,9 @@ class Worker:
         await self._marks.settle(Ended(task, (status,) * len(task.deliveries)))
         self._forget(task)
 
-    async def take_off(self, lane: int, job: Job, task: Task) -> None:
-        """Write down that a job may be on its way; returns when that is durable."""
-        await self._marks.take_off(lane, job.ids, task.host)
+    async def take_off(self, lane: int, deliveries: tuple[int, ...] = (), host: int = 0) -> None:
+        """Write down that these deliveries, or none, may be on their way; returns when that is durable."""
+        await self._marks.take_off(lane, deliveries, host)
 
     async def settle(self, ended: Ended, seconds: float) -> None:
         """Write down how a task ended, after `seconds`; returns when that is durable."""

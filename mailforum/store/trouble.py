@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import re
 from collections.abc import Callable
 
 from mailforum import log
@@ -23,6 +24,8 @@ _WHAT = {
     "NOMEM": "there is no memory left",
     "PROTOCOL": "another process has locked it",
     "GONE": "there is no connection to the server",
+    "REFUSED": "the server does not let us in; please mend user, password or name of the database in [store] url, "
+    "or create them on the server",
     "STOPPED": "the server is stopping or starting",
     "DENIED": "the server does not let us do that; the database has to belong to our user",
     "DAMAGED": "the server finds it damaged",
@@ -32,6 +35,8 @@ _WHAT = {
 # PostgreSQL's SQLSTATE, or the class (its first two characters), by the word for it.
 _STATES = {
     "08": "GONE",
+    "28": "REFUSED",
+    "3D000": "REFUSED",
     "25P03": "GONE",  # it has cut the connection of one who stood still in a transaction
     "25P04": "GONE",  # or of one whose transaction took longer than the admin lets any
     "57": "STOPPED",
@@ -48,6 +53,16 @@ _STATES = {
     "XX001": "DAMAGED",
     "XX002": "DAMAGED",
 }
+
+
+# What is said while a connection is made has no SQLSTATE for us, only words; where a server says them in another
+# language, or another of several servers cannot be reached, it is as if there were none.
+_ATTEMPT = "connection to server "
+_NOT_LET_IN = re.compile(
+    r"password authentication failed|no password supplied|(?:role|database) \"[^\"\n]*\" does not exist"
+    r"|no pg_hba\.conf entry|pg_hba\.conf rejects|no such (?:user|database)|not permitted to log in"
+    r"|permission denied for database"
+)
 
 
 class Unavailable(Deferred):
@@ -78,8 +93,13 @@ def kind_of(error: BaseException) -> str:
 def _kind_of_state(error: BaseException) -> str:
     state = getattr(error, "sqlstate", None)
     if not state:  # not the server's word, but that of whoever could not reach it
-        return "GONE" if any(kind.__name__ == "OperationalError" for kind in type(error).__mro__) else ""
+        away = "REFUSED" if _is_refused(str(error)) else "GONE"
+        return away if any(kind.__name__ == "OperationalError" for kind in type(error).__mro__) else ""
     return _STATES.get(state) or _STATES.get(state[:2], "")
+
+
+def _is_refused(words: str) -> bool:
+    return len(_NOT_LET_IN.findall(words)) >= max(1, words.count(_ATTEMPT))
 
 
 def of_driver(error: Exception) -> bool:

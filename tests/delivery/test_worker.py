@@ -216,6 +216,27 @@ async def test_a_relay_that_wants_few_connections_is_sent_to_without_a_pause(tmp
         assert sink.connections < 20
 
 
+async def test_what_was_in_hand_when_the_relay_did_not_even_greet_us_counts_as_not_tried_and_waits_for_seconds(
+    tmp_path: Path,
+) -> None:
+    times: list[int] = []
+
+    def greeting(_: int) -> str | None:
+        times.append(1)
+        return "421 4.3.2 busy, later" if len(times) <= 1 else None
+
+    async with running_site(tmp_path, Sink(greeting=greeting)) as site:
+        await make_list(site, members=1)
+        await post(site)
+        db = site.service.core.db
+        await until(lambda: site.service.worker.down_for > 0)
+        (row,) = await db.read(queue.deliveries)
+        assert (row.attempts, row.reply, await db.read(lambda tx: queue.attempts(tx, row.id))) == (0, "", [])
+        assert await db.read(queue.in_flight) == []
+        await site.sink.wait(1, timeout=4)
+        assert copies(site.sink) == Counter(["m0@example.com"])
+
+
 async def test_what_was_on_its_way_at_a_crash_is_sent_again_and_named(
     tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
