@@ -14,7 +14,7 @@ import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import NamedTuple
 
-from mailforum.store.database import Tx
+from mailforum.store.database import Row, Tx
 from mailforum.store.match import EACH as EACH
 from mailforum.store.match import WITH_FILE as WITH_FILE
 from mailforum.store.match import Query as Query
@@ -89,17 +89,28 @@ def hold(tx: Tx) -> str:
 def add(tx: Tx, words: Mapping[int, Words]) -> int:
     """Put posts (ids) in, those of them that wait for it; return how many. The index is held (`hold`)."""
     rows = tx.all("search.still_waiting", ids=json.dumps(list(words)))  # in order: FTS5 is fast then
-    for row in rows:
-        entry = _free(tx, row["list_id"], int(row["date"] // 86400))
+    for row, entry in _placed(tx, rows):
         fields = words[row["id"]]._asdict()
-        tx.run("search.add", entry=entry, **{name: _BETWEEN.sub(" ", text).strip() for name, text in fields.items()})
-        tx.run("search.mark", entry=entry, post_id=row["id"])
+        tx.put("search.add", entry=entry, **{name: _BETWEEN.sub(" ", text).strip() for name, text in fields.items()})
+        tx.put("search.mark", entry=entry, post_id=row["id"])
     return len(rows)
 
 
 def merge_from(tx: Tx, parts: int) -> None:
     """Have parts of the index be merged when so many are of one size: MERGE, or while much comes in MERGE_LATE."""
     tx.run("search.merge_from", parts=parts)
+
+
+def _placed(tx: Tx, rows: Iterable[Row]) -> Iterator[tuple[Row, int]]:
+    """Yield posts, in the order of lists and dates, each with its entry; to be marked before the next is asked for."""
+    before, entry = None, 0
+    for row in rows:
+        of = row["list_id"], int(row["date"] // 86400)
+        entry += 1
+        if of != before or entry >= _entry(*of) + DAY:
+            entry = _free(tx, *of)
+        before = of
+        yield row, entry
 
 
 def _free(tx: Tx, list_id: int, day: int) -> int:

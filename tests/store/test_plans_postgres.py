@@ -95,6 +95,14 @@ def test_what_has_no_index_is_said_to_read_all(session: Session) -> None:
     assert {"thread.waiting", "queue.backlog"} <= faults.keys()
 
 
+def test_a_search_reads_posts_in_order_or_by_the_index_of_words(session: Session) -> None:
+    session.simple("SET enable_seqscan = on")  # as if a server did not know what our sessions leave it
+    plan = json.dumps(_plan(session, dialect.queries()["search.newest"]))
+    session.simple("SET enable_seqscan = off")
+    assert plan.count('"Index Name": "full_text_pkey"') == 2 and plan.count('"Index Name": "full_text_words"') == 1
+    assert '"Scan Direction": "Backward"' in plan and "Seq Scan" not in plan
+
+
 def test_a_claim_finds_room_on_its_page_and_touches_no_index(session: Session) -> None:
     waiting = "SELECT id FROM delivery WHERE done_at IS NULL ORDER BY id LIMIT 100"
     session.simple(f"BEGIN; UPDATE delivery SET claim = 7 WHERE id IN ({waiting})")

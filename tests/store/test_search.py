@@ -15,8 +15,10 @@ from mailforum.settings import ListSettings
 from mailforum.store import lists, search
 from mailforum.store.database import Tx
 from mailforum.store.match import EACH, WITH_FILE, Query, Term
+from mailforum.store.postgres import dialect
+from mailforum.store.postgres.tx import PostgresTx
 from mailforum.store.search import Words
-from tests.support.stores import STORES, transaction, undone
+from tests.support.stores import STORES, session_of, transaction, undone
 
 DAY = 86400.0
 POSTS = 5
@@ -73,13 +75,22 @@ def found_by(tx: Tx, corpus: list[Words], *queries: Query, **how: Any) -> list[l
         return [search.posts(tx, search.find(tx, 1, query, **how).entries) for query in queries]
 
 
+def in_order(tx: Tx) -> Tx:
+    """Return a transaction on the server that reads posts in order, as if many had what is looked for."""
+    queries = dialect.queries()
+    text = queries["search.newest"].replace("> 1000 *", "> 0 *")
+    assert text != queries["search.newest"]
+    return PostgresTx(session_of(tx), queries | {"search.newest": text})
+
+
 @given(corpus=CORPUS, queries=st.lists(QUERIES, min_size=5, max_size=5), threads=st.sampled_from([None, [1], [2, 3]]))
 @settings(max_examples=30, deadline=None)
 def test_both_databases_find_the_same(
     both: list[Tx], corpus: list[Words], queries: list[Query], threads: list[int] | None
 ) -> None:
-    in_file, in_server = (found_by(tx, corpus, *queries, threads=threads, newest=True) for tx in both)
-    assert in_file == in_server
+    ways = [*both, in_order(both[1])]
+    in_file, in_server, in_order_of_time = (found_by(tx, corpus, *queries, threads=threads, newest=True) for tx in ways)
+    assert in_file == in_server == in_order_of_time
     assert [sorted(found) for found in found_by(both[1], corpus, *queries, threads=threads)] == [
         sorted(found) for found in in_file
     ]

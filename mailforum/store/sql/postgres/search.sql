@@ -20,15 +20,32 @@ SELECT rules FROM indexed_by FOR UPDATE
 SELECT TRUE AS known
 
 -- name: newest
--- OFFSET 0: each step is done as it stands. Otherwise all words of one post after the other would be looked through.
-SELECT entry FROM (
-    SELECT entry FROM (
-        SELECT entry FROM full_text WHERE words @@ CAST(:words AS TSQUERY) OFFSET 0) AS having_words
-    WHERE entry BETWEEN :first AND :last ORDER BY entry DESC OFFSET 0) AS found
-WHERE CAST(:exact AS TSQUERY) IS NULL OR (
-    SELECT CASE WHEN whole IS NULL THEN words @@ CAST(:exact AS TSQUERY) ELSE has_words(whole, :every_text, :none_text) END
-    FROM full_text WHERE full_text.entry = found.entry)
-ORDER BY entry DESC LIMIT :limit
+-- What many posts have is found by reading them, the newest first, until there are enough; what few have, by the index,
+-- and of phrases all posts that have their words are looked at. Which is less work, the newest of them tell: reading a
+-- post in order takes the longer the more words it has. OFFSET 0 and + 0: the index is asked for the words alone.
+WITH newest AS MATERIALIZED (
+    SELECT avg(length) AS length, count(*) FILTER (WHERE CASE
+        WHEN whole IS NULL OR CAST(:exact AS TSQUERY) IS NULL THEN words @@ CAST(coalesce(:exact, :words) AS TSQUERY)
+        ELSE has_words(whole, :every_text, :none_text) END) AS n
+    FROM (SELECT * FROM full_text WHERE entry BETWEEN :first AND :last ORDER BY entry DESC LIMIT 250) AS these),
+way AS MATERIALIZED (
+    SELECT n * n * (SELECT max(post_id) FROM indexed) > 1000 * length * CAST(:limit AS BIGINT) AS in_order FROM newest)
+(SELECT entry FROM full_text
+WHERE (SELECT in_order FROM way) AND entry BETWEEN :first AND :last AND CASE
+    WHEN whole IS NULL OR CAST(:exact AS TSQUERY) IS NULL THEN words @@ CAST(coalesce(:exact, :words) AS TSQUERY)
+    ELSE has_words(whole, :every_text, :none_text) END
+ORDER BY entry DESC LIMIT :limit)
+UNION ALL
+(SELECT entry FROM (
+    SELECT entry FROM full_text
+    WHERE NOT (SELECT in_order FROM way) AND words @@ CAST(:words AS TSQUERY)
+      AND entry + 0 BETWEEN :first AND :last AND CASE
+        WHEN CAST(:exact AS TSQUERY) IS NULL THEN TRUE
+        WHEN whole IS NULL THEN words @@ CAST(:exact AS TSQUERY)
+        ELSE has_words(whole, :every_text, :none_text) END
+    OFFSET 0) AS found
+ORDER BY entry DESC LIMIT :limit)
+ORDER BY entry DESC
 
 -- name: newest_of_threads
 WITH own AS MATERIALIZED (
@@ -41,7 +58,16 @@ WHERE CASE
 ORDER BY own.entry DESC LIMIT :limit
 
 -- name: posts_with
-SELECT count(*) AS n FROM (SELECT FROM full_text WHERE words @@ CAST(:words AS TSQUERY) LIMIT :limit) AS found
+-- If of some 500 posts, always the same, a twentieth or more have it, they tell how many; else the index does.
+WITH sized AS MATERIALIZED (SELECT greatest(max(post_id), 500) AS posts FROM indexed),
+sampled AS MATERIALIZED (
+    SELECT count(*) AS these, count(*) FILTER (WHERE words @@ CAST(:words AS TSQUERY)) AS n
+    FROM full_text TABLESAMPLE SYSTEM ((SELECT 50000.0 / posts FROM sized)) REPEATABLE (1))
+SELECT least(:limit, CASE
+    WHEN n >= 25 THEN n * posts / these
+    ELSE (SELECT count(*) FROM (SELECT FROM full_text WHERE words @@ CAST(:words AS TSQUERY) LIMIT :limit) AS found)
+    END) AS n
+FROM sampled CROSS JOIN sized
 
 -- name: scores
 -- bm25, as FTS5 has it: ts_rank_cd of a single word or phrase is the sum of the weights of the places where it stands.
@@ -52,13 +78,12 @@ WITH term AS MATERIALIZED (
 rare AS MATERIALIZED (
     SELECT words, ln(1 + greatest((SELECT max(post_id) FROM indexed) - 2 * posts, 0) / (posts + 0.5)) + 1e-6 AS weight
     FROM term),
-ranked AS MATERIALIZED (
-    SELECT entry, words, 0.3 + 0.9 * length / avg(length) OVER () AS long
-    FROM full_text WHERE entry IN (SELECT value FROM number_each(:entries)))
-SELECT entry, -sum(weight * found / (found + long)) AS score
-FROM ranked CROSS JOIN rare CROSS JOIN LATERAL (
-    SELECT 6 * ts_rank_cd('{0.16666667, 0.33333333, 0.5, 1}', ranked.words, rare.words) AS found OFFSET 0) AS counted
-GROUP BY entry
+counted AS MATERIALIZED (
+    SELECT entry, length, weight, 6 * ts_rank_cd('{0.16666667, 0.33333333, 0.5, 1}', full_text.words, rare.words) AS found
+    FROM full_text CROSS JOIN rare WHERE entry IN (SELECT value FROM number_each(:entries))),
+usual AS MATERIALIZED (SELECT avg(length) AS length FROM counted)
+SELECT entry, -sum(weight * found / (found + 0.3 + 0.9 * counted.length / usual.length)) AS score
+FROM counted CROSS JOIN usual GROUP BY entry
 
 -- name: merge_from
 -- PostgreSQL merges by itself.
