@@ -26,6 +26,9 @@ MAIL = b"Subject: Lunch\r\n\r\nAt noon?\r\n."
 pytestmark = pytest.mark.skipif(not shutil.which("haproxy"), reason="NOT TESTED: haproxy is not installed")
 
 
+SOCKET = "/run/haproxy/admin.sock"
+
+
 def prepared(ports: list[int], own: int, **other: str) -> str:
     """Return the configuration with other ports and the words in `other`, checked more often; without the web."""
     text = CONFIG.read_text().partition("# The unsubscribe links")[0]
@@ -42,7 +45,7 @@ def prepared(ports: list[int], own: int, **other: str) -> str:
 def haproxy(folder: Path, text: str) -> Iterator[Path]:
     """Run it; yields its log."""
     config, log = folder / "haproxy.cfg", folder / "haproxy.log"
-    config.write_text(text)
+    config.write_text(text.replace(SOCKET, str(folder / "admin.sock")))
     with log.open("ab") as out, subprocess.Popen(["haproxy", "-db", "-f", str(config)], stdout=out, stderr=out) as one:
         try:
             yield log
@@ -143,3 +146,28 @@ async def test_tls_is_between_the_client_and_the_server(tmp_path: Path) -> None:
 def test_haproxy_understands_every_line_of_the_configuration() -> None:
     done = subprocess.run(["haproxy", "-c", "-f", str(CONFIG)], capture_output=True, text=True, check=False, timeout=30)
     assert (done.returncode, done.stderr) == (0, ""), done.stderr
+
+
+async def told(folder: Path, words: str) -> str:
+    """Say something to HAProxy on its socket, as `socat` does; return its answer."""
+    reader, writer = await asyncio.open_unix_connection(folder / "admin.sock")
+    writer.write(words.encode() + b"\n")
+    answer = await reader.read()
+    writer.close()
+    return answer.decode().strip()
+
+
+async def test_a_host_that_is_drained_gets_no_new_client_and_keeps_those_that_it_has(tmp_path: Path) -> None:
+    async with house(max_connections_per_client=9) as one, house(max_connections_per_client=9) as two:
+        own = free_port()
+        with haproxy(tmp_path, prepared([each.server.addresses[0].port for each in (one, two)], own)) as log:
+            await both_up(log)
+            clients = [await come(own) for _ in range(2)]
+            for client in clients:
+                await client.begin()
+            assert await told(tmp_path, "set server mailforum/one state drain") == ""
+            for client in [*clients, *[await come(own) for _ in range(3)]]:
+                if client not in clients:
+                    await client.begin()
+                assert (await client.say(MAIL))[:3] == "250"
+            assert (len(one.intake.mails), len(two.intake.mails)) == (1, 4)
