@@ -30,7 +30,9 @@ def this() -> Process | None:
     try:
         if str((_PROC / "self").readlink()) != str(os.getpid()):  # a /proc of another container
             return None
-        spaces = [str((_PROC / f"self/ns/{name}").readlink()) for name in ("pid", "time")]
+        spaces = [str((_PROC / "self/ns/pid").readlink())]
+        if (clock := _PROC / "self/ns/time").is_symlink():  # since Linux 5.6
+            spaces.append(str(clock.readlink()))
         boot = (_PROC / "sys/kernel/random/boot_id").read_text().strip()
         _, started = _state(os.getpid())
     except (OSError, ValueError):

@@ -44,7 +44,8 @@ def add(commands: Commands) -> None:
     trace.add_argument(
         "id",
         metavar="ID",
-        help="the mail's id in the log; or its Message-ID, a post such as pmo#48.3, or the number of a delivery",
+        help="the mail's id in the log; or its Message-ID, also that of a notice or digest of ours, a post such as "
+        "pmo#48.3, or the number of a delivery",
     )
     completes(trace.add_argument("--list", metavar="LIST", help="the list of a post such as 48.3"), list_addresses)
     trace.add_argument("--all", action="store_true", help="each delivery, not only those that were in trouble")
@@ -83,7 +84,18 @@ def _mails(tx: Tx, args: argparse.Namespace) -> list[str]:
     label = _LABEL.fullmatch(word)
     if label:
         return [_of_label(tx, label[1] or args.list, label[2])]
-    return trace.mails_of(tx, f"<{word.removeprefix('<').removesuffix('>')}>")
+    message_id = f"<{word.removeprefix('<').removesuffix('>')}>"
+    return _of_ours(tx, message_id) or trace.mails_of(tx, message_id)
+
+
+def _of_ours(tx: Tx, message_id: str) -> list[str]:
+    """Return the id of the mail that one of our own notices or digests was written because of."""
+    from mailforum.mail import msgid
+    from mailforum.store import trace
+
+    mail, kind, at = trace.mail_of_mailing(tx, mailing_id := msgid.mailing_of(message_id))
+    begins = f"<notice.{mailing_id}.{int(at)}@" if kind == "notice" else f"<{kind}."
+    return [mail] if mail and msgid.key(message_id).startswith(begins) else []
 
 
 def _of_label(tx: Tx, list_name: str | None, label: str) -> str:

@@ -116,7 +116,7 @@ class Preparer:
             ("From", formataddr((mlist.title or mlist.name, mlist.sub("request")))),
             ("To", mlist.address),
             ("Date", compose.date(issue.created_at)),
-            ("Message-ID", f"<digest.{issue.number}.{mailing.id}.{mlist.name}@{mlist.domain}>"),
+            ("Message-ID", msgid.of_digest(issue.number, mailing.id, mlist.name, mlist.domain)),
             ("Auto-Submitted", "auto-generated"),
         ]
         msg = message.parse(_composed(fields, text, f"digest {mailing.id}"))
@@ -139,7 +139,7 @@ class Preparer:
             ("To", to),
             *([("Reply-To", mailing.reply_to)] if mailing.reply_to else []),
             ("Date", compose.date(mailing.created_at)),
-            ("Message-ID", f"<notice.{mailing.id}.{int(mailing.created_at)}@{domain}>"),
+            ("Message-ID", msgid.of_notice(mailing.id, mailing.created_at, domain)),
             ("Auto-Submitted", "auto-replied"),
             ("X-Auto-Response-Suppress", "All"),
         ]

@@ -106,6 +106,20 @@ def review(tx: Tx, list_id: int, changed: Span | None, threads: Iterable[int], n
             branches.hang(tx, reply, parent.id, How.SUBJECT, now)
 
 
+def review_ahead(tx: Tx, list_id: int, changed: Span) -> None:
+    """Say that `review` will be asked for, with nothing done until then that makes replies lonely, or others so."""
+    if changed.base:
+        tx.ahead("subject.seekers", **_seekers(list_id, changed))
+
+
+def _seekers(list_id: int, changed: Span, after: float = -math.inf) -> dict[str, object]:
+    """Return for which replies is asked: most often none is there at all, and how far each looks, it says itself."""
+    base, first, last = changed
+    since, until = max(first - FAST, after), last + MOST_DAYS * DAY
+    values = {"list_id": list_id, "base": base, "since": since, "first": first, "last": last}
+    return {**values, "until": until, "most": MOST}
+
+
 def _spans(rows: Iterable[Row]) -> list[Span]:
     """Return the base subjects of posts (`base` and `date` of each), and from when to when they were written."""
     found: dict[str, Span] = {}
@@ -138,11 +152,8 @@ class _Search:
 
     def concern(self, changed: Iterable[Span], after: float = -math.inf) -> None:
         """Have the lonely replies judged that look at posts within `changed`: those dated `after` or later."""
-        for base, first, last in changed:
-            # Most often none is there at all; how far each looks, it says itself.
-            since, until = max(first - FAST, after), last + MOST_DAYS * DAY
-            values = {"list_id": self._list_id, "base": base, "since": since, "first": first, "last": last}
-            for row in self._tx.all("subject.seekers", **values, until=until, most=MOST):
+        for span in changed:
+            for row in self._tx.all("subject.seekers", **_seekers(self._list_id, span, after)):
                 seeker = Seeker(**dict(row))
                 if seeker.id not in self._met:
                     self._met.add(seeker.id)

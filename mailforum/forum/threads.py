@@ -193,15 +193,18 @@ def settle(tx: Tx, post_id: int, post: Newcomer, place: Place, now: float) -> No
     """Write down what a placed and stored post names, and move those that belong elsewhere because of it."""
     refer(tx, post.list_id, post_id, place.stance.missing)
     tx.many("thread.own", [{"list_id": post.list_id, "msgid": name, "post_id": post_id} for name in post.owned])
+    itself = same_subject.Span(post.base, post.date, post.date)
+    same_subject.review_ahead(tx, post.list_id, itself)
     waiting = {row["post_id"]: row for row in tx.all("thread.waiting", post_id=post_id)}  # the nearest is the last
     moved: set[int] = set()
     if waiting or place.stirs:
+        tx.anew()
         ghosts = ghosts_of(tx, [post_id, *waiting])
         tell(tx, [Found(row, post_id, post.base) for row in waiting.values()])
         moved = branches.around(tx, post.list_id, [post_id, *waiting], ghosts, now)
     elif place.parent_id is None and not place.opened:
         branches.entitle(tx, place.thread_id)
-    same_subject.review(tx, post.list_id, same_subject.Span(post.base, post.date, post.date), moved, now)
+    same_subject.review(tx, post.list_id, itself, moved, now)
 
 
 def refer(tx: Tx, list_id: int, post_id: int, missing: Sequence[Named]) -> None:

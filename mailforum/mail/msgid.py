@@ -27,6 +27,7 @@ _PIECE = re.compile(
     re.DOTALL,
 )
 _COMMENT_MARK = re.compile(r"[()]")
+_OURS = re.compile(r"<(?:notice\.([0-9]{1,18})\.[0-9]{1,18}|digest\.[0-9]{1,18}\.([0-9]{1,18})\.[^@<>]++)@[^@<>]++>")
 _LEFT_RIGHT = re.compile(r"[^@]++@[^@]++")
 _BRACKETS = re.compile(r"<([^<>]*)>")
 _BARE = re.compile(r"""[^\s<>"'(),;]++""")
@@ -182,3 +183,22 @@ def nearest(names: Sequence[Name], limit: int) -> tuple[Name, ...]:
 def invent(raw_hash: bytes, domain: str) -> str:
     """Return the id of a mail that came without one: the same mail gets the same id."""
     return f"<{raw_hash[:20].hex()}.mailforum@{domain}>"
+
+
+# What we write ourselves is named after its mailing, and so found by its name.
+
+
+def of_notice(mailing_id: int, at: float, domain: str) -> str:
+    """Return the id of a notice, a mailing that was queued at that time (Unix seconds)."""
+    return f"<notice.{mailing_id}.{int(at)}@{domain}>"
+
+
+def of_digest(number: int, mailing_id: int, name: str, domain: str) -> str:
+    """Return the id of the digest with that number of the list `name`."""
+    return f"<digest.{number}.{mailing_id}.{name}@{domain}>"
+
+
+def mailing_of(one: str) -> int:
+    """Return the mailing that an id names which may be one of these; 0: it names none. Anybody can write such an id."""
+    found = _OURS.fullmatch(key(one))
+    return int(found[1] or found[2]) if found else 0

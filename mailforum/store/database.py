@@ -51,6 +51,10 @@ class Tx(Protocol):
         that is done until then changes the answer."""
         ...
 
+    def anew(self) -> None:
+        """Say that what was asked `ahead` need not be true any more."""
+        ...
+
     def insert(self, query: str, /, **params: object) -> int:
         """Run a statement that inserts one row; return its id."""
         ...

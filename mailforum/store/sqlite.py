@@ -59,6 +59,9 @@ class SqliteTx:
     def ahead(self, query: str, /, **params: object) -> None:
         pass  # nobody waits for an answer here
 
+    def anew(self) -> None:
+        pass
+
     def insert(self, query: str, /, **params: object) -> int:
         # RETURNING takes half as long again as the insert itself.
         return self._execute(query, params).lastrowid or 0

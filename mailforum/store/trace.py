@@ -99,6 +99,13 @@ def mails_of(tx: Tx, message_id: str) -> list[str]:
     return [row["mail"] for row in tx.all("trace.mails_of_message_id", message_id=message_id) if row["mail"]]
 
 
+def mail_of_mailing(tx: Tx, mailing_id: int) -> tuple[str, str, float]:
+    """Return the id of the mail that a mailing was made because of, its kind, and when it was queued; empty if there
+    is none."""
+    row = tx.one("trace.mailing", id=mailing_id)
+    return (row["mail"], row["kind"], row["at"]) if row else ("", "", 0.0)
+
+
 def mail_of_delivery(tx: Tx, delivery_id: int) -> str:
     """Return the id of the mail that a delivery was made because of; "" if there is none."""
     row = tx.one("trace.mail_of_delivery", id=delivery_id)

@@ -60,7 +60,7 @@ class Serving:
     @property
     def cpu(self) -> float:
         """Seconds of CPU used in all threads, and in the processes that it has started."""
-        return sum(_seconds(pid) for pid in self._pids())
+        return cpu(self.process.pid)
 
     def memory(self, what: str = "VmRSS") -> float:
         """MiB in memory now (VmRSS), or at the peak (VmHWM), of it and the processes that it has started."""
@@ -143,9 +143,19 @@ def processes(pid: int) -> list[int]:
     return found
 
 
+def cpu(pid: int) -> float:
+    """Return the seconds of CPU that a process has used, and all that it has started."""
+    return sum(_seconds(one) for one in processes(pid))
+
+
 def _seconds(pid: int) -> float:
     fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
     return sum(map(int, fields[11:15])) / TICKS  # its own, and that of children which have ended
+
+
+def asking(url: str) -> float:
+    """Return the seconds of CPU that our own questions (`Serving.ask`) have taken of a PostgreSQL."""
+    return cpu(_connected(url).info.backend_pid)
 
 
 @contextlib.contextmanager

@@ -1,8 +1,7 @@
 """Measure mailforum on PostgreSQL, as a table: `python -m tests.bench.postgres [--quick] [NAME ...]`.
 
-The server is the machine's own PostgreSQL, as it comes, but for what a few cores and this disk need; it syncs.
-It shares the cores with the hosts, the senders and the sinks, so beside each figure stands what the same run makes
-on SQLite.
+The server (server.py) shares the cores with the hosts, the senders and the sinks, so beside each figure stands what
+the same run makes on SQLite.
 """
 
 from __future__ import annotations
@@ -10,6 +9,7 @@ from __future__ import annotations
 import argparse
 import asyncio
 import contextlib
+import itertools
 import statistics
 import sys
 import tempfile
@@ -25,35 +25,15 @@ from mailforum.store.claims import BEGINNING, Claimant, Progress, take
 from mailforum.store.database import Tx
 from mailforum.store.opening import open_database
 from mailforum.store.queue import Taken
-from tests.bench import references
-from tests.bench.place import AUTHOR, LIST, NOWHERE, SMALL_LIST, Serving, mail, make_site, relay, serving
+from tests.bench import quota, references
+from tests.bench.costs import costs
+from tests.bench.place import AUTHOR, LIST, NOWHERE, SMALL_LIST, Serving, mail, make_site, processes, relay, serving
+from tests.bench.server import Server
+from tests.bench.server import running as postgres
 from tests.bench.table import Row, at_least, at_most, head, share, show
-from tests.support.postgres import Cluster, programs
 
 MEMBERS, SENDERS, SIZE = 10, 8, 3072
-SERVER = {
-    "fsync": "on",
-    "full_page_writes": "on",
-    "autovacuum": "on",
-    "shared_buffers": "256MB",
-    "max_connections": "100",
-    "wal_level": "replica",
-    "max_wal_senders": "4",
-    "checkpoint_timeout": "15min",
-}
-
-
-class Server:
-    """A PostgreSQL that syncs."""
-
-    def __init__(self) -> None:
-        found = programs()
-        assert found, "there is no PostgreSQL on this machine"
-        self.cluster = Cluster(found, **SERVER)
-
-    def new(self) -> str:
-        """Return the URL of a new, empty database."""
-        return self.cluster.url(self.cluster.create())
+HELD = 0.3  # of a core for each host: then two hosts leave enough to PostgreSQL, senders and relay on two cores
 
 
 def taken_in(server: Server, folder: Path, posts: int) -> list[Row]:
@@ -78,17 +58,25 @@ def _taken_in(server: Server, folder: Path, posts: int, lists: tuple[str, ...]) 
     ]
 
 
-def _intake(folder: Path, url: str, posts: int, hosts: int, lists: tuple[str, ...]) -> tuple[float, float]:
+def _intake(
+    folder: Path, url: str, posts: int, hosts: int, lists: tuple[str, ...], cores: float = 0
+) -> tuple[float, float]:
     """Return posts a second, and the microseconds of CPU of the hosts for each."""
     _make_site(folder, url, NOWHERE, MEMBERS)
     with contextlib.ExitStack() as stack:
-        running = [stack.enter_context(serving(folder, url)) for _ in range(hosts)]
+        running = [stack.enter_context(_host(folder, url, cores)) for _ in range(hosts)]
         parts = [(host, to) for host in running for to in lists]
         used, started = sum(one.cpu for one in running), time.monotonic()
         _at_once([partial(_send, host, to, posts // len(parts), SENDERS // len(parts)) for host, to in parts])
         seconds = time.monotonic() - started
         assert running[0].ask("SELECT count(*) FROM delivery") == posts * MEMBERS
         return posts / seconds, (sum(one.cpu for one in running) - used) / posts * 1e6
+
+
+@contextlib.contextmanager
+def _host(folder: Path, url: str, cores: float) -> Iterator[Serving]:
+    with serving(folder, url) as host, quota.held(processes(host.process.pid), cores):
+        yield host
 
 
 def _send(host: Serving, to: str, posts: int, senders: int) -> None:
@@ -126,11 +114,11 @@ def sent(server: Server, folder: Path, readers: int, posts: int) -> list[Row]:
     ]
 
 
-def _fanned_out(folder: Path, url: str, readers: int, posts: int, hosts: int) -> tuple[float, float]:
+def _fanned_out(folder: Path, url: str, readers: int, posts: int, hosts: int, cores: float = 0) -> tuple[float, float]:
     """Return deliveries a second, the best of `posts`, and the microseconds of CPU of the hosts for each."""
     with relay() as port, contextlib.ExitStack() as stack:
         _make_site(folder, url, f"smtp://127.0.0.1:{port}", readers)
-        running = [stack.enter_context(serving(folder, url)) for _ in range(hosts)]
+        running = [stack.enter_context(_host(folder, url, cores)) for _ in range(hosts)]
         _, _, warm = running[0].post(mail("warm", 1024))
         running[0].until_sent(warm, readers)
         seconds, used = min(_run(running, readers, f"{number}") for number in range(posts))
@@ -147,6 +135,31 @@ def _run(running: list[Serving], readers: int, name: str) -> tuple[float, float]
 def _make_site(folder: Path, url: str, relay: str, members: int) -> None:
     folder.mkdir()
     make_site(folder, relay, members, **({"store_url": f'"{url}"'} if url else {}))
+
+
+def held(server: Server, folder: Path, readers: int, posts: int, mails: int) -> list[Row]:
+    """What a second host brings where it has a share of a core of its own, and PostgreSQL has room."""
+    folders = (folder / f"{number}" for number in itertools.count())
+
+    def sends(hosts: int) -> tuple[float, float]:
+        return _fanned_out(next(folders), server.new(), readers, posts, hosts, HELD)
+
+    def takes(hosts: int) -> tuple[float, float]:
+        return _intake(next(folders), server.new(), mails, hosts, (LIST,), HELD)
+
+    rows = (
+        (f"fan-out to {readers:,}, personal", sends, 1.6),
+        (f"posts in: {SENDERS} senders, 3 KiB, a list of {MEMBERS}", takes, 1),
+    )
+    return [_compared(f"{name}, two hosts held to {HELD:g} core", run, wanted) for name, run, wanted in rows]
+
+
+def _compared(name: str, run: Callable[[int], tuple[float, float]], wanted: float) -> Row:
+    if missing := quota.missing():
+        return Row(name, "not measured", beside=(missing,))
+    (one, one_each), (two, each) = run(1), run(2)
+    beside = (share(two, one, "one host held so"), f"there {one_each:,.0f} µs")
+    return Row(name, f"{two:,.0f}/s", each, beside, (at_least(two / one, wanted, " times one"),))
 
 
 def claimed(server: Server, folder: Path, rows: int) -> Row:
@@ -208,6 +221,10 @@ def benches(quick: bool) -> dict[str, Callable[[Server, Path], Row | list[Row]]]
     return {
         "intake": partial(taken_in, posts=1000 if quick else 5000),
         "fanout": partial(sent, readers=2000 if quick else 10_000, posts=1 if quick else 3),
+        "held": partial(held, readers=1000 if quick else 10_000, posts=1 if quick else 3, mails=200 if quick else 3000),
+        "costs": partial(
+            costs, readers=2000 if quick else 10_000, posts=1 if quick else 3, mails=200 if quick else 2000
+        ),
         "claim": partial(claimed, rows=100_000 if quick else 10_000_000),
     }
 
@@ -218,21 +235,12 @@ def main() -> int:
     parser.add_argument("names", nargs="*", metavar="NAME", help="what to measure")
     parser.add_argument("--quick", action="store_true", help="do less of everything")
     args = parser.parse_args()
-    with _server() as server:
+    with postgres() as server:
         head()
         for name, bench in benches(args.quick).items():
             if not args.names or name in args.names:
                 _measure(bench, server)
     return 0
-
-
-@contextlib.contextmanager
-def _server() -> Iterator[Server]:
-    server = Server()
-    try:
-        yield server
-    finally:
-        server.cluster.stop()
 
 
 def _measure(bench: Callable[[Server, Path], Row | list[Row]], server: Server) -> None:

@@ -222,3 +222,24 @@ async def test_a_held_post_that_nobody_looked_at_in_time_is_not_gone_without_a_w
         found = "\n".join(await trace(site, "1@example.org"))
     assert f"expired {PMO} (held 1)" in found
     assert "now waits" not in found
+
+
+async def test_our_own_notices_and_digests_are_found_by_their_message_ids(tmp_path: Path) -> None:
+    async with running_site(tmp_path) as site:
+        await site.cli("list", "create", "pmo")
+        await site.cli("member", "add", "pmo", "ada@example.org", "--no-welcome", "--mode", "digest")
+        join = b"From: bob@example.org\r\nSubject: join\r\nMessage-ID: <join@example.org>\r\n\r\n"
+        await site.send("bob@example.org", ["pmo-join@lists.example.test"], join)
+        post = b"From: ada@example.org\r\nSubject: x\r\nMessage-ID: <post@example.org>\r\n\r\nHello.\r\n"
+        await site.send("ada@example.org", [PMO], post)
+        await site.quiet()
+        await site.cli("digest", "send", "pmo")
+        await site.sink.wait(2)
+        await site.quiet()
+        for mail, event in zip(site.sink.mails, ("asked", "queued"), strict=True):
+            message_id = mail.data.partition(b"Message-ID: ")[2].partition(b"\r\n")[0].decode()
+            found = await site.cli("trace", message_id)
+            assert event in found.out
+            assert mail.rcpts[0] in (await site.cli("trace", message_id.upper(), "--all")).out
+        for wrong in ("<notice.1.7@x.example.org>", "<notice.999.1@x.example.org>", "<digest.1.1.pmo@x.example.org>"):
+            assert (await site.cli("trace", wrong, check=False)).code == 1

@@ -21,8 +21,8 @@ class PostgresTx:
         self.mail = ""
         self._session = connection
         self._statements = connection.statements
-        self._statements.forget()  # what a unit before us has asked ahead need not be true any more
         self._queries = queries
+        self.anew()  # another unit was here
 
     def run(self, query: str, /, **params: object) -> int:
         _, result = self._statements.run(self._queries[query], params)
@@ -33,6 +33,9 @@ class PostgresTx:
 
     def ahead(self, query: str, /, **params: object) -> None:
         self._statements.ask(self._queries[query], params)
+
+    def anew(self) -> None:
+        self._statements.forget()
 
     def insert(self, query: str, /, **params: object) -> int:
         text = self._queries[query]

@@ -5,6 +5,9 @@ UNION SELECT post.mail FROM list JOIN message_id ON message_id.list_id = list.id
       JOIN post ON post.id = message_id.post_id
 ORDER BY mail
 
+-- name: mailing
+SELECT mail, kind, created_at AS at FROM mailing WHERE id = :id
+
 -- name: mail_of_delivery
 SELECT mailing.mail FROM delivery JOIN mailing ON mailing.id = delivery.mailing_id WHERE delivery.id = :id
 
