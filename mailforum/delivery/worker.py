@@ -196,6 +196,8 @@ class Worker:
             if before not in (None, self._retried):
                 self.pace.wake()
                 self._resume_at = 0.0
+                # What was put off just now, while that was not heard yet, is meant too.
+                await self._db.write(lambda tx: queue.retry(tx, self._clock.now()), ())
 
     async def _withdraw(self, gone: list[int]) -> None:
         """Delete deliveries to members who have left."""
