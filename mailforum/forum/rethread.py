@@ -47,12 +47,6 @@ class Change:
     new: Spot
 
 
-class _TakenBack(Exception):
-    def __init__(self, changes: list[Change]) -> None:
-        super().__init__()
-        self.changes = changes
-
-
 async def rethread(
     db: Database,
     mlist: MailingList,
@@ -63,15 +57,12 @@ async def rethread(
 ) -> list[Change]:
     """Read all posts of a list again, put each where it belongs, and return those that stand elsewhere.
 
-    `advance` is told how many of how many posts have been read. With `dry_run` all stays as it is; mail that
-    comes in while the rule is applied then has to wait until that is done.
+    `advance` is told how many of how many posts have been read. With `dry_run` all stays as it is, and no mail has
+    to wait: it is tried on a copy.
     """
     differing = [one async for one in _differing(db, mlist, advance)]
     if dry_run:
-        try:
-            await db.write(partial(_try, mlist, differing, now), [mlist.id])
-        except _TakenBack as taken_back:
-            return taken_back.changes
+        return await db.rehearse(partial(_try, mlist, differing, now), mlist.id)
     before = await db.read(partial(_Places, mlist.id))
     await db.write(partial(_restate, mlist, differing, now), [mlist.id])
     for some in await db.read(partial(_chunks, mlist.id)):
@@ -79,12 +70,12 @@ async def rethread(
     return await db.read(lambda tx: list(before.changes(tx)))
 
 
-def _try(mlist: MailingList, differing: Sequence[_Read], now: float, tx: Tx) -> None:
+def _try(mlist: MailingList, differing: Sequence[_Read], now: float, tx: Tx) -> list[Change]:
     before = _Places(mlist.id, tx)
     row = tx.one("thread.newest_number", list_id=mlist.id)
     _restate(mlist, differing, now, tx)
     threads.regroup_all(tx, mlist.id, now)
-    raise _TakenBack(list(before.changes(tx, newest=row["number"] if row else 0)))
+    return list(before.changes(tx, newest=row["number"] if row else 0))
 
 
 def _chunks(list_id: int, tx: Tx) -> list[list[int]]:

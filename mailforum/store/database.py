@@ -145,6 +145,11 @@ class Database(Protocol):
         """
         ...
 
+    async def rehearse(self, unit: Unit[T], list_id: int) -> T:
+        """Run `unit` on a copy of a list's posts and threads, and of what they name, as it is now; nobody waits for
+        it. What it changes there is gone afterwards, and it must not change anything else."""
+        ...
+
     async def claim(self, unit: Unit[T]) -> T:
         """Run `unit`, which takes work that no other process may take as well.
 

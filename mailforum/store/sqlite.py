@@ -16,6 +16,7 @@ import sqlite3
 import threading
 import time
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from contextlib import closing
 from functools import partial
 from pathlib import Path
 from typing import Any, TypeVar, cast
@@ -23,6 +24,7 @@ from typing import Any, TypeVar, cast
 import aiosqlite
 
 from mailforum.errors import Deferred
+from mailforum.store import rehearsal
 from mailforum.store.connection import BUSY_SECONDS as BUSY_SECONDS
 from mailforum.store.connection import connect
 from mailforum.store.copy import copy
@@ -190,6 +192,12 @@ class SqliteDatabase:
     async def claim(self, unit: Unit[T]) -> T:
         return await self.read(unit)
 
+    async def rehearse(self, unit: Unit[T], list_id: int) -> T:
+        try:
+            return await asyncio.to_thread(_rehearsed, self._path, self._patience, self._queries, unit, list_id)
+        except sqlite3.Error as error:
+            raise unavailable(error) from error
+
     async def lead(self, job: str) -> bool:
         return True
 
@@ -302,6 +310,12 @@ def _snapshot(queries: Mapping[str, str], unit: Unit[T], connection: sqlite3.Con
         return unit(SqliteTx(connection, queries))
     finally:
         connection.execute("ROLLBACK")
+
+
+def _rehearsed(path: Path, patience: float, queries: Mapping[str, str], unit: Unit[T], list_id: int) -> T:
+    with closing(connect(path, patience=patience)) as connection:
+        rehearsal.in_file(connection, list_id)
+        return unit(SqliteTx(connection, queries))
 
 
 def _commit(queries: Mapping[str, str], units: list[Unit[Any]], connection: sqlite3.Connection) -> list[Any]:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import asyncio
+import threading
 from collections.abc import AsyncIterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -9,13 +11,13 @@ from random import Random
 
 import pytest
 
-from mailforum.forum import posts
+from mailforum.forum import posts, threads
 from mailforum.forum.rethread import Change, Spot, rethread
 from mailforum.model import How, MailingList, Post
 from mailforum.settings import ListSettings
 from mailforum.store import lists
 from mailforum.store import posts as rows
-from mailforum.store.database import Database
+from mailforum.store.database import Database, Tx
 from mailforum.store.opening import open_database
 from tests.support.stores import by_hand, one_store
 from tests.support.stripped import strip
@@ -148,6 +150,24 @@ async def test_a_dry_run_says_what_would_change_and_changes_nothing(forum: Forum
     await forum.change(ListSettings())
     assert [(one.label, one.new.thread) for one in await forum.rethread()] == [("1.2", 1), ("1.3", 1)]
     assert await forum.tree() == before
+
+
+async def test_mail_comes_in_while_a_dry_run_is_under_way(forum: Forum) -> None:
+    await forum.take(mail("a"))
+    changed, go_on = threading.Event(), threading.Event()
+
+    def rehearsal(tx: Tx) -> list[int]:
+        threads.open_for(tx, forum.mlist.id, 1, "", NOW)
+        changed.set()
+        assert go_on.wait(20)
+        return [post.thread for post in rows.of_list(tx, forum.mlist.id)]
+
+    trying = asyncio.create_task(forum.db.rehearse(rehearsal, forum.mlist.id))
+    await asyncio.to_thread(changed.wait)
+    await forum.take(mail("b", "a"))
+    go_on.set()
+    assert await trying == [2]
+    assert [post[1] for post in await forum.tree()] == [1, 1]
 
 
 async def test_that_a_post_came_to_our_reply_address_is_not_forgotten(forum: Forum) -> None:

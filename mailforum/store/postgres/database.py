@@ -23,7 +23,7 @@ import psycopg
 
 from mailforum import log
 from mailforum.errors import ConfigError, Deferred
-from mailforum.store import server
+from mailforum.store import rehearsal, server
 from mailforum.store.database import Unit
 from mailforum.store.group import Group
 from mailforum.store.move.between import back_up
@@ -150,6 +150,17 @@ class PostgresDatabase:
         if self._closing:
             raise Deferred("The service is stopping.", "database closed", code=421, enhanced="4.3.2")
         return await writer.group.add(work)
+
+    async def rehearse(self, unit: Unit[T], list_id: int) -> T:
+        try:
+            return await asyncio.to_thread(self._rehearsed, unit, list_id)
+        except psycopg.Error as error:
+            raise unavailable(error) from error
+
+    def _rehearsed(self, unit: Unit[T], list_id: int) -> T:
+        with contextlib.closing(connect(self._url, self._patience)) as session:
+            session.simple(rehearsal.on_server(list_id))
+            return unit(PostgresTx(session, self._queries))
 
     async def claim(self, unit: Unit[T]) -> T:
         work = _Work(unit, ())
