@@ -50,12 +50,16 @@ def _taken_in(server: Server, folder: Path, posts: int, lists: tuple[str, ...]) 
     alone, each = _intake(folder / "sqlite", "", posts, 1, lists)
     one, one_each = _intake(folder / "one", server.new(), posts, 1, lists)
     two, two_each = _intake(folder / "two", server.new(), posts, 2, lists)
-    name = f"posts in: {SENDERS} senders, 3 KiB, {'a list' if len(lists) == 1 else 'two lists'} of {MEMBERS}"
+    name = _posts_in(lists)
     beside = (share(one, alone, "SQLite"), f"there {each:,.0f} µs")
     return [
         Row(f"{name}, one host", f"{one:,.0f}/s", one_each, beside, (at_least(one, 500),)),
         Row(f"{name}, two hosts", f"{two:,.0f}/s", two_each, (share(two, one, "one host"),), (at_least(two, one),)),
     ]
+
+
+def _posts_in(lists: tuple[str, ...]) -> str:
+    return f"posts in: {SENDERS} senders, 3 KiB, {'a list' if len(lists) == 1 else 'two lists'} of {MEMBERS}"
 
 
 def _intake(
@@ -144,12 +148,13 @@ def held(server: Server, folder: Path, readers: int, posts: int, mails: int) -> 
     def sends(hosts: int) -> tuple[float, float]:
         return _fanned_out(next(folders), server.new(), readers, posts, hosts, HELD)
 
-    def takes(hosts: int) -> tuple[float, float]:
-        return _intake(next(folders), server.new(), mails, hosts, (LIST,), HELD)
+    def takes(lists: tuple[str, ...], hosts: int) -> tuple[float, float]:
+        return _intake(next(folders), server.new(), mails, hosts, lists, HELD)
 
     rows = (
         (f"fan-out to {readers:,}, personal", sends, 1.6),
-        (f"posts in: {SENDERS} senders, 3 KiB, a list of {MEMBERS}", takes, 1),
+        (_posts_in((LIST,)), partial(takes, (LIST,)), 1),
+        (_posts_in((LIST, SMALL_LIST)), partial(takes, (LIST, SMALL_LIST)), 1),
     )
     return [_compared(f"{name}, two hosts held to {HELD:g} core", run, wanted) for name, run, wanted in rows]
 
@@ -221,7 +226,7 @@ def benches(quick: bool) -> dict[str, Callable[[Server, Path], Row | list[Row]]]
     return {
         "intake": partial(taken_in, posts=1000 if quick else 5000),
         "fanout": partial(sent, readers=2000 if quick else 10_000, posts=1 if quick else 3),
-        "held": partial(held, readers=1000 if quick else 10_000, posts=1 if quick else 3, mails=200 if quick else 3000),
+        "held": partial(held, readers=1000 if quick else 10_000, posts=1 if quick else 3, mails=200 if quick else 2000),
         "costs": partial(
             costs, readers=2000 if quick else 10_000, posts=1 if quick else 3, mails=200 if quick else 2000
         ),

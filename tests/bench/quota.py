@@ -13,7 +13,7 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-PERIOD = 10_000  # microseconds: a hundredth of a second, so that who waits for his share does not wait long
+QUOTA = 1000  # microseconds, the least that Linux allows: who has a lock when his share is used up keeps it meanwhile
 _numbers = itertools.count(1)
 
 
@@ -42,10 +42,11 @@ class Controller:
             group.rmdir()
 
     def _limit(self, cores: float) -> Iterable[tuple[str, str]]:
-        quota = round(cores * PERIOD)
+        """Of the files of a group; `cores` is up to one."""
+        period = round(QUOTA / cores)
         if self.unified:
-            return [("cpu.max", f"{quota} {PERIOD}")]
-        return [("cpu.cfs_period_us", f"{PERIOD}"), ("cpu.cfs_quota_us", f"{quota}")]
+            return [("cpu.max", f"{QUOTA} {period}")]
+        return [("cpu.cfs_period_us", f"{period}"), ("cpu.cfs_quota_us", f"{QUOTA}")]
 
 
 def _move(processes: Iterable[int], group: Path) -> None:
