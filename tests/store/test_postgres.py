@@ -14,7 +14,8 @@ from mailforum.model import Kind
 from mailforum.store import intake, queue
 from mailforum.store.database import Database, Tx, Unit
 from mailforum.store.opening import open_database
-from mailforum.store.postgres.session import Session, connect
+from mailforum.store.postgres.lane import Lane
+from mailforum.store.postgres.session import Met, Session, connect
 from mailforum.store.postgres.statements import AT_ONCE, LARGE, Statements
 from mailforum.store.postgres.tx import PostgresTx
 from mailforum.store.trouble import Unavailable
@@ -432,3 +433,23 @@ async def test_a_url_that_cannot_be_read_is_a_fault_of_the_configuration() -> No
 async def test_a_server_that_is_not_there_is_deferred() -> None:
     with pytest.raises(Deferred):
         await open_database("postgresql:///name?host=/nowhere")
+
+
+async def test_a_connection_is_torn_while_it_is_set_up(url: str) -> None:
+    waits = threading.Event()
+
+    def opened(*, met: Met) -> Session:
+        def silent(session: Session) -> None:
+            met(session)
+            waits.set()
+            session.simple("SELECT pg_sleep(60)")
+
+        return connect(url, met=silent)
+
+    lane = Lane(opened, "silent")
+    work = asyncio.create_task(lane.work(lambda session: None))
+    await asyncio.to_thread(waits.wait)
+    lane.tear()
+    with pytest.raises(psycopg.OperationalError):
+        await work
+    await lane.close()

@@ -5,20 +5,26 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
-from typing import TypeVar
+from typing import Protocol, TypeVar
 
 import psycopg
 
-from mailforum.store.postgres.session import Session
+from mailforum.store.postgres.session import Met, Session
 
 T = TypeVar("T")
 Job = Callable[[Session], T]
 
 
+class Connect(Protocol):
+    """Opens a connection (see `session.connect`)."""
+
+    def __call__(self, *, met: Met) -> Session: ...
+
+
 class Lane:
     """Does one job after the other on its connection."""
 
-    def __init__(self, connect: Callable[[], Session], name: str) -> None:
+    def __init__(self, connect: Connect, name: str) -> None:
         self._connect = connect
         self._session: Session | None = None
         self._torn = False
@@ -34,7 +40,7 @@ class Lane:
 
     def _run(self, job: Job[T]) -> T:
         new = self._session is None
-        session = self._session = self._session or self._connect()
+        session = self._session or self._opened()
         try:
             return job(session)
         except psycopg.Error as error:
@@ -43,6 +49,18 @@ class Lane:
         finally:
             self._look_after(session)
         return self._run(job)
+
+    def _opened(self) -> Session:
+        try:
+            return self._connect(met=self._meet)
+        except BaseException:
+            self._let_go()
+            raise
+
+    def _meet(self, session: Session) -> None:
+        self._session = session
+        if self._torn:
+            session.tear()
 
     def _look_after(self, session: Session) -> None:
         if session.lost or session.ending or session.spent or session.statements.large:
@@ -65,3 +83,4 @@ class Lane:
     def _let_go(self) -> None:
         if self._session:
             self._session.close()
+            self._session = None

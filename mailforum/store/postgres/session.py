@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import os
 import socket
-from collections.abc import Collection, Iterator
+from collections.abc import Callable, Collection, Iterator
 from typing import Any
 
 import psycopg
@@ -177,6 +177,9 @@ class Session:
         self.connection.close()
 
 
+Met = Callable[[Session], None]
+
+
 def _column(found: pq.abc.PGresult, number: int) -> Iterator[int]:
     return iter([int(found.get_value(row, number) or b"") for row in range(found.ntuples)])
 
@@ -189,13 +192,16 @@ def _locks(lists: Collection[int] | None) -> list[str]:
     ]
 
 
-def connect(url: str, patience: float = 5.0, *, readonly: bool = False, knows: int = 0) -> Session:
+def connect(
+    url: str, patience: float = 5.0, *, readonly: bool = False, knows: int = 0, met: Met = lambda session: None
+) -> Session:
     """Open a connection. Raises psycopg.Error, and ConfigError for a URL that cannot be read.
 
     `patience`: seconds that it waits for another's lock before it raises LockNotAvailable. `knows`: the number of
-    the program, for the row of its host.
+    the program, for the row of its host. `met` is shown the session before it is set up: its server may never answer.
     """
     session = Session(psycopg.connect(complete(url), autocommit=True))
+    met(session)
     session.simple(_SET.format(patience=round(patience * 1000), knows=knows))
     session.simple(f"{_PLANS}; {_READONLY}" if readonly else _PLANS)
     return session
