@@ -114,6 +114,13 @@ def test_each_configuration_of_several_hosts_goes_with_haproxy_and_writes_where_
     assert {name for name, *_ in servers} == {"one", "two"}
 
 
+def test_what_the_configuration_of_several_hosts_reads_is_installed_where_it_reads_it() -> None:
+    read = set(re.findall(r"/etc/mailforum/([\w.]+)", (DEPLOY / "etc" / "hosts.toml").read_text()))
+    lines = re.findall(r"^install (.*) /etc/mailforum/", (ROOT / "docs" / "scaling.md").read_text(), re.MULTILINE)
+    assert {"secret.key", "postgres.crt", "dkim.pem"} <= read
+    assert read - {"mailforum.toml", "templates"} <= {word for line in lines for word in line.split()}
+
+
 @needs("docker")
 def test_docker_understands_the_compose_file_and_its_addresses_are_those_of_haproxy() -> None:
     environ = {**os.environ, "DOMAIN": "lists.example.org", "ADMIN": "ada@example.org", "RELAY": "smtp://relay:25"}
