@@ -13,7 +13,7 @@ import pytest
 
 from mailforum.delivery import pace, smtp
 from mailforum.errors import Deferred
-from mailforum.store import queue
+from mailforum.store import hurry, queue
 from tests.support.sink import Mail, Sink
 from tests.support.site import Site, free_port, running_site
 
@@ -440,5 +440,27 @@ async def test_an_admin_who_has_mended_the_relay_says_so_and_mail_leaves_at_once
         await until(lambda: site.service.worker.down_for > 0)
         await site.sink.start()
         await site.cli("queue", "retry", "--all")
-        assert len(await site.sink.wait(5, timeout=4)) == 5
+        assert len(await site.sink.wait(5, timeout=60)) == 5
         assert copies(site.sink) == Counter(addresses)
+
+
+async def test_when_it_is_forgotten_that_an_admin_has_asked_nothing_is_tried_for_it(tmp_path: Path) -> None:
+    tries: list[str] = []
+
+    def greylist(rcpt: str) -> str:
+        tries.append(rcpt)
+        return "450 4.7.1 greylisted"
+
+    async with running_site(tmp_path, Sink(rcpt=greylist)) as site:
+        worker, db = site.service.worker, site.service.core.db
+        await site.cli("queue", "retry", "--all")
+        await until(lambda: worker._retried == 1)
+        await make_list(site, members=1)
+        await post(site)
+        await site.quiet()
+        await db.write(lambda tx: tx.run("intake.begin_anew", rcpt=hurry._WHAT))
+        await until(lambda: worker._retried == 0)
+        looked = worker._asked_at
+        await until(lambda: worker._asked_at > looked)
+        await site.quiet()
+        assert len(tries) == 1
