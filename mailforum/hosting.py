@@ -77,7 +77,8 @@ class Host:
         self._adopt: Callable[[Rest], None] = lambda rest: None
         self._tasks: list[asyncio.Task[None]] = []
         self._hurry = asyncio.Event()
-        self._cleared_at = self._looked_at = clock.monotonic()
+        self._cleared_at = clock.monotonic()
+        self._looked_at = float("-inf")
         self._bury_from = float("-inf")
         self.id = 0  # 0: none at the moment, and nothing may be sent
         self.living: tuple[Living, ...] = ()
@@ -164,8 +165,8 @@ class Host:
     def _knows_the_dead(self) -> bool:
         """Say whether who is not heard of must be dead.
 
-        If we could not look for a while ourselves, the database may have been away from all: they have
-        time to come back.
+        If we could not look for a while ourselves, or have only just come, the database may have been away from all:
+        they have time to come back.
         """
         now = self._clock.monotonic()
         if now - self._looked_at > self._lease / 2:

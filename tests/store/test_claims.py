@@ -17,6 +17,7 @@ from mailforum.settings import ListSettings
 from mailforum.store import claims, hosts, lists, queue
 from mailforum.store.database import Database, Tx
 from mailforum.store.opening import open_database
+from tests.support.hosts import be_old
 from tests.support.postgres import emptied_url
 
 SENT = Status(State.SENT, "2.0.0", "250 ok")
@@ -81,6 +82,8 @@ async def pair() -> AsyncIterator[Pair]:
             stack.push_async_callback(db.close)
         found = Pair(dbs)
         await found.beat()
+        for host in found.hosts:
+            be_old(host)
         yield found
 
 
@@ -172,6 +175,18 @@ async def test_a_database_that_was_away_from_all_makes_nobody_dead(pair: Pair) -
     assert await pair.dbs[1].write(lambda tx: hosts.standing(tx, standing), ()) == standing
     for clock.later in (50, 60):
         await last.beat()
+    assert await pair.dbs[1].write(lambda tx: hosts.standing(tx, standing), ()) == set()
+
+
+async def test_who_has_just_come_takes_nobody_for_dead(pair: Pair) -> None:
+    clock, standing = LaterClock(), {pair.hosts[0].id}
+    await pair.forget(0)
+    newcomer = Host(pair.dbs[0], clock, "c", ["deliver"])  # the database was away from all, and it is the first
+    for clock.later in (0, 10):
+        await newcomer.beat()
+    assert await pair.dbs[1].write(lambda tx: hosts.standing(tx, standing), ()) == standing
+    clock.later = 20
+    await newcomer.beat()
     assert await pair.dbs[1].write(lambda tx: hosts.standing(tx, standing), ()) == set()
 
 

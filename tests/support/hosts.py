@@ -89,7 +89,14 @@ async def hosts(folder: Path, sink: Sink, count: int, **options: str) -> AsyncIt
             senders.append(Sender(f"host{number}", db, settings))
             stack.push_async_callback(senders[-1].stop)
         await beat(*senders)
+        for sender in senders:
+            be_old(sender.host)
         yield tuple(senders)
+
+
+def be_old(host: Host) -> None:
+    """Have a host know the dead, as one that has been there for half a lease."""
+    host._bury_from = float("-inf")
 
 
 async def beat(*senders: Sender) -> None:
