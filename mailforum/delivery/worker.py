@@ -193,7 +193,7 @@ class Worker:
         if now - self._asked_at > LOOK:
             before, self._asked_at = self._retried, now
             self._retried = await self._db.peek(hurry.times)
-            if before not in (None, self._retried):  # 0: what was noted is long ago
+            if before is not None and self._retried not in (before, 0):  # 0: it was noted, but long ago
                 self.pace.wake()
                 self._resume_at = 0.0
                 # What was put off just now, while that was not heard yet, is meant too.
